@@ -1,0 +1,153 @@
+"""A data set in memory: samples of one modality, a label or none for each, and what they are called.
+
+Readers and converters (`tacita.load`, `as_dataset`) make these; everything later only reads them.
+Samples are kept as they came (images as uint8, so that they take a quarter of the memory) and are
+turned into normalised float32 batches by `take`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tacita.data.batch import UNLABELLED, Batch, InputSpec, Modality
+from tacita.data.normalise import Normaliser
+from tacita.errors import DataError
+from tacita.tasks import Classification, Task
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What further samples must look like to be read for a model: saved with it, checked on reading.
+
+    `columns` and `categories` as in `Dataset`; `target` names the label column to be left out, and
+    `group` the group column, where the samples came from a table that had them.
+    """
+
+    spec: InputSpec
+    task: Task
+    columns: tuple[str, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
+    target: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples, labels and names. Immutable: every change gives a new data set over shared storage.
+
+    Shapes: `x` images `(N, C, H, W)` uint8 or float32, series `(N, L, C)` float32 padded with
+    zeros beyond `lengths (N,)`, tables `(N, F)` float32 with category codes in categorical columns
+    (NaN where a cell is missing); `y (N,)` int64 codes or float32 targets; `index (N,)` int64, the
+    sample's stable number in the data set that was read; `groups (N,)` int64.
+
+    >>> data = Dataset("tables", torch.zeros(3, 2), torch.tensor([0, 1, -1]), Classification(("a", "b")))
+    >>> len(data), data.labelled.tolist()
+    (3, [True, True, False])
+    """
+
+    modality: Modality
+    x: Tensor
+    y: Tensor
+    task: Task = field(default_factory=Classification)
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    lengths: Tensor | None = None
+    groups: Tensor | None = None
+    ids: tuple[str, ...] = ()
+    """A name for each sample: a file, or a row number. Empty means "its number"."""
+    columns: tuple[str, ...] = ()
+    """The names of a table's columns or of a series' channels, where they have names."""
+    categories: tuple[tuple[str, ...], ...] = ()
+    """For tables: each column's category names, empty for a number."""
+    target: str | None = None
+    """The column that the labels came from, where they came from one."""
+    group: str | None = None
+    """The column that the groups came from."""
+    source: str = "array"
+    """Where it was read from, for messages and reports."""
+    normaliser: Normaliser | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.x)
+        if not len(self.index):
+            object.__setattr__(self, "index", torch.arange(count))
+        for name in ("y", "index", "lengths", "groups", "ids"):
+            value = getattr(self, name)
+            if value is not None and len(value) not in ((count, 0) if name == "ids" else (count,)):
+                raise DataError(
+                    f"{self.source}: {name} has {len(value)} entries but there are {count} samples.",
+                    remedy=f"Give one entry of {name} a sample.",
+                )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def spec(self) -> InputSpec:
+        """What an encoder must know of these samples."""
+        cardinalities = tuple(len(names) for names in self.categories)
+        if self.modality == "tables" and not cardinalities:
+            cardinalities = (0,) * self.x.shape[1]
+        return InputSpec(self.modality, tuple(self.x.shape[1:]), cardinalities)
+
+    @property
+    def schema(self) -> Schema:
+        """What further samples must look like to be read like these."""
+        return Schema(self.spec, self.task, self.columns, self.categories, self.target, self.group)
+
+    @property
+    def labelled(self) -> Tensor:
+        """`(N,)` bool: which samples have a label."""
+        return self.task.known(self.y)
+
+    def name_of(self, position: int) -> str:
+        """What to call the sample at a position in messages and in the report."""
+        return self.ids[position] if self.ids else f"#{int(self.index[position])}"
+
+    def subset(self, positions: Tensor) -> Dataset:
+        """The samples at these positions (int64 or bool), with their stable index kept."""
+        if positions.dtype == torch.bool:
+            positions = positions.nonzero().squeeze(1)
+        return replace(
+            self,
+            x=self.x[positions],
+            y=self.y[positions],
+            index=self.index[positions],
+            lengths=None if self.lengths is None else self.lengths[positions],
+            groups=None if self.groups is None else self.groups[positions],
+            ids=tuple(self.ids[int(i)] for i in positions) if self.ids else (),
+        )
+
+    def with_labels(self, y: Tensor, task: Task | None = None) -> Dataset:
+        """The same samples under other labels."""
+        return replace(self, y=y, task=task or self.task)
+
+    def hide_labels(self, keep: Tensor) -> Dataset:
+        """The same samples where only those at the positions `keep` have their label."""
+        missing = UNLABELLED if self.task.discrete else torch.nan
+        y = torch.full_like(self.y, missing)
+        y[keep] = self.y[keep]
+        return self.with_labels(y)
+
+    def normalised(self, by: Normaliser | None = None) -> Dataset:
+        """With batches normalised: by this data set's own statistics, or by another's."""
+        return replace(self, normaliser=by or Normaliser.fit(self.spec, self.x, self.lengths))
+
+    def take(self, positions: Tensor) -> Batch:
+        """The samples at these positions as one batch of normalised float32."""
+        x = self.x[positions]
+        lengths = None if self.lengths is None else self.lengths[positions]
+        if self.normaliser is not None:
+            x = self.normaliser(x, lengths)
+        elif x.dtype == torch.uint8:
+            x = x.float() / 255
+        return Batch(x, self.y[positions], self.index[positions], lengths)
+
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Every sample as one flat row of normalised numbers, and the labels: for scikit-learn."""
+        batch = self.take(torch.arange(len(self)))
+        return batch.x.flatten(1).numpy(), batch.y.numpy()

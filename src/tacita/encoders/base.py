@@ -1,0 +1,73 @@
+"""The contract of an encoder: a batch in, token features and one pooled feature vector out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from tacita.data.batch import InputSpec, Modality
+
+
+class Encoding(NamedTuple):
+    """Shapes: `tokens (B, T, dim)`, `pooled (B, dim)`."""
+
+    tokens: Tensor
+    pooled: Tensor
+
+
+class Encoder(nn.Module, ABC):
+    """Turns normalised samples into features; knows nothing of labels, losses or devices.
+
+    `forward(x, mask=None)`: `x` as in `tacita.data.batch`; `mask (B, L)` bool, True = valid, only
+    for series of unequal lengths. Padding never changes the features of what is valid.
+    """
+
+    modalities: ClassVar[tuple[Modality, ...]]
+    dim: int
+    spec: InputSpec
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+        """Encode a batch."""
+
+
+class TokenEncoder(Encoder):
+    """An encoder that is a set of tokens through blocks, so that tokens can be hidden from it.
+
+    `forward` is `pool(blocks(embed(x)))`; masked objectives call the steps apart.
+    """
+
+    @abstractmethod
+    def patches(self, x: Tensor) -> Tensor:
+        """`(B, T, P)`: what each token stands for, as numbers; the target of a reconstruction."""
+
+    @abstractmethod
+    def embed(self, x: Tensor) -> Tensor:
+        """`(B, T, dim)`: tokens with their positions, before any block."""
+
+    @abstractmethod
+    def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, T', dim)` to the same shape, any number of tokens; `mask (B, T')` True = valid."""
+
+    @abstractmethod
+    def token_mask(self, mask: Tensor | None) -> Tensor | None:
+        """A mask over values to a mask over tokens: a token is valid if any of its values is."""
+
+    @property
+    @abstractmethod
+    def positions(self) -> Tensor:
+        """`(T, dim)`: the position embedding of each token."""
+
+    def patch_weights(self) -> Tensor | None:
+        """`(T, P)` of 0 and 1: which numbers of a patch mean something; None means all."""
+        return None
+
+
+def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of `(B, T, D)` over the valid tokens of `(B, T)`."""
+    if mask is None:
+        return tokens.mean(1)
+    weight = mask.to(tokens.dtype)[:, :, None]
+    return (tokens * weight).sum(1) / weight.sum(1).clamp_min(1)

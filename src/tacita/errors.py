@@ -1,0 +1,42 @@
+"""The errors that tacita raises for its users: what is wrong, where, and what to do about it.
+
+Every one of them is a `TacitaError`, so a caller can catch the family; each is also the built-in
+error that a reader would expect (`ValueError`, `ImportError`), so code that knows nothing of
+tacita behaves too. The command line prints them without a traceback and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class TacitaError(Exception):
+    """A mistake that the user can mend: `message` says what is wrong, `remedy` what to do."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message}\n       {remedy}" if remedy else message)
+
+
+class DataError(TacitaError, ValueError):
+    """The data cannot be used as they are: names the file, row, column or array."""
+
+
+class ConfigError(TacitaError, ValueError):
+    """An option or a recipe is wrong: names the argument, the value and the nearest valid one."""
+
+
+class CheckpointError(TacitaError, ValueError):
+    """A model folder or a checkpoint is damaged, incomplete or of another recipe or version."""
+
+
+class MissingExtraError(TacitaError, ImportError):
+    """An optional dependency is not installed: names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed.", remedy=f"Run: pip install 'tacita[{extra}]'"
+        )
+
+
+class OutOfMemoryError(TacitaError, MemoryError):
+    """A step did not fit into memory: names the batch size that was tried and the next to try."""

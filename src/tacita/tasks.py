@@ -1,0 +1,201 @@
+"""What is to be predicted. A task decides the head's width, the loss, the metrics and the words.
+
+Nothing else in the house branches on the task: `fit`, the learners, the report and the baselines
+ask it. A new task (forecasting, segmentation, ...) is a new class here and nothing more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from tacita.data.batch import UNLABELLED
+from tacita.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """The contract: from a head's raw outputs (`logits`) to a loss, a prediction and a score."""
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    """The figure that ranks candidates; higher is better for every task."""
+
+    classes: tuple[str, ...] = ()
+    """The names of the classes or grades, in the order of their codes."""
+
+    @property
+    @abstractmethod
+    def out_dim(self) -> int:
+        """Width of the head's output."""
+
+    @property
+    def discrete(self) -> bool:
+        """Whether labels are class codes, so that splits can be stratified."""
+        return True
+
+    @abstractmethod
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Mean loss of `(B, out_dim)` logits against `(B,)` labels, all known."""
+
+    @abstractmethod
+    def predict(self, logits: Tensor) -> Tensor:
+        """`(B, out_dim)` logits to `(B,)` class codes or values."""
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """`(B, out_dim)` logits to `(B, K)` class probabilities."""
+
+    @abstractmethod
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        """All metrics over known labels; the one named by `metric` is among them."""
+
+    def known(self, y: Tensor) -> Tensor:
+        """`(N,)` bool: which labels are not missing."""
+        return y != UNLABELLED
+
+    def decode(self, predicted: Tensor) -> list[Any]:
+        """Predicted codes to the user's own labels."""
+        return [self.classes[int(code)] for code in predicted]
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """One of several classes; balanced accuracy stands beside accuracy.
+
+    >>> task = Classification(("cat", "dog"))
+    >>> task.decode(task.predict(torch.tensor([[0.1, 2.0]])))
+    ['dog']
+    """
+
+    name = "classification"
+    metric = "accuracy"
+
+    @property
+    def out_dim(self) -> int:
+        return len(self.classes)
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(logits.float(), y)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(1)
+
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        predicted = self.predict(logits)
+        right = (predicted == y).float()
+        recall = [right[y == code].mean().item() for code in torch.unique(y)]
+        return {
+            "accuracy": right.mean().item(),
+            "balanced_accuracy": float(np.mean(recall)),
+            "log_loss": self.loss(logits, y).item(),
+        }
+
+
+@dataclass(frozen=True)
+class Ordinal(Task):
+    """Ordered grades: K-1 cumulative logits, one for each "is it above this grade?".
+
+    The loss is the mean binary cross-entropy over the thresholds (Frank and Hall, 2001, trained
+    jointly). Quadratic weighted kappa ranks candidates: it punishes a far miss more than a near one.
+    """
+
+    name = "ordinal"
+    metric = "quadratic_kappa"
+
+    @property
+    def out_dim(self) -> int:
+        return len(self.classes) - 1
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        above = (y[:, None] > torch.arange(self.out_dim, device=y.device)).float()
+        return functional.binary_cross_entropy_with_logits(logits.float(), above)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return (logits > 0).sum(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        # P(y > k) must fall with k; the running minimum repairs thresholds that cross.
+        above = logits.float().sigmoid().cummin(1).values
+        edge = above.new_ones(len(above), 1)
+        return torch.cat([edge, above], 1) - torch.cat([above, 0 * edge], 1)
+
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        predicted = self.predict(logits)
+        return {
+            "quadratic_kappa": quadratic_kappa(predicted.numpy(), y.numpy(), len(self.classes)),
+            "accuracy": (predicted == y).float().mean().item(),
+            "mean_absolute_error": (predicted - y).abs().float().mean().item(),
+        }
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """A number. Targets are standardised inside the loss by the training labels' mean and deviation."""
+
+    name = "regression"
+    metric = "r2"
+    mean: float = field(default=0.0)
+    std: float = field(default=1.0)
+
+    @property
+    def out_dim(self) -> int:
+        return 1
+
+    @property
+    def discrete(self) -> bool:
+        return False
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return functional.mse_loss(logits.float().squeeze(1), (y - self.mean) / self.std)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.float().squeeze(1) * self.std + self.mean
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        raise ConfigError(
+            "predict_proba was asked of a regression task, which has no classes.",
+            remedy="Use predict, or --task classification if the labels are classes.",
+        )
+
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        error = self.predict(logits) - y
+        spread = (y - y.mean()).square().mean().clamp_min(1e-12)
+        return {
+            "r2": 1.0 - (error.square().mean() / spread).item(),
+            "mean_absolute_error": error.abs().mean().item(),
+            "root_mean_squared_error": error.square().mean().sqrt().item(),
+        }
+
+    def known(self, y: Tensor) -> Tensor:
+        return ~y.isnan()
+
+    def decode(self, predicted: Tensor) -> list[Any]:
+        return [float(value) for value in predicted]
+
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Ordinal, Regression)}
+
+
+def quadratic_kappa(a: NDArray[np.int64], b: NDArray[np.int64], grades: int) -> float:
+    """Agreement beyond chance with squared-distance weights (Cohen, 1968); 1 is perfect.
+
+    >>> quadratic_kappa(np.array([0, 1, 2]), np.array([0, 1, 2]), 3)
+    1.0
+    """
+    observed = np.zeros((grades, grades))
+    np.add.at(observed, (a, b), 1.0)
+    weight = np.subtract.outer(np.arange(grades), np.arange(grades)) ** 2.0
+    expected = np.outer(observed.sum(1), observed.sum(0)) / max(len(a), 1)
+    chance = (weight * expected).sum()
+    return 1.0 if chance == 0 else float(1.0 - (weight * observed).sum() / chance)
