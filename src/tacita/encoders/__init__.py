@@ -1,0 +1,47 @@
+"""Encoders: a batch of one modality in, token features and one feature vector a sample out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tacita.catalog import discover
+from tacita.catalog.signature import check_arguments, parameters
+from tacita.data.batch import InputSpec
+from tacita.encoders.base import Encoder, Encoding, TokenEncoder
+from tacita.errors import ConfigError
+
+__all__ = ["Encoder", "Encoding", "TokenEncoder", "build", "default_encoder"]
+
+DEFAULTS = {"images": "residual-cnn", "series": "residual-conv", "tables": "feature-tokens"}
+
+
+def default_encoder(spec: InputSpec) -> str:
+    """The encoder for samples of a modality where none is named.
+
+    >>> default_encoder(InputSpec("series", (100, 3)))
+    'residual-conv'
+    """
+    return DEFAULTS[spec.modality]
+
+
+def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:
+    """An encoder by its name in the catalog, for these samples, with random weights.
+
+    Raises `ConfigError` for an unknown name or option, with the nearest one, or where the encoder
+    reads another modality.
+
+    >>> build("residual-cnn", InputSpec("images", (3, 32, 32)), width=16).dim
+    64
+    """
+    card = discover.get(slug)
+    if card.family != "encoder":
+        raise ConfigError(
+            f"{slug!r} is not an encoder but of the family {card.family}.",
+            remedy=f"For {spec.modality}, {DEFAULTS[spec.modality]} is the default.",
+        )
+    if spec.modality not in card.modalities:
+        raise ConfigError(
+            f"{slug!r} reads {' and '.join(card.modalities)}, not {spec.modality}.",
+            remedy=f"For {spec.modality}, {DEFAULTS[spec.modality]} is the default.",
+        )
+    return discover.load_class(slug)(spec, **check_arguments(slug, parameters(slug), options))

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from tacita.data.batch import InputSpec, Modality
+from tacita.errors import ConfigError
 
 
 class Encoding(NamedTuple):
@@ -31,6 +32,15 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
         """Encode a batch."""
+
+    @classmethod
+    def require(cls, spec: InputSpec) -> None:
+        """Refuse samples of a modality that this encoder cannot read."""
+        if spec.modality not in cls.modalities:
+            raise ConfigError(
+                f"{cls.__name__} reads {' and '.join(cls.modalities)}, not {spec.modality}.",
+                remedy=f"Choose an encoder for {spec.modality}; `tacita methods encoder` lists them.",
+            )
 
 
 class TokenEncoder(Encoder):
@@ -71,3 +81,8 @@ def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
         return tokens.mean(1)
     weight = mask.to(tokens.dtype)[:, :, None]
     return (tokens * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def hide_padding(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`(B, L, C)` with zeros where `mask (B, L)` is False, whatever stood there, NaN included."""
+    return x if mask is None else x.masked_fill(~mask[:, :, None], 0.0)

@@ -1,0 +1,69 @@
+"""Which tokens are hidden from an encoder, and how to take tokens out and put them back.
+
+The draw of MAE (He et al., 2022): each token gets a random number, the smallest are kept. It is
+exact in its count, and a padded token is never drawn, neither to be seen nor to be predicted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Hiding(NamedTuple):
+    """Shapes: `visible (B, K)` int64 positions; `valid (B, K)` bool, False where a row with fewer
+    tokens has nothing to show; `hidden (B, T)` bool, True where a token is to be predicted."""
+
+    visible: Tensor
+    valid: Tensor
+    hidden: Tensor
+
+
+def kept(tokens: Tensor | int, ratio: float) -> Tensor:
+    """How many of `tokens` stay visible: `floor(tokens * (1 - ratio))`, but one at least.
+
+    >>> kept(16, 0.75).item(), kept(3, 0.9).item()
+    (4, 1)
+    """
+    # The nudge undoes float error: 10 * (1 - 0.9) is a hair below 1.
+    share = torch.as_tensor(tokens, dtype=torch.float64) * (1 - ratio) + 1e-6
+    return share.floor().long().clamp_min(1)
+
+
+def hide(noise: Tensor, ratio: float, mask: Tensor | None = None) -> Hiding:
+    """Hide a share of the tokens of each row: those with the largest `noise (B, T)`.
+
+    `mask (B, T)` True = valid; in a row of `n` valid tokens, `kept(n, ratio)` of them are visible.
+    """
+    length = noise.shape[1]
+    if mask is None:
+        mask = torch.ones_like(noise, dtype=torch.bool)
+    order = noise.masked_fill(~mask, torch.inf).argsort(1)
+    count = kept(mask.sum(1), ratio)
+    visible = order[:, : int(kept(length, ratio))]
+    valid = torch.arange(visible.shape[1], device=noise.device) < count[:, None]
+    valid = valid & mask.gather(1, visible)
+    shown = torch.zeros_like(mask).scatter(1, visible, valid)
+    return Hiding(visible, valid, mask & ~shown)
+
+
+def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
+    """`(B, T, D)` at the positions `(B, K)` of each row: `(B, K, D)`."""
+    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[2]))
+
+
+def scatter_tokens(
+    tokens: Tensor, index: Tensor, fill: Tensor, length: int, valid: Tensor | None = None
+) -> Tensor:
+    """Put `(B, K, D)` back to their positions `(B, K)` among `length` tokens; `fill (D,)` elsewhere.
+
+    >>> scatter_tokens(torch.ones(1, 1, 2), torch.tensor([[1]]), torch.zeros(2), 2).tolist()
+    [[[0.0, 0.0], [1.0, 1.0]]]
+    """
+    fill = fill.to(tokens.dtype)
+    if valid is not None:
+        tokens = torch.where(valid[:, :, None], tokens, fill)
+    full = fill.expand(tokens.shape[0], length, -1)
+    return full.scatter(1, index[:, :, None].expand_as(tokens), tokens)

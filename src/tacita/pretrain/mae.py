@@ -1,0 +1,146 @@
+"""MAE: most tokens are hidden from the encoder, and a light decoder reconstructs them.
+
+He et al., "Masked Autoencoders Are Scalable Vision Learners", 2022. Needs no views, so it suits
+data for which one cannot say what leaves the meaning unchanged. The encoder sees a quarter of an
+image, so a step is cheap; its features are best after fine-tuning.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tacita.catalog.cards import method
+from tacita.data.batch import Batch
+from tacita.encoders.base import Encoder, TokenEncoder, hide_padding
+from tacita.errors import ConfigError
+from tacita.objective import Losses, Objective
+from tacita.parts.masking import Hiding, gather_tokens, hide, scatter_tokens
+from tacita.parts.transformer import Transformer
+
+HIDDEN_SHARE = {"images": 0.75, "series": 0.5, "tables": 0.5}
+"""Of images as in the paper; of series between PatchTST's 0.4 and the 0.6 of TimeMAE; of tables as
+in ReMasker: their tokens are less redundant than an image's patches."""
+
+
+@method(
+    "mae",
+    title="Masked autoencoder",
+    paper="https://arxiv.org/abs/2111.06377",
+    year=2022,
+    family="pretrain",
+    modalities=("images", "series", "tables"),
+    labels="none",
+    summary="Pretrains an encoder without labels or views, by reconstructing hidden tokens.",
+    reuses=("transformer", "masking"),
+    claim="Features of held-out digits have better neighbours than those of the untrained encoder.",
+)
+class MAE(Objective[Batch]):
+    """Masked reconstruction under any encoder of tokens: `vit`, `series-transformer`, ...
+
+    mask_ratio: share of the tokens hidden; by default 0.75 for images, 0.5 for series and tables.
+    decoder_dim: width of the decoder, which is dropped afterwards.
+    decoder_depth: number of its blocks.
+    decoder_heads: number of its attention heads.
+    standardise_patches: whether a patch's target has its own mean and deviation taken out; by
+        default for images only, as in the paper: of a series or a table they are what matters.
+
+    Raises `ConfigError` for an encoder without tokens, or one token, of which none can be hidden.
+
+    Differs from the paper: the decoder has 2 blocks of width 64 rather than 8 of 512, and gets its
+    positions as a linear map of the encoder's, which serves every modality; no class token.
+    """
+
+    reads = "unlabelled"
+    encoder: TokenEncoder
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        mask_ratio: float | None = None,
+        decoder_dim: int = 64,
+        decoder_depth: int = 2,
+        decoder_heads: int = 4,
+        standardise_patches: bool | None = None,
+    ) -> None:
+        super().__init__()
+        modality = encoder.spec.modality
+        if not isinstance(encoder, TokenEncoder):
+            raise ConfigError(
+                f"mae hides tokens, and {type(encoder).__name__} has none to hide.",
+                remedy="Choose vit for images, series-transformer for series, feature-tokens for tables.",
+            )
+        if mask_ratio is None:
+            mask_ratio = HIDDEN_SHARE[modality]
+        if not 0 < mask_ratio < 1:
+            raise ConfigError(
+                f"mask_ratio={mask_ratio} is not between 0 and 1.",
+                remedy=f"The default for {modality} is {HIDDEN_SHARE[modality]}.",
+            )
+        tokens, _ = encoder.positions.shape
+        if tokens < 2:
+            raise ConfigError(
+                "mae got an encoder of a single token, of which nothing can be predicted.",
+                remedy="Use a smaller patch, or another method if the samples are that small.",
+            )
+        if standardise_patches is None:
+            standardise_patches = modality == "images"
+        self.encoder = encoder
+        self.mask_ratio = mask_ratio
+        self.standardise_patches = standardise_patches
+        patch_dim = encoder.patches(torch.zeros(1, *encoder.spec.shape)).shape[2]
+        self.enter = nn.Linear(encoder.dim, decoder_dim)
+        self.place = nn.Linear(encoder.dim, decoder_dim, bias=False)
+        self.hidden_token = nn.Parameter(0.02 * torch.randn(decoder_dim))
+        self.decoder = Transformer(decoder_dim, depth=decoder_depth, heads=decoder_heads)
+        self.leave = nn.Linear(decoder_dim, patch_dim)
+
+    def loss(self, batch: Batch) -> Losses:
+        mask = self.encoder.token_mask(batch.mask)
+        x = hide_padding(batch.x, batch.mask)
+        target = self.encoder.patches(x)
+        weights = self._weights(batch, target)
+        hiding = hide(torch.rand(target.shape[:2], device=x.device), self.mask_ratio, mask)
+        predicted = self.reconstruct(x, hiding, mask)
+        if self.standardise_patches:
+            target = standardise(target, weights)
+        return Losses(reconstruction=reconstruction_loss(predicted, target, hiding.hidden, weights))
+
+    def reconstruct(self, x: Tensor, hiding: Hiding, mask: Tensor | None = None) -> Tensor:
+        """`(B, T, P)`: every patch as predicted from the visible ones only."""
+        tokens = self.encoder.embed(x)
+        length = tokens.shape[1]
+        valid = None if mask is None else hiding.valid
+        seen = self.encoder.blocks(gather_tokens(tokens, hiding.visible), valid)
+        full = scatter_tokens(self.enter(seen), hiding.visible, self.hidden_token, length, valid)
+        return self.leave(self.decoder(full + self.place(self.encoder.positions[:length]), mask))
+
+    def _weights(self, batch: Batch, target: Tensor) -> Tensor:
+        """`(B, T, P)` of 0 and 1: the numbers of the patches that are data, not padding."""
+        weights = self.encoder.patch_weights()
+        weights = torch.ones_like(target) if weights is None else weights.to(target) + 0 * target
+        if batch.mask is None:
+            return weights
+        return weights * self.encoder.patches(batch.mask[:, :, None].expand_as(batch.x).to(target))
+
+
+def reconstruction_loss(
+    predicted: Tensor, target: Tensor, hidden: Tensor, weights: Tensor
+) -> Tensor:
+    """Mean over the `hidden (B, T)` tokens of the mean squared error over their `weights (B, T, P)`.
+
+    In float32, since errors are squared. Zero where no token is hidden.
+    """
+    error = (predicted.float() - target.float()).square() * weights
+    token_error = error.sum(2) / weights.sum(2).clamp_min(1)  # (B, T)
+    return (token_error * hidden).sum() / hidden.sum().clamp_min(1)
+
+
+def standardise(patches: Tensor, weights: Tensor) -> Tensor:
+    """Each patch `(B, T, P)` to mean 0 and variance 1, as the paper's code: unbiased, plus 1e-6."""
+    count = weights.sum(2, keepdim=True)
+    mean = (patches * weights).sum(2, keepdim=True) / count.clamp_min(1)
+    centred = (patches - mean) * weights
+    variance = centred.square().sum(2, keepdim=True) / (count - 1).clamp_min(1)
+    return centred * (variance + 1e-6).rsqrt()
