@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
@@ -41,7 +41,7 @@ def get(slug: str) -> Card:
     found = cards()
     if slug not in found:
         raise ConfigError(
-            f"there is no method {slug!r}{did_you_mean(slug, found)}.",
+            f"there is no method {slug!r}{did_you_mean(slug, found)}",
             remedy="Run `tacita methods` to see all of them.",
         )
     return found[slug]
@@ -112,14 +112,14 @@ def scan(root: Path) -> Mapping[str, Card]:
     return found
 
 
-def did_you_mean(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
-    """The nearest known name as the end of a sentence; nothing if none is near.
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that says a name is unknown: the nearest known one, if one is near.
 
-    >>> did_you_mean("stepz", ["steps", "seed"])
-    '; did you mean steps?'
+    >>> did_you_mean("stepz", ["steps", "seed"]), did_you_mean("x", ["steps"])
+    ('; did you mean steps?', '.')
     """
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def _cards_in(path: Path, module: str) -> Iterator[Card]:

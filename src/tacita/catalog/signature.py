@@ -88,7 +88,7 @@ def check_arguments(
     checked = {}
     for name, value in given.items():
         if name not in known:
-            near = discover.did_you_mean(name, known) or "."
+            near = discover.did_you_mean(name, known)
             names = ", ".join(key for key, parameter in known.items() if parameter.settable)
             raise ConfigError(
                 f"{owner}.{name}: unknown{near}", remedy=f"Known: {names or 'nothing'}."

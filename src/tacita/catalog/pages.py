@@ -1,0 +1,96 @@
+"""Cards as text: the list that `tacita methods` prints, and the page that `tacita show` prints."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from tacita.catalog import discover
+from tacita.catalog.cards import FAMILIES, Card
+from tacita.catalog.claims import measured
+from tacita.catalog.signature import Parameter, parameters
+
+_TRY = {
+    "pretrain": "tacita pretrain {slug} DATA",
+    "adapt": "tacita adapt {slug} DATA --from runs/NAME",
+    "semisup": "tacita adapt {slug} DATA",
+    "baseline": "tacita compare DATA --methods {slug}",
+    "encoder": "tacita pretrain barlow-twins DATA encoder={slug}",
+}
+
+
+def method_list(cards: Sequence[Card], width: int | None = None) -> str:
+    """One line a method under the name of its family, cut to a width if one is given."""
+    names = max((len(card.slug) for card in cards), default=0)
+    reads = max((len(", ".join(card.modalities)) for card in cards), default=0)
+    lines = []
+    by_family = sorted(cards, key=lambda card: FAMILIES.index(card.family))
+    for family, group in groupby(by_family, key=lambda card: card.family):
+        lines.append(family)
+        for card in group:
+            modalities = ", ".join(card.modalities)
+            line = f"  {card.slug:{names}}  {modalities:{reads}}  {card.summary}"
+            lines.append(_cut(line, width))
+    return "\n".join(lines)
+
+
+def method_page(slug: str, width: int = 100) -> str:
+    """All that is known of one method. Raises `ConfigError` if there is no such method."""
+    card = discover.get(slug)
+    rows = {
+        "for": card.summary,
+        "paper": f"{card.paper} ({card.year})" if card.paper else "",
+        "data": ", ".join(card.modalities),
+        "labels": card.labels,
+        "tasks": ", ".join(card.tasks) or "any",
+        "reuses": ", ".join(card.reuses),
+        "claim": card.claim,
+        "measured": _figures(measured(slug)),
+        "class": card.target.replace(":", "."),
+        "try": _TRY.get(card.family, "").format(slug=slug),
+    }
+    facts = [_row(f"{key:8}", text, width) for key, text in rows.items() if text]
+    title = f"{card.slug}: {card.title} ({card.family})"
+    known = parameters(slug)
+    options = [_option(parameter, width) for parameter in known.values()]
+    # The options follow below, and the examples are for readers of the source.
+    prose = [
+        paragraph
+        for paragraph in card.doc.split("\n\n")
+        if paragraph.partition(":")[0] not in known and not paragraph.startswith(">>>")
+    ]
+    parts = ["\n".join([title, *facts]), *prose]
+    if options:
+        parts.append("\n".join(["options, as key=value:", *options]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _option(parameter: Parameter, width: int) -> str:
+    default = "required" if parameter.default is None else parameter.default
+    text = f"{parameter.expected}; {parameter.doc}" if parameter.doc else parameter.expected
+    return _row(f"  {parameter.name}={default}", text, width, indent=6)
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    """The plain values of a result, one after another; nested ones are left to the file."""
+    plain = {key: value for key, value in figures.items() if isinstance(value, str | int | float)}
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in plain.items()
+    )
+
+
+def _row(head: str, text: str, width: int, indent: int = 10) -> str:
+    return textwrap.fill(
+        f"{head}  {text}",
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _cut(line: str, width: int | None) -> str:
+    return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
