@@ -34,6 +34,7 @@ class Schema:
     categories: tuple[tuple[str, ...], ...] = ()
     target: str | None = None
     group: str | None = None
+    id_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Dataset:
     source: str = "array"
     """Where it was read from, for messages and reports."""
     normaliser: Normaliser | None = None
+    id_column: str | None = None
+    """The column that the ids came from."""
 
     def __post_init__(self) -> None:
         count = len(self.x)
@@ -97,7 +100,15 @@ class Dataset:
     @property
     def schema(self) -> Schema:
         """What further samples must look like to be read like these."""
-        return Schema(self.spec, self.task, self.columns, self.categories, self.target, self.group)
+        return Schema(
+            self.spec,
+            self.task,
+            self.columns,
+            self.categories,
+            self.target,
+            self.group,
+            self.id_column,
+        )
 
     @property
     def labelled(self) -> Tensor:
