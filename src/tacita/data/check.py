@@ -1,0 +1,46 @@
+"""Whether there are labels enough to learn from; asked before any training."""
+
+from __future__ import annotations
+
+import torch
+
+from tacita.data.dataset import Dataset
+from tacita.errors import DataError
+
+_FEWEST = 2
+
+
+def check_trainable(data: Dataset) -> None:
+    """Raises `DataError` unless there are two classes with two labels each (or two differing targets).
+
+    >>> from tacita.data.convert import as_dataset
+    >>> check_trainable(as_dataset(torch.rand(4, 2), ["a", "a", "b", "b"]))
+    """
+    known = data.y[data.labelled]
+    if not len(known):
+        raise DataError(
+            f"{data.source}: none of the {len(data)} samples has a label.",
+            remedy="Give at least 2 labels a class, or use pretrain, which needs none"
+            " (-1, NaN, None and empty mean unlabelled).",
+        )
+    if not data.task.discrete:
+        if len(torch.unique(known)) < _FEWEST:
+            raise DataError(
+                f"{data.source}: the labels are all {known[0].item():g}.",
+                remedy="Give targets that differ.",
+            )
+        return
+    counts = torch.bincount(known, minlength=len(data.task.classes)).tolist()
+    present = [name for name, count in zip(data.task.classes, counts, strict=True) if count]
+    if len(present) < _FEWEST:
+        raise DataError(
+            f"{data.source}: all {len(known)} labels are of one class, {present[0]!r}.",
+            remedy="Give labels of at least two classes; -1 means unlabelled, so name a class"
+            " otherwise.",
+        )
+    for name, count in zip(data.task.classes, counts, strict=True):
+        if count < _FEWEST:
+            raise DataError(
+                f"{data.source}: the class {name!r} has {count} label{'s' * (count != 1)}.",
+                remedy=f"Give at least {_FEWEST} labels a class, or leave the class out.",
+            )

@@ -1,0 +1,333 @@
+"""What was understood of a data set, and what looks suspicious in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacita.data.batch import length_mask
+from tacita.data.dataset import Dataset
+
+_UNEVEN_CLASSES = 10
+_UNEVEN_LENGTHS = 10
+_UNEVEN_SCALES = 1e4
+_ENOUGH_FOR_LEAK = 10
+_SHOWN = 8
+_BLOCK = 2**24
+
+
+@dataclass(frozen=True)
+class Description:
+    """Plain facts on a data set; `lines()` says them in words."""
+
+    source: str
+    modality: str
+    samples: int
+    shape: tuple[int, ...]
+    """One sample's shape, as in `InputSpec`."""
+    task: str
+    labelled: int
+    lengths: tuple[int, float, int] | None = None
+    """Shortest, median and longest, for series."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Labels a class, in the order of their codes."""
+    targets: tuple[float, float] | None = None
+    """Smallest and largest target of a regression."""
+    groups: int | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    """What each column is: "number" or "4 categories"."""
+    id_column: str | None = None
+    group: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The description as aligned text, a warning a line at the end."""
+        said = [("data", ", ".join([self._what(), self._labels()]))]
+        if self.classes:
+            join = " < " if self.task == "ordinal" else ", "
+            shown = [f"{name} {count}" for name, count in list(self.classes.items())[:_SHOWN]]
+            more = f"{join}... ({len(self.classes)} in all)" * (len(self.classes) > _SHOWN)
+            word = "grades" if self.task == "ordinal" else "classes"
+            said.append((word, join.join(shown) + more))
+        if self.targets is not None:
+            said.append(("target", f"{self.targets[0]:g} to {self.targets[1]:g}"))
+        categorical = [f"{n} ({kind})" for n, kind in self.columns.items() if kind != "number"]
+        if categorical:
+            numbers = len(self.columns) - len(categorical)
+            more = ", ..." * (len(categorical) > _SHOWN)
+            said.append(("columns", f"{numbers} numbers; {', '.join(categorical[:_SHOWN])}{more}"))
+        if self.id_column is not None:
+            said.append(("ids", f"from column {self.id_column!r}, which is not learnt from"))
+        if self.groups is not None:
+            origin = f" of {self.group!r}" if self.group else ""
+            said.append(("groups", f"{self.groups}{origin}, never split between parts"))
+        said += [("warning", text) for text in self.warnings]
+        return [f"{key:<9} {text}" for key, text in said]
+
+    def _what(self) -> str:
+        if self.modality == "images":
+            channels, height, width = self.shape
+            colour = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
+            return f"{self.samples} images, {height} x {width}, {colour}"
+        if self.modality == "tables":
+            return f"{self.samples} rows, {_plural(self.shape[0], 'column')}"
+        length = f"{self.shape[0]}"
+        if self.lengths is not None and self.lengths[0] != self.lengths[2]:
+            low, median, high = self.lengths
+            length = f"{low}-{high} (median {median:g})"
+        return f"{self.samples} series, {_plural(self.shape[1], 'channel')}, length {length}"
+
+    def _labels(self) -> str:
+        labels = f"{self.labelled} labelled of {self.samples}"
+        if not self.classes:
+            return labels
+        one, many = ("grade", "grades") if self.task == "ordinal" else ("class", "classes")
+        return f"{labels}, {len(self.classes)} {one if len(self.classes) == 1 else many}"
+
+
+def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
+    """Facts and suspicions; `held_out` is searched for samples that `data` holds too.
+
+    >>> from tacita.data.read import load
+    >>> describe(load("wine")).lines()[0]
+    'data      178 rows, 13 columns, 178 labelled of 178, 3 classes'
+    """
+    known = data.y[data.labelled]
+    classes: dict[str, int] = {}
+    if data.task.discrete:
+        counts = torch.bincount(known, minlength=len(data.task.classes)).tolist()
+        classes = dict(zip(data.task.classes, counts, strict=True))
+    lengths = None
+    if data.modality == "series":
+        longest = data.x.shape[1]
+        ell = (data.lengths if data.lengths is not None else torch.tensor([longest])).numpy()
+        lengths = (int(ell.min()), float(np.median(ell)), int(ell.max()))
+    columns = {}
+    if data.modality == "tables":
+        columns = {
+            _column(data, position): f"{size} categories" if size else "number"
+            for position, size in enumerate(data.spec.cardinalities)
+        }
+    warnings = [
+        *_about_labels(data, classes),
+        *_about_columns(data),
+        *_about_lengths(lengths),
+        *_about_duplicates(data),
+        *(_about_leakage(data, held_out) if held_out is not None else []),
+    ]
+    return Description(
+        data.source,
+        data.modality,
+        len(data),
+        data.spec.shape,
+        data.task.name,
+        len(known),
+        lengths=lengths,
+        classes=classes,
+        targets=None
+        if data.task.discrete or not len(known)
+        else (float(known.min()), float(known.max())),
+        groups=None if data.groups is None else len(torch.unique(data.groups)),
+        columns=columns,
+        id_column=data.id_column,
+        group=data.group,
+        warnings=warnings,
+    )
+
+
+def _about_labels(data: Dataset, classes: dict[str, int]) -> list[str]:
+    if not bool(data.labelled.any()):
+        return ["no sample has a label: only pretraining is possible"]
+    if not classes:
+        return []
+    few = [f"{name!r}" for name, count in classes.items() if count < 2]
+    said = []
+    if few:
+        more = ", ..." * (len(few) > _SHOWN)
+        said.append(
+            f"fewer than 2 labels in {_plural(len(few), 'class')}: {', '.join(few[:_SHOWN])}{more}"
+        )
+    largest, smallest = (
+        max(classes, key=lambda c: classes[c]),
+        min(classes, key=lambda c: classes[c]),
+    )
+    if classes[largest] > _UNEVEN_CLASSES * classes[smallest]:
+        said.append(
+            f"classes are uneven: {largest!r} has {classes[largest]} labels,"
+            f" {smallest!r} {classes[smallest]}; look at balanced accuracy"
+        )
+    return said
+
+
+def _about_columns(data: Dataset) -> list[str]:
+    """Constant columns or channels, scales far apart, columns that look like ids or like the label."""
+    axis = 2 if data.modality == "series" else 1
+    word = "column" if data.modality == "tables" else "channel"
+    mask = None if data.lengths is None else length_mask(data.lengths, data.x.shape[1])
+    constant, same_as_label, like_ids = [], [], []
+    scales: dict[str, float] = {}
+    for position in range(data.spec.channels):
+        values = data.x.select(axis, position)
+        values = values if mask is None else values[mask]
+        filled = values[~values.isnan()] if values.is_floating_point() else values
+        name = _column(data, position)
+        if not filled.numel() or bool(filled.amin() == filled.amax()):
+            constant.append(name)
+            continue
+        if data.modality != "tables":
+            scales[name] = float(filled.double().std(correction=0))
+            continue
+        if _tells_label(data, values):
+            same_as_label.append(name)
+        elif not data.spec.cardinalities[position] and _like_ids(values):
+            like_ids.append(name)
+    said = []
+    if constant:
+        said.append(f"constant {_named(word, constant)}: nothing to learn there")
+    if same_as_label:
+        said.append(f"{_named(word, same_as_label)} tell the label exactly: probably a leak")
+    if like_ids:
+        said.append(
+            f"{_named(word, like_ids)} count the rows, like an id: leave it out if it is one"
+        )
+    if scales:
+        high, low = max(scales, key=lambda s: scales[s]), min(scales, key=lambda s: scales[s])
+        if scales[high] > _UNEVEN_SCALES * scales[low]:
+            said.append(
+                f"channel {high!r} varies {scales[high] / scales[low]:.0e} times as much as {low!r}:"
+                " are the units right?"
+            )
+    return said
+
+
+def _tells_label(data: Dataset, column: Tensor) -> bool:
+    """Whether a column and the label determine each other, on enough samples to be no accident."""
+    known = data.labelled
+    values, y = column[known], data.y[known]
+    if len(y) < _ENOUGH_FOR_LEAK or bool(values.isnan().any()):
+        return False
+    if not data.task.discrete:
+        return bool(torch.allclose(values, y, rtol=1e-5)) and bool((y != y[0]).any())
+    distinct, codes = torch.unique(values, return_inverse=True)
+    pairs = torch.unique(codes * max(len(data.task.classes), 1) + y)
+    return 1 < len(distinct) == len(torch.unique(y)) == len(pairs)
+
+
+def _like_ids(column: Tensor) -> bool:
+    """Whole numbers, all different, without gaps: a row counter."""
+    if len(column) < _ENOUGH_FOR_LEAK or bool((column != column.round()).any()):
+        return False
+    span = float(column.amax() - column.amin())
+    return span < 2 * len(column) and len(torch.unique(column)) == len(column)
+
+
+def _about_lengths(lengths: tuple[int, float, int] | None) -> list[str]:
+    if lengths is None:
+        return []
+    low, median, high = lengths
+    if high <= _UNEVEN_LENGTHS * median and median <= _UNEVEN_LENGTHS * low:
+        return []
+    return [
+        f"lengths are very unequal ({low} to {high}, median {median:g}): most of a batch is padding"
+    ]
+
+
+def _about_duplicates(data: Dataset) -> list[str]:
+    hashes = _hashes(data)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    twin = first[group]
+    again = np.flatnonzero(twin != np.arange(len(data)))
+    again = again[_equal(data, again, data, twin[again])]
+    if not len(again):
+        return []
+    copy, original = int(again[0]), int(twin[again[0]])
+    said = [
+        f"{_plural(len(again), 'sample')} the same as an earlier one"
+        f" (first: {data.name_of(copy)} = {data.name_of(original)})"
+    ]
+    y, known = data.y.numpy(), data.labelled.numpy()
+    both = again[known[again] & known[twin[again]]]
+    clash = both[y[both] != y[twin[both]]]
+    if len(clash):
+        copy, original = int(clash[0]), int(twin[clash[0]])
+        one, other = data.task.decode(data.y[torch.tensor([copy, original])])
+        said.append(
+            f"{_plural(len(clash), 'duplicate')} with another label (first:"
+            f" {data.name_of(copy)} is {one!r}, {data.name_of(original)} is {other!r})"
+        )
+    return said
+
+
+def _about_leakage(data: Dataset, held_out: Dataset) -> list[str]:
+    if data.x.dtype != held_out.x.dtype or data.spec.channels != held_out.spec.channels:
+        return []
+    seen, first = np.unique(_hashes(data), return_index=True)
+    hashes = _hashes(held_out)
+    at = np.searchsorted(seen, hashes).clip(max=len(seen) - 1)
+    leaked = np.flatnonzero(seen[at] == hashes)
+    leaked = leaked[_equal(held_out, leaked, data, first[at[leaked]])]
+    if not len(leaked):
+        return []
+    inside, outside = int(first[at[leaked[0]]]), int(leaked[0])
+    return [
+        f"{_plural(len(leaked), 'held-out sample')} also in the training data (first:"
+        f" {held_out.name_of(outside)} = {data.name_of(inside)}): scores will be too good"
+    ]
+
+
+def _hashes(data: Dataset) -> NDArray[np.uint64]:
+    """`(N,)` hash of every sample: a random linear form over its bits, so padding does not count."""
+    width = int(data.x[0].numel())
+    # A longer padding draws more weights after the same first ones.
+    weights = np.random.default_rng(0).integers(1, 2**63, width, dtype=np.uint64) * 2 + 1
+    out = np.empty(len(data), np.uint64)
+    rows = max(1, _BLOCK // max(width, 1))
+    for start in range(0, len(data), rows):
+        block = np.ascontiguousarray(data.x[start : start + rows].flatten(1).numpy())
+        bits = block if block.dtype == np.uint8 else block.view(np.uint32)
+        out[start : start + rows] = (bits.astype(np.uint64) * weights).sum(1, dtype=np.uint64)
+    if data.lengths is not None:
+        # The weight of a length must not depend on the padding either.
+        out += data.lengths.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return out
+
+
+def _equal(
+    a: Dataset, at_a: NDArray[np.int64], b: Dataset, at_b: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether pairs of samples with one hash are the same indeed; the longer of two paddings is cut."""
+    out = np.ones(len(at_a), bool)
+    if a.modality != "series" and a.x.shape[1:] != b.x.shape[1:]:
+        return np.zeros(len(at_a), bool)
+    rows = max(1, _BLOCK // max(int(a.x[0].numel()), 1))
+    for start in range(0, len(at_a), rows):
+        left = a.x[torch.from_numpy(at_a[start : start + rows])]
+        right = b.x[torch.from_numpy(at_b[start : start + rows])]
+        if a.modality == "series":
+            common = min(left.shape[1], right.shape[1])
+            left, right = left[:, :common], right[:, :common]
+        same = (
+            (left == right) | (left.isnan() & right.isnan())
+            if left.is_floating_point()
+            else left == right
+        )
+        out[start : start + rows] = same.flatten(1).all(1).numpy()
+    return out
+
+
+def _column(data: Dataset, position: int) -> str:
+    return data.columns[position] if data.columns else str(position)
+
+
+def _named(word: str, names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return f"{word}{'s' * (len(names) > 1)} {shown}{', ...' * (len(names) > _SHOWN)}"
+
+
+def _plural(count: int, word: str) -> str:
+    ending = "es" if word.endswith("s") else "s"
+    return f"{count} {word}{ending * (count != 1)}"

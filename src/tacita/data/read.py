@@ -1,0 +1,242 @@
+"""From a path or a name to a data set, and further samples of the same kind as a stream.
+
+Formats: `.csv` `.tsv` `.parquet` tables (or one series a row, with `modality="series"`); `.npz` with
+`x`, or `values` end to end, and optionally `y`, `lengths`, `groups`; `.npy`; folders of images or of
+one `.csv` a series, with class sub-folders or a label file (`labels.csv` in the folder is found).
+2-D arrays are tables, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`; 4-D are images.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from tacita.data.batch import Modality
+from tacita.data.dataset import Dataset
+from tacita.data.readers.arrays import ArrayFile
+from tacita.data.readers.build import (
+    Source,
+    array_samples,
+    check_modality,
+    finish,
+    labelled_table,
+    sample_names,
+)
+from tacita.data.readers.files import (
+    ARRAY_FILES,
+    TABLE_FILES,
+    existing,
+    nearest,
+    unknown_extension,
+)
+from tacita.data.readers.folders import folder_entries, label_path
+from tacita.data.readers.frames import read_table
+from tacita.data.readers.images import common_size, image_files, resized
+from tacita.data.readers.labels import LabelFile, encode_labels, match, with_labels_from
+from tacita.data.readers.samples import Samples
+from tacita.data.readers.series import ragged_series, series_files
+from tacita.data.readers.stream import read_like
+from tacita.data.readers.tables import array_row, spreadsheet_row
+from tacita.data.readers.values import Missing, check_missing
+from tacita.errors import ConfigError, DataError
+
+__all__ = ["load", "read_like"]
+
+
+def load(
+    source: Source,
+    *,
+    labels: Source | None = None,
+    task: str | None = None,
+    modality: Modality | None = None,
+    group: str | None = None,
+    missing: Missing = "refuse",
+    image_size: int | None = None,
+) -> Dataset:
+    """Read a file, a folder, or a built-in data set by name (a path that exists wins).
+
+    `labels`: a label file (an id and a label a line; ids are file names or stems, row numbers from
+    0, or values of the id column), the name of a column or array, or "folders". Missing labels are
+    -1, NaN, None or empty. `group`: the column or array that names the subject of each sample.
+    `missing`: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
+    `image_size`: side in pixels that image files are read in; default from the files, at most 96.
+
+    Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
+
+    >>> load("digits").spec.shape
+    (1, 8, 8)
+    """
+    from tacita.data.builtin import BUILTIN, load_builtin
+
+    missing = check_missing(missing)
+    check_modality(modality)
+    if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
+        data, _ = load_builtin(source)
+        return _relabelled(data, labels, task, modality)
+    path = existing(source, also=BUILTIN)
+    if path.is_dir():
+        samples = _read_folder(path, labels, group, modality, missing, image_size)
+    else:
+        samples = _read_file(path, labels, group, modality, missing)
+        if image_size is not None and samples.modality == "images":
+            samples = replace(samples, x=resized(samples.x, (image_size, image_size)))
+    return finish(samples, task)
+
+
+def _read_file(
+    path: Path,
+    labels: Source | None,
+    group: str | None,
+    modality: Modality | None,
+    missing: Missing,
+) -> Samples:
+    if path.suffix.lower() in TABLE_FILES:
+        return _read_table_file(path, labels, group, modality, missing)
+    if path.suffix.lower() in ARRAY_FILES:
+        return _read_array_file(path, labels, group, modality, missing)
+    raise unknown_extension(path)
+
+
+def _read_table_file(
+    path: Path,
+    labels: Source | None,
+    group: str | None,
+    modality: Modality | None,
+    missing: Missing,
+) -> Samples:
+    table = read_table(path)
+    return labelled_table(
+        table,
+        labels,
+        group,
+        modality,
+        missing,
+        str(path),
+        array_row() if path.suffix.lower() == ".parquet" else spreadsheet_row(),
+    )
+
+
+def _read_array_file(
+    path: Path,
+    labels: Source | None,
+    group: str | None,
+    modality: Modality | None,
+    missing: Missing,
+) -> Samples:
+    arrays = ArrayFile(path)
+    source = str(path)
+    label_file = None
+    target = "y" if "y" in arrays else None
+    if labels is not None:
+        if str(labels) in arrays and str(labels) not in ("x", "values"):
+            target = str(labels)
+        elif Path(labels).is_file():
+            label_file = LabelFile.read(Path(labels), group)
+        else:
+            raise _no_array(arrays, str(labels), "labels")
+    groups = "groups" if "groups" in arrays else None
+    if group is not None and not (label_file and label_file.group):
+        if group not in arrays:
+            raise _no_array(arrays, group, "group")
+        groups = group
+    lengths = arrays.read("lengths") if "lengths" in arrays else None
+    if "values" in arrays:
+        if lengths is None:
+            raise DataError(
+                f"{path}: 'values' without 'lengths'.",
+                remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+            )
+        if modality not in (None, "series"):
+            raise ConfigError(
+                f"{path}: 'values' and 'lengths' are series, not {modality}.",
+                remedy="Leave modality out.",
+            )
+        samples = ragged_series(arrays.numbers("values"), lengths, missing=missing, source=source)
+    else:
+        x = arrays.numbers(arrays.main)
+        samples = array_samples(x, lengths, modality, missing=missing, source=source)
+    samples = replace(
+        samples,
+        labels=None if target is None else arrays.per_sample(target),
+        groups=None if groups is None else arrays.per_sample(groups),
+        target=target,
+        group=groups,
+    )
+    if label_file is None:
+        return samples
+    labelled: Samples = with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
+    return labelled
+
+
+def _read_folder(
+    path: Path,
+    labels: Source | None,
+    group: str | None,
+    modality: Modality | None,
+    missing: Missing,
+    image_size: int | None,
+) -> Samples:
+    labels_at = label_path(path, labels)
+    entries, kind = folder_entries(path, labels_at, modality)
+    if kind == "images":
+        size = common_size(entries, image_size)
+        samples = image_files(entries, size=size, channels=None, source=str(path))
+    else:
+        samples = series_files(entries, columns=None, missing=missing, source=str(path))
+    in_folders = any(entry.label is not None for entry in entries)
+    if labels is None and in_folders:
+        labels_at = None
+    if labels_at is not None:
+        label_file = LabelFile.read(labels_at, group)
+        if group is not None and label_file.group is None:
+            raise ConfigError(
+                f"group={group!r} is not a column of {labels_at}.",
+                remedy="Name a column of the label file.",
+            )
+        names = [entry.name for entry in entries]
+        labelled: Samples = with_labels_from(label_file, samples, names, files=True)
+        return labelled
+    if group is not None:
+        raise ConfigError(
+            f"group={group!r}, but a folder has no columns.",
+            remedy="Give a label file with a column of that name.",
+        )
+    if str(labels) == "folders" and not in_folders:
+        raise DataError(
+            f"{path}: there are no class sub-folders.",
+            remedy="Put the files into one sub-folder a class, or give a label file.",
+        )
+    if not in_folders:
+        return samples
+    return replace(samples, labels=[entry.label for entry in entries])
+
+
+def _relabelled(
+    data: Dataset, labels: Source | None, task: str | None, modality: Modality | None
+) -> Dataset:
+    """A built-in data set, whose labels may come from a label file (to have few of them)."""
+    if modality not in (None, data.modality):
+        raise ConfigError(
+            f"{data.source} holds {data.modality}, not {modality}.", remedy="Leave modality out."
+        )
+    if labels is not None:
+        file = LabelFile.read(existing(labels))
+        names = [str(i) for i in range(len(data))]
+        raw, _, used = match(file, names, files=False)
+        file.check_known([name for name in file.labels if name not in used], names[0])
+        y, resolved = encode_labels(raw, task or data.task.name, len(data), source=str(file.path))
+        return data.with_labels(y, resolved)
+    if task is None or task == data.task.name:
+        return data
+    raw_labels = data.task.decode(data.y)
+    y, resolved = encode_labels(raw_labels, task, len(data), source=data.source)
+    return data.with_labels(y, resolved)
+
+
+def _no_array(arrays: ArrayFile, name: str, argument: str) -> ConfigError:
+    near = nearest(name, arrays.headers)
+    return ConfigError(
+        f"{argument}={name!r} is neither an array of {arrays.path} nor a file.",
+        remedy=f"Did you mean {near!r}?" if near else f"Arrays: {', '.join(arrays.headers)}.",
+    )

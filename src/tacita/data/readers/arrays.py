@@ -1,0 +1,204 @@
+"""`.npy` and `.npz` files, without pickle: headers are checked before a byte of data is read.
+
+An archive's declared sizes are only claims, so they are bounded, and an array with Python objects
+in it is refused: unpickling runs whatever code the file's author chose.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from tacita.data.readers.values import LARGEST, damaged
+from tacita.errors import DataError
+
+_PLAIN = "biufUS"
+_MEMBERS = 1000
+_RATIO = 200
+_SMALL = 2**30
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an array says of itself, and at which byte of its file the data start."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of data."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class ArrayFile:
+    """The arrays of a `.npz`, or the one of a `.npy` under the name `x`, read whole or in chunks.
+
+    Raises `DataError` for damaged files, object arrays, and sizes beyond any sensible memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.headers: dict[str, Header] = {}
+        with damaged(path, "NumPy arrays"):
+            if path.suffix.lower() == ".npz":
+                self._read_directory()
+            else:
+                with path.open("rb") as file:
+                    self.headers["x"] = self._header("x", file, os.stat(path).st_size)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.headers
+
+    def read(self, name: str) -> NDArray[Any]:
+        """A whole array; a `.npy` is memory-mapped (copy on write), so it may exceed the memory."""
+        header = self.headers[name]
+        with damaged(self.path, "NumPy arrays"):
+            if self.path.suffix.lower() == ".npy" and header.size:
+                mapped = np.load(self.path, mmap_mode="c", allow_pickle=False)
+                return mapped.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
+            count = header.shape[0] if header.shape else 1
+            return next(iter(self.chunks(name, [count])))
+
+    def chunks(self, name: str, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
+        """The array's rows in order, so many at a time; only these are ever in memory."""
+        header = self.headers[name]
+        native = header.dtype.newbyteorder("=")
+        with damaged(self.path, "NumPy arrays"), closing(self._open(name)) as file:
+            file.read(header.offset)
+            if header.fortran and len(header.shape) > 1:
+                # Columns lie together, so rows cannot be streamed.
+                flat = np.frombuffer(_exactly(file, header.size), header.dtype)
+                whole = flat.reshape(header.shape, order="F").astype(native)
+                start = 0
+                for count in counts:
+                    yield whole[start : start + count]
+                    start += count
+                return
+            row = header.shape[1:]
+            for count in counts:
+                data = _exactly(file, count * math.prod(row) * header.dtype.itemsize)
+                shape = (count, *row) if header.shape else ()
+                yield np.frombuffer(data, header.dtype).reshape(shape).astype(native, copy=False)
+
+    @property
+    def main(self) -> str:
+        """The name of the array that holds the samples."""
+        for name in ("x", "X"):
+            if name in self:
+                return name
+        found = ", ".join(list(self.headers)[:5]) or "none"
+        raise DataError(
+            f"{self.path}: there is no array 'x' (found: {found}).",
+            remedy="Save x (N, ...), and optionally y, lengths and groups; or values and lengths.",
+        )
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """A whole array of samples, which must be numbers and not empty."""
+        header = self.headers[name]
+        if header.dtype.kind not in "biuf" or not header.size:
+            raise DataError(
+                f"{self.path}: array {name!r} is of type {header.dtype} and shape {header.shape}.",
+                remedy="Samples are numbers, at least one of them.",
+            )
+        return self.read(name)
+
+    def per_sample(self, name: str) -> NDArray[Any]:
+        """A whole array of one entry a sample."""
+        values = self.read(name)
+        if values.ndim != 1:
+            raise DataError(
+                f"{self.path}: array {name!r} has shape {values.shape};"
+                " one entry a sample is needed.",
+                remedy="Save it as (N,).",
+            )
+        return values
+
+    def _open(self, name: str) -> IO[bytes]:
+        if self.path.suffix.lower() == ".npy":
+            return self.path.open("rb")
+        archive = zipfile.ZipFile(self.path)
+        # The member keeps the archive's file open for as long as it needs it.
+        with archive:
+            return archive.open(f"{name}.npy")
+
+    def _read_directory(self) -> None:
+        with zipfile.ZipFile(self.path) as archive:
+            members = archive.infolist()
+            if len(members) > _MEMBERS:
+                raise DataError(
+                    f"{self.path}: {len(members)} arrays; at most {_MEMBERS} are read.",
+                    remedy="Put the samples into one array x (N, ...).",
+                )
+            total = sum(member.file_size for member in members)
+            packed = sum(member.compress_size for member in members)
+            if total > LARGEST or (total > _SMALL and total > _RATIO * packed):
+                raise DataError(
+                    f"{self.path}: would unpack from {packed / 2**20:.1f} MiB to {total / 2**30:.1f}"
+                    " GiB, which looks like a decompression bomb.",
+                    remedy="Save the array as .npy, which is read without unpacking.",
+                )
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                if name == member.filename or name in self.headers:
+                    raise DataError(
+                        f"{self.path}: {member.filename!r} is not an array, or is there twice.",
+                        remedy="Write the file with numpy.savez.",
+                    )
+                with archive.open(member) as file:
+                    self.headers[name] = self._header(name, file, member.file_size)
+
+    def _header(self, name: str, file: IO[bytes], available: int) -> Header:
+        version = npy.read_magic(file)  # type: ignore[no-untyped-call]
+        if version == (1, 0):
+            shape, fortran, dtype = npy.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+        elif version == (2, 0):
+            shape, fortran, dtype = npy.read_array_header_2_0(file)  # type: ignore[no-untyped-call]
+        else:
+            raise DataError(
+                f"{self.path}: array {name!r} is written in format {version}, which is not read.",
+                remedy="Save plain numbers or text with numpy.save or numpy.savez.",
+            )
+        if dtype.hasobject:
+            raise DataError(
+                f"{self.path}: array {name!r} holds Python objects; reading them could run code.",
+                remedy="Save plain numbers or text. Series of unequal lengths: one array 'values'"
+                " (sum of lengths, channels) and one 'lengths'.",
+            )
+        if dtype.kind not in _PLAIN:
+            raise DataError(
+                f"{self.path}: array {name!r} is of type {dtype}, which is neither number nor text.",
+                remedy="Save integers, floats, booleans or text.",
+            )
+        header = Header(tuple(shape), dtype, fortran, file.tell())
+        if any(width < 0 for width in shape) or header.size > available - header.offset:
+            raise DataError(
+                f"{self.path}: array {name!r} of shape {tuple(shape)} is cut short.",
+                remedy="Write the file again.",
+            )
+        return header
+
+
+def _exactly(file: IO[bytes], count: int) -> bytearray:
+    data = bytearray(count)
+    view = memoryview(data)
+    done = 0
+    while done < count:
+        # Whole archives of several GiB come in pieces.
+        got = file.readinto(view[done : done + 2**28])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError("the data end before the array does")
+        done += got
+    return data

@@ -1,0 +1,148 @@
+"""The last steps that all readers share: arrays of any rank to samples, samples to a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tacita.data.batch import Modality
+from tacita.data.dataset import Dataset
+from tacita.data.readers.files import nearest
+from tacita.data.readers.images import image_array
+from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, with_labels_from
+from tacita.data.readers.samples import Samples
+from tacita.data.readers.series import series_array, wide_series
+from tacita.data.readers.tables import table_samples
+from tacita.data.readers.values import Missing, check_finite, to_float32, to_tensor
+from tacita.errors import ConfigError, DataError
+
+Source = str | os.PathLike[str]
+_MODALITIES = ("images", "series", "tables")
+
+
+def finish(samples: Samples, task: str | None) -> Dataset:
+    """Samples with raw labels to a data set with codes."""
+    count = len(samples)
+    if samples.labels is not None and len(samples.labels) != count:
+        raise DataError(
+            f"{samples.source}: {len(samples.labels)} labels but {count} samples.",
+            remedy="Give one label a sample (-1, NaN or None where there is none).",
+        )
+    y, resolved = encode_labels(samples.labels, task, count, source=samples.source)
+    groups = None if samples.groups is None else group_codes(samples.groups, count)
+    return Dataset(
+        samples.modality,
+        samples.x,
+        y,
+        resolved,
+        lengths=samples.lengths,
+        groups=groups,
+        ids=samples.ids,
+        columns=samples.columns,
+        categories=samples.categories,
+        target=samples.target,
+        group=samples.group,
+        source=samples.source,
+        id_column=samples.id_column,
+    )
+
+
+def array_samples(
+    x: np.ndarray[Any, Any],
+    lengths: Any,
+    modality: Modality | None,
+    *,
+    missing: Missing,
+    source: str,
+    start: int = 0,
+) -> Samples:
+    """An array of any rank to samples: the rank and the type decide the modality if none is given."""
+    if x.dtype.kind not in "biuf":
+        raise DataError(
+            f"{source}: x is of type {x.dtype}, not numbers.",
+            remedy="Give numbers; a table with text goes in as a data frame or a .csv.",
+        )
+    kind = modality or _modality_of(x, lengths)
+    if x.ndim < 2 or not x.size:
+        raise DataError(
+            f"{source}: x has shape {x.shape}, so there is nothing to learn from.",
+            remedy="Give (N, F) for tables, (N, L, C) for series, (N, C, H, W) for images.",
+        )
+    if lengths is not None and kind != "series":
+        raise DataError(
+            f"{source}: lengths were given, but these are {kind}.",
+            remedy="Leave lengths out, or pass modality='series'.",
+        )
+    if kind == "series":
+        return series_array(x, lengths, missing=missing, source=source, start=start)
+    if kind == "images":
+        return image_array(x, source=source, start=start)
+    if x.ndim != 2:
+        raise DataError(
+            f"{source}: a table of shape {x.shape}; (rows, columns) is needed.",
+            remedy="Reshape the array, or pass modality='series' or 'images'.",
+        )
+
+    def place(index: tuple[int, ...]) -> str:
+        return f"row {start + index[0]}, column {index[1]}"
+
+    values = to_float32(x, source, place)
+    check_finite(values, source, place, missing=missing)
+    return Samples("tables", to_tensor(values), source)
+
+
+def labelled_table(
+    table: pa.Table,
+    labels: Source | None,
+    group: str | None,
+    modality: Modality | None,
+    missing: Missing,
+    source: str,
+    row_name: Callable[[int], str],
+) -> Samples:
+    """A table with its labels from a column or a label file; one series a row if so asked."""
+    label_file = None
+    if labels is not None and str(labels) not in table.column_names and Path(labels).is_file():
+        label_file = LabelFile.read(Path(labels))
+    target = None if labels is None or label_file is not None else str(labels)
+    if modality == "images":
+        raise ConfigError(
+            f"{source}: a table cannot be read as images.",
+            remedy="Images come as a folder, or as an array in a .npz.",
+        )
+    read = wide_series if modality == "series" else table_samples
+    samples = read(
+        table, labels=target, group=group, missing=missing, source=source, row_name=row_name
+    )
+    if label_file is None:
+        return samples
+    labelled: Samples = with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
+    return labelled
+
+
+def check_modality(modality: str | None) -> None:
+    """Raises `ConfigError` for a modality that there is not."""
+    if modality is not None and modality not in _MODALITIES:
+        near = nearest(modality, _MODALITIES)
+        raise ConfigError(
+            f"modality={modality!r} is not one.",
+            remedy=f"Did you mean {near!r}?" if near else f"Modalities: {', '.join(_MODALITIES)}.",
+        )
+
+
+def sample_names(samples: Samples, start: int) -> list[str]:
+    """What each sample is called in label files and messages: its id, or its number."""
+    return list(samples.ids) or [str(start + i) for i in range(len(samples))]
+
+
+def _modality_of(x: np.ndarray[Any, Any], lengths: Any) -> Modality:
+    if lengths is not None:
+        return "series"
+    if x.ndim == 3 and x.dtype != np.uint8:
+        return "series"
+    return "tables" if x.ndim <= 2 else "images"

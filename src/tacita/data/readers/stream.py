@@ -1,0 +1,292 @@
+"""Further samples for a model, as a stream: of the same formats, in the shape and code it learnt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from tacita.data.batch import UNLABELLED
+from tacita.data.dataset import Dataset, Schema
+from tacita.data.readers.arrays import ArrayFile
+from tacita.data.readers.build import Source, array_samples, sample_names
+from tacita.data.readers.files import ARRAY_FILES, TABLE_FILES, existing, unknown_extension
+from tacita.data.readers.folders import folder_entries, label_path
+from tacita.data.readers.frames import frame_table, is_frame, stream_table
+from tacita.data.readers.images import image_files, resized
+from tacita.data.readers.labels import LabelFile, encode_like, match
+from tacita.data.readers.samples import Samples
+from tacita.data.readers.series import (
+    check_lengths,
+    pad_to,
+    ragged_series,
+    series_files,
+    wide_series,
+)
+from tacita.data.readers.tables import array_row, spreadsheet_row, table_like
+from tacita.data.readers.values import Missing, check_missing
+from tacita.errors import ConfigError, DataError
+
+
+def read_like(
+    source: Any,
+    schema: Schema,
+    *,
+    chunk: int = 4096,
+    missing: Missing = "refuse",
+    labels: Source | None = None,
+) -> Iterator[Dataset]:
+    """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
+
+    `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
+    matched by name; labels, where there are any, are decoded by the model's classes.
+
+    Raises `DataError` for what the model cannot take, naming the row and the column.
+    """
+    missing = check_missing(missing)
+    if chunk < 1:
+        raise ConfigError(f"chunk={chunk} is too small.", remedy="Give at least 1.")
+    label_file = None if labels is None else LabelFile.read(existing(labels))
+    used: set[str] = set()
+    example = ""
+    start = 0
+    for samples in _stream(source, schema, chunk, missing):
+        names = sample_names(samples, start)
+        example = example or names[0]
+        if label_file is not None:
+            raw, _, found = match(label_file, names, files=_is_folder(source))
+            used |= found
+            samples = replace(samples, labels=raw)
+        yield _finish_like(samples, schema, start, names)
+        start += len(samples)
+    if not start:
+        raise DataError(f"{source}: there are no samples.", remedy="Give at least one.")
+    if label_file is not None:
+        label_file.check_known([name for name in label_file.labels if name not in used], example)
+
+
+def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
+    """Samples of the schema's modality, shaped and encoded like it, chunk by chunk."""
+    kind = schema.spec.modality
+    if isinstance(source, str | os.PathLike):
+        path = existing(source)
+        if path.is_dir():
+            return _stream_folder(path, schema, chunk, missing)
+        if path.suffix.lower() in TABLE_FILES:
+            counted = array_row if path.suffix.lower() == ".parquet" else spreadsheet_row
+            pieces = stream_table(path, chunk)
+            return _stream_tables(pieces, schema, missing, str(path), counted)
+        if path.suffix.lower() in ARRAY_FILES:
+            return _stream_arrays(path, schema, chunk, missing)
+        raise unknown_extension(path)
+    if is_frame(source):
+        table = frame_table(source)
+        slices = (table.slice(start, chunk) for start in range(0, len(table), chunk))
+        return _stream_tables(slices, schema, missing, "data frame", array_row)
+    from tacita.data.convert import as_dataset
+
+    data = as_dataset(source, modality=kind, missing=missing)
+    whole = Samples(kind, data.x, data.source, data.lengths)
+    return (
+        _shaped(
+            replace(
+                whole,
+                x=whole.x[start : start + chunk],
+                lengths=None if whole.lengths is None else whole.lengths[start : start + chunk],
+            ),
+            schema,
+        )
+        for start in range(0, len(whole), chunk)
+    )
+
+
+def _stream_tables(
+    pieces: Iterator[pa.Table],
+    schema: Schema,
+    missing: Missing,
+    source: str,
+    counted: Callable[[int], Callable[[int], str]],
+) -> Iterator[Samples]:
+    start = 0
+    for table in pieces:
+        if not len(table):
+            continue
+        row_name = counted(start)
+        if schema.spec.modality == "tables":
+            yield table_like(
+                _named(table, schema, source),
+                _named_schema(schema),
+                missing=missing,
+                source=source,
+                row_name=row_name,
+            )
+        elif schema.spec.modality == "series":
+            present = set(table.column_names)
+            samples = wide_series(
+                table,
+                labels=schema.target if schema.target in present else None,
+                group=schema.group if schema.group in present else None,
+                missing=missing,
+                source=source,
+                row_name=row_name,
+                start=start,
+            )
+            yield _shaped(samples, schema)
+        else:
+            raise _wrong_modality(source, "a table", schema)
+        start += len(table)
+
+
+def _stream_folder(path: Path, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
+    kind = schema.spec.modality
+    entries, _ = folder_entries(path, label_path(path, None), kind)
+    classes = {entry.label for entry in entries if entry.label is not None}
+    # Folders that are no classes of the model merely sort the files.
+    labelled = not classes.isdisjoint(schema.task.classes)
+    for start in range(0, len(entries), chunk):
+        part = entries[start : start + chunk]
+        if kind == "images":
+            channels, height, width = schema.spec.shape
+            samples = image_files(part, size=(height, width), channels=channels, source=str(path))
+        else:
+            columns = schema.columns or None
+            samples = _shaped(
+                series_files(part, columns=columns, missing=missing, source=str(path), start=start),
+                schema,
+            )
+        raw = [entry.label for entry in part] if labelled else None
+        yield replace(samples, labels=raw)
+
+
+def _stream_arrays(path: Path, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
+    arrays = ArrayFile(path)
+    source = str(path)
+    kind = schema.spec.modality
+    lengths = arrays.read("lengths") if "lengths" in arrays else None
+    known: np.ndarray[Any, np.dtype[np.int64]] | None
+    ragged = "values" in arrays
+    if ragged:
+        if lengths is None or kind != "series":
+            raise _wrong_modality(source, "series laid end to end", schema)
+        known = check_lengths(lengths, None, None, source)
+        total = arrays.headers["values"].shape[:1]
+        if total != (int(known.sum()),):
+            raise DataError(
+                f"{source}: the lengths sum to {int(known.sum())}, but 'values' has shape"
+                f" {arrays.headers['values'].shape}.",
+                remedy="Give one length a series, in the order in which they lie.",
+            )
+        count, name = len(known), "values"
+    else:
+        name = arrays.main
+        shape = arrays.headers[name].shape
+        count = shape[0] if shape else 0
+        known = None if lengths is None else check_lengths(lengths, count, None, source)
+    target = schema.target if schema.target is not None and schema.target in arrays else None
+    target = target or ("y" if "y" in arrays else None)
+    raw = None if target is None else arrays.per_sample(target)
+    if raw is not None and len(raw) != count:
+        raise DataError(
+            f"{source}: {len(raw)} labels but {count} samples.", remedy="Give one label a sample."
+        )
+    starts = range(0, count, chunk)
+    stops = [min(start + chunk, count) for start in starts]
+    sizes: Sequence[int] = [stop - start for start, stop in zip(starts, stops, strict=True)]
+    if ragged and known is not None:
+        ends = np.concatenate([[0], np.cumsum(known)])
+        sizes = [int(ends[stop] - ends[start]) for start, stop in zip(starts, stops, strict=True)]
+    for start, stop, x in zip(starts, stops, arrays.chunks(name, sizes), strict=True):
+        part = None if known is None else known[start:stop]
+        if ragged:
+            samples = ragged_series(x, part, missing=missing, source=source, start=start)
+        else:
+            samples = array_samples(x, part, kind, missing=missing, source=source, start=start)
+        labels = None if raw is None else raw[start:stop]
+        yield _shaped(replace(samples, labels=labels), schema)
+
+
+def _shaped(samples: Samples, schema: Schema) -> Samples:
+    """Checked against the schema's shape; images resized, short series padded."""
+    spec = schema.spec
+    found = samples.x.shape[2] if spec.modality == "series" else samples.x.shape[1]
+    what = "columns" if spec.modality == "tables" else "channels"
+    if found != spec.channels:
+        raise DataError(
+            f"{samples.source}: {found} {what}, but the model was trained with {spec.channels}.",
+            remedy=f"Give the same {what} in the same order.",
+        )
+    if spec.modality == "tables" and any(schema.categories):
+        raise DataError(
+            f"{samples.source}: the model knows its columns by name, and an array has no names.",
+            remedy="Give a .csv, a .parquet or a data frame.",
+        )
+    if spec.modality == "images":
+        height, width = spec.shape[1:]
+        return replace(samples, x=resized(samples.x, (height, width)))
+    if spec.modality == "series":
+        x, lengths = pad_to(samples.x, samples.lengths, spec.shape[0])
+        return replace(samples, x=x, lengths=lengths, columns=schema.columns)
+    return samples
+
+
+def _named(table: pa.Table, schema: Schema, source: str) -> pa.Table:
+    """For a model of a nameless array: the table's columns by their position."""
+    if schema.columns:
+        return table
+    kept = [name for name in table.column_names if name not in (schema.target, schema.group)]
+    if len(kept) != schema.spec.channels:
+        raise DataError(
+            f"{source}: {len(kept)} columns, but the model was trained with {schema.spec.channels}.",
+            remedy="Give the same columns in the same order.",
+        )
+    return table.select(kept).rename_columns([str(i) for i in range(len(kept))])
+
+
+def _named_schema(schema: Schema) -> Schema:
+    if schema.columns:
+        return schema
+    count = schema.spec.channels
+    return replace(
+        schema, columns=tuple(str(i) for i in range(count)), categories=((),) * count, target=None
+    )
+
+
+def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[str]) -> Dataset:
+    count = len(samples)
+    if samples.labels is None:
+        missing = UNLABELLED if schema.task.discrete else torch.nan
+        y = torch.full((count,), missing)
+    else:
+        y = encode_like(samples.labels, schema.task, samples.source, lambda i: f"sample {names[i]}")
+    return Dataset(
+        samples.modality,
+        samples.x,
+        y,
+        schema.task,
+        index=torch.arange(start, start + count),
+        lengths=samples.lengths,
+        ids=samples.ids,
+        columns=schema.columns,
+        categories=schema.categories,
+        target=schema.target,
+        group=schema.group,
+        source=samples.source,
+        id_column=schema.id_column,
+    )
+
+
+def _is_folder(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike) and Path(source).is_dir()
+
+
+def _wrong_modality(source: str, what: str, schema: Schema) -> DataError:
+    return DataError(
+        f"{source}: this is {what}, but the model was trained on {schema.spec.modality}.",
+        remedy="Give the same kind of data.",
+    )
