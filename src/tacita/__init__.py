@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tacita.data.convert import as_dataset
     from tacita.data.dataset import Dataset
     from tacita.data.describe import describe
-    from tacita.data.load import load
+    from tacita.data.read import load
     from tacita.engine.train import train
     from tacita.model import Model
     from tacita.selection.fit import fit
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# `adapt` and `pretrain` are rooms that can be called: see tacita.catalog.rooms.
 _WHERE = {
     "Dataset": "tacita.data.dataset:Dataset",
     "Model": "tacita.model:Model",
-    "adapt": "tacita.selection.verbs:adapt",
+    "adapt": "tacita.adapt",
     "as_dataset": "tacita.data.convert:as_dataset",
     "compare": "tacita.selection.verbs:compare",
     "describe": "tacita.data.describe:describe",
     "fit": "tacita.selection.fit:fit",
-    "load": "tacita.data.load:load",
+    "load": "tacita.data.read:load",
     "methods": "tacita.catalog.discover:search",
-    "pretrain": "tacita.selection.verbs:pretrain",
+    "pretrain": "tacita.pretrain",
     "train": "tacita.engine.train:train",
 }
 
@@ -54,7 +55,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'tacita' has no attribute {name!r}")
     module, _, attribute = _WHERE[name].partition(":")
-    value = globals()[name] = getattr(import_module(module), attribute)
+    found = import_module(module)
+    value = globals()[name] = getattr(found, attribute) if attribute else found
     return value
 
 

@@ -27,7 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A file or a folder of samples.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A file, a folder, or a built-in set such as digits.")
+]
 ModelFolder = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a run.")]
 Method = Annotated[str, typer.Argument(metavar="METHOD", help="A name from `tacita methods`.")]
 Options = Annotated[
@@ -50,7 +52,9 @@ Group = Annotated[
     str | None,
     typer.Option(help="The column of groups (patients, machines) that a split keeps together."),
 ]
-Missing = Annotated[str, typer.Option(help="What to do about missing values.")]
+Missing = Annotated[
+    Literal["refuse", "impute"], typer.Option(help="What to do about missing values.")
+]
 Modality = Annotated[
     Literal["images", "series", "tables"] | None,
     typer.Option(help="What the samples are; by default told from the data."),
@@ -94,7 +98,7 @@ def fit(
     labels: Labels = None,
     task: Task = None,
     recipe: Annotated[
-        str, typer.Option(help="auto, the name of a recipe, or a YAML file.")
+        str, typer.Option(help="auto, a recipe, a YAML file, or a run to repeat.")
     ] = "auto",
     budget: Budget = None,
     seed: Seed = 0,
@@ -126,10 +130,8 @@ def fit(
     tacita fit sensors.csv --labels state --group machine
     """
     _check_budget(budget)
-    if recipe != "auto":
-        from tacita.catalog.recipe import find_recipe
-
-        find_recipe(recipe).check(modality)
+    if recipe != "auto" and not Path(recipe).is_dir():
+        _check_recipe(recipe, modality)
     _print_result(
         tacita.fit(
             data,
@@ -282,18 +284,20 @@ def predict(
     tacita predict runs/photos new_photos/
     tacita predict runs/sensors new.csv --proba --out predicted.csv
     """
-    tacita.Model.load(model).predict_file(data, out, proba)
+    rows = tacita.Model.load(model).predict_file(data, out, proba)
+    print(f"{rows} rows predicted", file=sys.stderr)
 
 
 @app.command()
 def embed(model: ModelFolder, data: Data, out: OutFile) -> None:
-    """Write the features of every sample to a .npz file.
+    """Write the features of every sample to a .npy file.
 
     \b
-    tacita embed runs/photos photos/ --out features.npz
-    tacita embed runs/sensors new.csv --out features.npz
+    tacita embed runs/photos photos/ --out features.npy
+    tacita embed runs/sensors new.csv --out features.npy
     """
-    tacita.Model.load(model).embed_file(data, out)
+    rows = tacita.Model.load(model).embed_file(data, out)
+    print(f"{rows} rows of features: {out}", file=sys.stderr)
 
 
 @app.command()
@@ -556,25 +560,18 @@ def _checked_options(
 
 def _checked_contestants(methods: str, modality: str | None) -> list[str]:
     """The names after `--methods`: each is a recipe, a YAML file or a method that learns."""
-    from tacita.catalog import discover
-    from tacita.catalog.recipe import built_in_recipes, find_recipe, recipe_from_options
-
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
         raise ConfigError("--methods names no method.", remedy="Write --methods a,b.")
-    recipes, found = built_in_recipes(), discover.cards()
     for name in names:
-        if name in recipes or name.endswith((".yaml", ".yml")):
-            find_recipe(name).check(modality)
-        elif name in found:
-            recipe_from_options("learn", name, {}).check(modality)
-        else:
-            near = discover.did_you_mean(name, [*recipes, *found])
-            raise ConfigError(
-                f"--methods: there is no recipe or method {name!r}{near}",
-                remedy=f"Recipes: {', '.join(recipes)}. Methods: run `tacita methods`.",
-            )
+        _check_recipe(name, modality)
     return names
+
+
+def _check_recipe(name: str, modality: str | None) -> None:
+    from tacita.catalog.recipe import find_recipe
+
+    find_recipe(name).check(modality)
 
 
 if __name__ == "__main__":

@@ -178,6 +178,8 @@ def recipe_from_options(key: str, method: str, options: Mapping[str, Any], seed:
     section: dict[str, Any] = {"method": method, "train": {}}
     for name, value in options.items():
         part, _, rest = name.rpartition(".")
+        if name in ("method", "train"):
+            raise ConfigError(f"{name}={shortened(value)}: {name} is not an option.")
         if name in ("encoder", "encoder.method"):
             encoder["method"] = value
         elif part == "encoder":
@@ -227,19 +229,23 @@ def built_in_recipes() -> dict[str, Path]:
 
 
 def find_recipe(name: str | Path) -> Recipe:
-    """A recipe that comes with tacita, or one in a file.
+    """A recipe that comes with tacita, a method that learns as a recipe of its own, or a file.
 
-    Raises `ConfigError` with the nearest name if there is neither.
+    Raises `ConfigError` with the nearest name if it is none of them.
     """
-    built_in = built_in_recipes()
-    if str(name) in built_in:
-        return load_recipe(built_in[str(name)])
-    if Path(name).suffix not in (".yaml", ".yml"):
+    name, built_in = str(name), built_in_recipes()
+    if name in built_in:
+        return load_recipe(built_in[name])
+    if Path(name).suffix in (".yaml", ".yml"):
+        return load_recipe(name)
+    methods = [card.slug for card in discover.cards().values() if card.family in FAMILIES["learn"]]
+    if name not in methods:
         raise ConfigError(
-            f"there is no recipe {str(name)!r}{discover.did_you_mean(str(name), built_in)}",
-            remedy=f"Known: auto, {', '.join(built_in)}; or give a file that ends in .yaml.",
+            f"there is no recipe {name!r}{discover.did_you_mean(name, [*built_in, *methods])}",
+            remedy=f"Known: auto, {', '.join({**built_in, **dict.fromkeys(methods)})}; "
+            "or give a file that ends in .yaml.",
         )
-    return load_recipe(name)
+    return Recipe(name=name, learn=Section.model_validate({"method": name}))
 
 
 def _validated(given: Any, *, source: str) -> Recipe:

@@ -37,7 +37,7 @@ class Parameter:
     @property
     def settable(self) -> bool:
         """Whether a recipe or a command line can give it a value."""
-        return bool(alternatives(self.annotation))
+        return alternatives(self.annotation) not in ([], ["null"])
 
     @property
     def expected(self) -> str:
@@ -46,7 +46,9 @@ class Parameter:
         >>> Parameter("pool", "Literal['mean', 'max'] | None").expected
         "'mean', 'max' or null"
         """
-        *others, last = alternatives(self.annotation) or ["only given from Python"]
+        if not self.settable:
+            return "only given from Python"
+        *others, last = alternatives(self.annotation)
         return f"{', '.join(others)} or {last}" if others else last
 
 
