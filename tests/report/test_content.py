@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from tacita.data.dataset import Dataset
+from tacita.errors import DataError
+from tacita.report.content import (
+    EmbeddingMap,
+    LeaderboardRow,
+    ReportContent,
+    sample_errors,
+    sample_of,
+    verdict,
+)
+from tacita.tasks import Classification, Regression
+
+
+def row(name, mean, *, std=0.01, baseline=False, winner=False):
+    return LeaderboardRow(name, "accuracy", mean, std, baseline=baseline, winner=winner)
+
+
+def test_a_baseline_that_wins_is_said_to_win():
+    rows = [row("fixmatch", 0.7), row("forest", 0.8, baseline=True, winner=True)]
+    assert verdict(rows) == (
+        "A baseline, forest, wins: accuracy 80.0% against 70.0% "
+        "for the best candidate that learns features, fixmatch."
+    )
+
+
+def test_a_lead_within_the_spread_is_said_to_be_small():
+    rows = [row("fixmatch", 0.81, std=0.03, winner=True), row("forest", 0.8, baseline=True)]
+    assert "within the spread of the folds" in verdict(rows)
+    rows = [row("fixmatch", 0.91, std=0.03, winner=True), row("forest", 0.8, baseline=True)]
+    assert "within the spread" not in verdict(rows)
+
+
+def test_nobody_wins_without_a_score():
+    assert verdict([]) == ""
+    assert verdict([row("fixmatch", float("nan"))]) == ""
+    assert verdict([row("fixmatch", 0.5)]) == "fixmatch wins: accuracy 50.0%."
+
+
+def test_samples_come_back_as_what_they_are():
+    image = Dataset("images", torch.full((1, 3, 4, 4), 7, dtype=torch.uint8), torch.tensor([0]))
+    assert sample_of(image, 0).shape == (3, 4, 4)
+    series = Dataset(
+        "series", torch.ones(2, 9, 2), torch.tensor([0, 0]), lengths=torch.tensor([9, 4])
+    )
+    assert sample_of(series, 1).shape == (4, 2)
+    table = Dataset(
+        "tables",
+        torch.tensor([[1.5, 1.0], [2.5, torch.nan]]),
+        torch.tensor([0.0, 1.0]),
+        Regression(),
+        columns=("age", "colour"),
+        categories=((), ("red", "blue")),
+    )
+    assert sample_of(table, 0) == {"age": 1.5, "colour": "blue"}
+    assert np.isnan(sample_of(table, 1)["colour"])
+
+
+def test_errors_carry_the_users_own_names():
+    data = Dataset(
+        "tables", torch.zeros(3, 1), torch.tensor([0, 1, 1]), Classification(("cat", "dog"))
+    )
+    (error,) = sample_errors(data, np.array([2]), np.array([0]), np.array([0.9]))
+    assert (error.name, error.true, error.predicted, error.confidence) == ("#2", "dog", "cat", 0.9)
+    assert error.sample == {"column 0": 0.0}
+
+
+def test_shapes_that_disagree_are_refused():
+    with pytest.raises(DataError, match="3 classes"):
+        ReportContent("x", classes=("a", "b", "c"), confusion=np.eye(2))
+    with pytest.raises(DataError, match="labelled"):
+        EmbeddingMap(np.zeros((2, 2)), np.zeros(2), np.zeros(3, dtype=bool), ["a", "b"])
+    with pytest.raises(DataError, match="xy"):
+        EmbeddingMap(np.zeros((2, 3)), np.zeros(2), np.zeros(2, dtype=bool), ["a", "b"])
