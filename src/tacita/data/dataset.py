@@ -7,12 +7,14 @@ turned into normalised float32 batches by `take`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tacita.data.batch import UNLABELLED, Batch, InputSpec, Modality
 from tacita.data.normalise import Normaliser
@@ -144,6 +146,23 @@ class Dataset:
         y[keep] = self.y[keep]
         return self.with_labels(y)
 
+    def recoded(self, task: Task) -> Dataset:
+        """Labels as codes of another task's classes, by their names.
+
+        Raises `DataError` naming a class that the task does not know.
+        """
+        if not task.discrete or not self.task.discrete or self.task.classes == task.classes:
+            return self.with_labels(self.y, task)
+        unknown = sorted(set(self.task.classes) - set(task.classes))
+        if unknown:
+            raise DataError(
+                f"{self.source}: the class {unknown[0]!r} was not among those to learn.",
+                remedy=f"Known are {', '.join(task.classes[:10])}.",
+            )
+        codes = torch.tensor([*(task.classes.index(name) for name in self.task.classes), UNLABELLED])
+        # The code -1 reads the last entry, which keeps it -1.
+        return self.with_labels(codes[self.y], task)
+
     def normalised(self, by: Normaliser | None = None) -> Dataset:
         """With batches normalised: by this data set's own statistics, or by another's."""
         return replace(self, normaliser=by or Normaliser.fit(self.spec, self.x, self.lengths))
@@ -162,3 +181,27 @@ class Dataset:
         """Every sample as one flat row of normalised numbers, and the labels: for scikit-learn."""
         batch = self.take(torch.arange(len(self)))
         return batch.x.flatten(1).numpy(), batch.y.numpy()
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Data sets of one schema end to end; series are padded to the longest."""
+    first = parts[0]
+    lengths = [part.lengths for part in parts]
+    x = [part.x for part in parts]
+    if first.modality == "series":
+        longest = max(part.x.shape[1] for part in parts)
+        x = [functional.pad(part.x, (0, 0, 0, longest - part.x.shape[1])) for part in parts]
+        if any(length is not None for length in lengths) or len({p.x.shape[1] for p in parts}) > 1:
+            lengths = [
+                torch.full((len(part),), part.x.shape[1]) if part.lengths is None else part.lengths
+                for part in parts
+            ]
+    return replace(
+        first,
+        x=torch.cat(x),
+        y=torch.cat([part.y for part in parts]),
+        index=torch.cat([part.index for part in parts]),
+        lengths=None if lengths[0] is None else torch.cat([part for part in lengths if part is not None]),
+        groups=None,
+        ids=tuple(name for part in parts for name in part.ids),
+    )

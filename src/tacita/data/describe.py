@@ -189,11 +189,9 @@ def _about_columns(data: Dataset) -> list[str]:
     if constant:
         said.append(f"constant {_named(word, constant)}: nothing to learn there")
     if same_as_label:
-        said.append(f"{_named(word, same_as_label)} tell the label exactly: probably a leak")
+        said.append(f"the label can be read off {_named(word, same_as_label)}: probably a leak")
     if like_ids:
-        said.append(
-            f"{_named(word, like_ids)} count the rows, like an id: leave it out if it is one"
-        )
+        said.append(f"rows are numbered by {_named(word, like_ids)}: leave it out if it is an id")
     if scales:
         high, low = max(scales, key=lambda s: scales[s]), min(scales, key=lambda s: scales[s])
         if scales[high] > _UNEVEN_SCALES * scales[low]:
@@ -246,7 +244,7 @@ def _about_duplicates(data: Dataset) -> list[str]:
         return []
     copy, original = int(again[0]), int(twin[again[0]])
     said = [
-        f"{_plural(len(again), 'sample')} the same as an earlier one"
+        f"{_plural(len(again), 'exact duplicate')} of an earlier sample"
         f" (first: {data.name_of(copy)} = {data.name_of(original)})"
     ]
     y, known = data.y.numpy(), data.labelled.numpy()
@@ -274,7 +272,7 @@ def _about_leakage(data: Dataset, held_out: Dataset) -> list[str]:
         return []
     inside, outside = int(first[at[leaked[0]]]), int(leaked[0])
     return [
-        f"{_plural(len(leaked), 'held-out sample')} also in the training data (first:"
+        f"{_plural(len(leaked), 'held-out sample')} found in the training data too (first:"
         f" {held_out.name_of(outside)} = {data.name_of(inside)}): scores will be too good"
     ]
 

@@ -42,19 +42,24 @@ def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
     with damaged(root, "a folder"):
         while folders:
             folder = folders.pop()
-            for item in os.scandir(folder):
-                path = Path(item.path)
-                if item.name.startswith("."):
-                    continue
-                if item.is_symlink():
-                    _check_link(path, home)
-                if item.is_dir():
-                    folders.append(path)
-                elif leave_out is None or path.resolve() != leave_out:
-                    name = path.relative_to(root).as_posix()
-                    top, _, rest = name.partition("/")
-                    entries.append(Entry(path, name, top if rest and top != NO_CLASS else None))
+            with os.scandir(folder) as items:
+                for item in items:
+                    path = Path(item.path)
+                    if item.name.startswith("."):
+                        continue
+                    if item.is_symlink():
+                        _check_link(path, home)
+                    if item.is_dir():
+                        folders.append(path)
+                    elif leave_out is None or path.resolve() != leave_out:
+                        entries.append(_entry(path, root))
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def _entry(path: Path, root: Path) -> Entry:
+    name = path.relative_to(root).as_posix()
+    top, _, rest = name.partition("/")
+    return Entry(path, name, top if rest and top != NO_CLASS else None)
 
 
 def _check_link(path: Path, home: Path) -> None:
