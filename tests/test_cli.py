@@ -13,7 +13,7 @@ import pytest
 
 import tacita
 from tacita import cli
-from tacita.errors import DataError
+from tacita.errors import DataError, DryRun
 
 VERBS = {
     "fit",
@@ -57,8 +57,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
 
         return function
 
-    for verb in ("fit", "pretrain", "adapt", "compare", "describe", "load"):
+    for verb in ("fit", "pretrain", "adapt", "compare", "load"):
         monkeypatch.setitem(vars(tacita), verb, record(verb, f"result of {verb}"))
+    description = types.SimpleNamespace(lines=lambda: ["data  12 samples", "labels  3 of 12"])
+    monkeypatch.setitem(vars(tacita), "describe", record("describe", description))
     methods = {
         "predict_file": 3,
         "embed_file": 3,
@@ -168,6 +170,16 @@ def test_an_error_of_the_data_is_printed_with_its_remedy(run, monkeypatch) -> No
     assert run("fit", "x.csv") == (2, "", "error: x.csv, row 3: ragged.\n       Mend it.\n")
 
 
+def test_a_dry_run_is_no_error(run, monkeypatch) -> None:
+    def plan(*arguments: Any, **named: Any) -> None:
+        raise DryRun("the plan")
+
+    monkeypatch.setitem(vars(tacita), "fit", plan)
+    code, out, err = run("fit", "x.csv", "--dry-run")
+    assert (code, out) == (0, "")
+    assert err == "This was a dry run: nothing was trained or written.\n"
+
+
 @pytest.mark.parametrize("verb, hint", [("fit", "--resume"), ("describe", "")])
 def test_an_interruption_says_how_to_go_on(run, monkeypatch, verb: str, hint: str) -> None:
     def interrupt(*arguments: Any, **named: Any) -> None:
@@ -187,7 +199,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "--test t.csv --labels-per-class 2 --draws 5 --group g --missing impute --modality images "
         "--image-size 32 --resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
-    assert run(*command.split()) == (0, "result of fit\n", "")
+    assert run(*command.split()) == (0, "", "")
     expected = {
         "labels": "y",
         "task": "ordinal",
@@ -252,7 +264,7 @@ def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None
 
 
 def test_describe_reads_and_then_describes(run, calls) -> None:
-    assert run("describe", "d.csv", "--labels", "y")[1] == "result of describe\n"
+    assert run("describe", "d.csv", "--labels", "y")[1] == "data  12 samples\nlabels  3 of 12\n"
     assert [name for name, _, _ in calls] == ["load", "describe"]
     assert calls[0][2]["labels"] == "y"
     assert calls[1][1] == ("result of load",)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import tacita
-from tacita.errors import ConfigError, TacitaError
+from tacita.errors import ConfigError, DryRun, TacitaError
 
 app = typer.Typer(
     name="tacita",
@@ -66,7 +66,7 @@ Out = Annotated[Path | None, typer.Option(help="The folder of the run; must not 
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder of the run.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
+PlanOnly = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[
@@ -118,7 +118,7 @@ def fit(
     image_size: ImageSize = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    dry_run: DryRun = False,
+    dry_run: PlanOnly = False,
     quiet: Quiet = False,
     device: Device = "auto",
     precision: Precision = "32-true",
@@ -132,29 +132,27 @@ def fit(
     _check_budget(budget)
     if recipe != "auto" and not Path(recipe).is_dir():
         _check_recipe(recipe, modality)
-    _print_result(
-        tacita.fit(
-            data,
-            labels=labels,
-            task=task,
-            recipe=recipe,
-            budget=budget,
-            seed=seed,
-            out=out,
-            test=test,
-            labels_per_class=labels_per_class,
-            draws=draws,
-            group=group,
-            missing=missing,
-            modality=modality,
-            image_size=image_size,
-            resume=resume,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            quiet=quiet,
-            device=device,
-            precision=precision,
-        )
+    tacita.fit(
+        data,
+        labels=labels,
+        task=task,
+        recipe=recipe,
+        budget=budget,
+        seed=seed,
+        out=out,
+        test=test,
+        labels_per_class=labels_per_class,
+        draws=draws,
+        group=group,
+        missing=missing,
+        modality=modality,
+        image_size=image_size,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        quiet=quiet,
+        device=device,
+        precision=precision,
     )
 
 
@@ -174,7 +172,7 @@ def pretrain(
     image_size: ImageSize = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    dry_run: DryRun = False,
+    dry_run: PlanOnly = False,
     quiet: Quiet = False,
     device: Device = "auto",
     precision: Precision = "32-true",
@@ -189,27 +187,25 @@ def pretrain(
     """
     _check_budget(budget)
     settings = _checked_options("pretrain", method, options, modality)
-    _print_result(
-        tacita.pretrain(
-            method,
-            data,
-            labels=labels,
-            task=task,
-            budget=budget,
-            seed=seed,
-            out=out,
-            group=group,
-            missing=missing,
-            modality=modality,
-            image_size=image_size,
-            resume=resume,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            quiet=quiet,
-            device=device,
-            precision=precision,
-            **settings,
-        )
+    tacita.pretrain(
+        method,
+        data,
+        labels=labels,
+        task=task,
+        budget=budget,
+        seed=seed,
+        out=out,
+        group=group,
+        missing=missing,
+        modality=modality,
+        image_size=image_size,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        quiet=quiet,
+        device=device,
+        precision=precision,
+        **settings,
     )
 
 
@@ -233,7 +229,7 @@ def adapt(
     image_size: ImageSize = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    dry_run: DryRun = False,
+    dry_run: PlanOnly = False,
     quiet: Quiet = False,
     device: Device = "auto",
     precision: Precision = "32-true",
@@ -246,28 +242,26 @@ def adapt(
     """
     _check_budget(budget)
     settings = _checked_options("learn", method, options, modality)
-    _print_result(
-        tacita.adapt(
-            method,
-            data,
-            start=start,
-            labels=labels,
-            task=task,
-            budget=budget,
-            seed=seed,
-            out=out,
-            group=group,
-            missing=missing,
-            modality=modality,
-            image_size=image_size,
-            resume=resume,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            quiet=quiet,
-            device=device,
-            precision=precision,
-            **settings,
-        )
+    tacita.adapt(
+        method,
+        data,
+        start=start,
+        labels=labels,
+        task=task,
+        budget=budget,
+        seed=seed,
+        out=out,
+        group=group,
+        missing=missing,
+        modality=modality,
+        image_size=image_size,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        quiet=quiet,
+        device=device,
+        precision=precision,
+        **settings,
     )
 
 
@@ -342,24 +336,22 @@ def compare(
     """
     _check_budget(budget)
     contestants = _checked_contestants(methods, modality)
-    _print_result(
-        tacita.compare(
-            data,
-            contestants,
-            labels=labels,
-            task=task,
-            budget=budget,
-            seed=seed,
-            out=out,
-            group=group,
-            missing=missing,
-            modality=modality,
-            image_size=image_size,
-            overwrite=overwrite,
-            quiet=quiet,
-            device=device,
-            precision=precision,
-        )
+    tacita.compare(
+        data,
+        contestants,
+        labels=labels,
+        task=task,
+        budget=budget,
+        seed=seed,
+        out=out,
+        group=group,
+        missing=missing,
+        modality=modality,
+        image_size=image_size,
+        overwrite=overwrite,
+        quiet=quiet,
+        device=device,
+        precision=precision,
     )
 
 
@@ -388,7 +380,7 @@ def describe(
         modality=modality,
         image_size=image_size,
     )
-    _print_result(tacita.describe(loaded))
+    print("\n".join(tacita.describe(loaded).lines()))
 
 
 @app.command()
@@ -492,6 +484,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given, prog_name="tacita", standalone_mode=False) or 0
+    except DryRun as planned:
+        print(planned, file=sys.stderr)
+        code = 0
     except TacitaError as error:
         code = _complain(str(error))
     except typer.TyperException as error:
@@ -519,11 +514,6 @@ def _verbs() -> list[str]:
 def _complain(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
-
-
-def _print_result(result: Any) -> None:
-    if result is not None:
-        print(result)
 
 
 def _check_budget(budget: str | None) -> None:

@@ -40,3 +40,11 @@ class MissingExtraError(TacitaError, ImportError):
 
 class OutOfMemoryError(TacitaError, MemoryError):
     """A step did not fit into memory: names the batch size that was tried and the next to try."""
+
+
+class DryRun(TacitaError):
+    """Not a mistake: how a run that was only to be planned stops, with its `plan`."""
+
+    def __init__(self, plan: object) -> None:
+        self.plan = plan
+        super().__init__("This was a dry run: nothing was trained or written.")
