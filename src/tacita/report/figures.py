@@ -62,7 +62,9 @@ def plain(value: Any) -> Any:
 
 def label(text: str, length: int = 40) -> str:
     """A name from a user's files as inert plotly text of bounded length."""
-    return html.escape(shorten(text, length), quote=False)
+    # A file name may hold half a character, which no page can.
+    whole = text.encode("utf-8", "replace").decode()
+    return html.escape(shorten(whole, length), quote=False)
 
 
 def leaderboard(rows: Sequence[LeaderboardRow]) -> Figure | None:
