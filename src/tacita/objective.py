@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -57,14 +57,21 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
+    training: ClassVar[Mapping[str, Any]] = {}
+    """The method's own options for `tacita.engine.train.train`; a recipe overrides them."""
+
     encoder: Encoder
     """What is kept after training."""
 
-    head: nn.Module | None = None
+    head: nn.Module | None
     """Features to logits, for objectives that learn from labels; kept too."""
 
     unlabelled_ratio: int = 1
     """Unlabelled samples a labelled one in a step, for objectives that read both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = None
 
     @abstractmethod
     def loss(self, batch: BatchT) -> Losses:

@@ -54,12 +54,20 @@ class Task(ABC):
         """`(B, out_dim)` logits to `(B, K)` class probabilities."""
 
     @abstractmethod
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        """Logits that say what another model predicts: `(B, K)` probabilities, or `(B,)` values."""
+
+    @abstractmethod
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         """All metrics over known labels; the one named by `metric` is among them."""
 
     def known(self, y: Tensor) -> Tensor:
         """`(N,)` bool: which labels are not missing."""
         return y != UNLABELLED
+
+    def fitted(self, y: Tensor) -> Task:
+        """The task with whatever it takes from the known training labels."""
+        return self
 
     def decode(self, predicted: Tensor) -> list[Any]:
         """Predicted codes to the user's own labels."""
@@ -83,13 +91,16 @@ class Classification(Task):
         return len(self.classes)
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(logits.float(), y)
+        return functional.cross_entropy(_full(logits), y)
 
     def predict(self, logits: Tensor) -> Tensor:
         return logits.argmax(1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits.float().softmax(1)
+
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        return prediction.float().clamp_min(1e-7).log()
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         predicted = self.predict(logits)
@@ -118,8 +129,9 @@ class Ordinal(Task):
         return len(self.classes) - 1
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        above = (y[:, None] > torch.arange(self.out_dim, device=y.device)).float()
-        return functional.binary_cross_entropy_with_logits(logits.float(), above)
+        logits = _full(logits)
+        above = (y[:, None] > torch.arange(self.out_dim, device=y.device)).to(logits.dtype)
+        return functional.binary_cross_entropy_with_logits(logits, above)
 
     def predict(self, logits: Tensor) -> Tensor:
         return (logits > 0).sum(1)
@@ -129,6 +141,10 @@ class Ordinal(Task):
         above = logits.float().sigmoid().cummin(1).values
         edge = above.new_ones(len(above), 1)
         return torch.cat([edge, above], 1) - torch.cat([above, 0 * edge], 1)
+
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        above = 1 - prediction.float().cumsum(1)[:, :-1]
+        return above.clamp(1e-7, 1 - 1e-7).logit()
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         predicted = self.predict(logits)
@@ -157,7 +173,9 @@ class Regression(Task):
         return False
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        return functional.mse_loss(logits.float().squeeze(1), (y - self.mean) / self.std)
+        return functional.mse_loss(
+            _full(logits).squeeze(1), ((y - self.mean) / self.std).to(_full(logits).dtype)
+        )
 
     def predict(self, logits: Tensor) -> Tensor:
         return logits.float().squeeze(1) * self.std + self.mean
@@ -167,6 +185,9 @@ class Regression(Task):
             "predict_proba was asked of a regression task, which has no classes.",
             remedy="Use predict, or --task classification if the labels are classes.",
         )
+
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        return ((prediction.float() - self.mean) / self.std)[:, None]
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         error = self.predict(logits) - y
@@ -180,8 +201,17 @@ class Regression(Task):
     def known(self, y: Tensor) -> Tensor:
         return ~y.isnan()
 
+    def fitted(self, y: Tensor) -> Regression:
+        std, mean = torch.std_mean(y[self.known(y)].double(), correction=0)
+        return Regression(mean=mean.item(), std=std.item() or 1.0)
+
     def decode(self, predicted: Tensor) -> list[Any]:
         return [float(value) for value in predicted]
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Half precisions to float32, so that a softmax over many classes keeps its digits."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Ordinal, Regression)}

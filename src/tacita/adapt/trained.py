@@ -1,0 +1,93 @@
+"""Learners that train: any objective that reads labels, and the fine-tuning of a pretrained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tacita.adapt.supervised import Supervised
+from tacita.catalog.cards import method
+from tacita.data.dataset import Dataset
+from tacita.encoders.base import Encoder
+from tacita.engine.history import History
+from tacita.engine.train import train
+from tacita.learner import NetworkLearner, features
+from tacita.objective import Objective
+from tacita.parts.heads import fit_linear_head
+
+
+class Trained(NetworkLearner):
+    """An objective with a head (supervised, semi-supervised) as a learner.
+
+    objective: its class.
+    options: its arguments.
+    engine: arguments of `tacita.engine.train.train`; they override the method's own.
+    """
+
+    history_: History
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        objective: type[Objective[Any]],
+        *,
+        options: Mapping[str, Any] | None = None,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.objective = objective
+        self.options = dict(options or {})
+        self.engine = {**objective.training, **(engine or {})}
+
+    def _fit(self, data: Dataset, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            objective = self.build(data)
+        self.history_ = train(objective, data, **{**self.engine, "seed": seed})
+        assert objective.head is not None
+        self.encoder, self.head = objective.encoder, objective.head
+
+    def build(self, data: Dataset) -> Objective[Any]:
+        """The objective for this data, ready to be trained."""
+        return self.objective(self.encoder, data.task, **self.options)  # type: ignore[call-arg]
+
+
+@method(
+    "fine-tune",
+    title="Linear probing, then fine-tuning",
+    paper="https://arxiv.org/abs/2202.10054",
+    year=2022,
+    family="adapt",
+    modalities=("images", "series", "tables"),
+    labels="few",
+    summary="Adapt a pretrained encoder to the labels: all its weights, from a probe's head on.",
+    reuses=("linear-probe", "supervised"),
+)
+class FineTune(Trained):
+    """The head starts as the linear probe's solution, then everything is trained at a small rate.
+
+    Kumar et al., 2022: from a random head the first steps would distort good features.
+
+    penalty: of the probe (see `linear-probe`).
+    engine: arguments of `tacita.engine.train.train`; they override the method's own.
+    """
+
+    training = {"steps": 300, "batch_size": 64, "learning_rate": 3e-4, "weight_decay": 5e-4}
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        penalty: float = 1.0,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(encoder, Supervised, engine={**self.training, **(engine or {})})
+        self.penalty = penalty
+
+    def build(self, data: Dataset) -> Supervised:
+        known = data.labelled.nonzero().squeeze(1)
+        values = features(self.encoder, data)
+        head = fit_linear_head(values, known, data.y[known], data.task, self.penalty)
+        return Supervised(self.encoder, data.task, head=head)

@@ -1,0 +1,54 @@
+"""The random-convolution-kernel classifier that is the one to respect on series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aeon.transformations.collection.convolution_based import MiniRocket as AeonMiniRocket
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tacita.baselines.base import Baseline
+from tacita.catalog.cards import method
+from tacita.data.batch import Batch, InputSpec
+from tacita.errors import ConfigError
+from tacita.tasks import Task
+
+SHORTEST = 9
+"""The length of MiniRocket's kernels."""
+
+
+@method(
+    "minirocket",
+    title="MiniRocket with a ridge classifier, aeon",
+    paper="https://arxiv.org/abs/2012.08791",
+    year=2021,
+    family="baseline",
+    modalities=("series",),
+    labels="many",
+    summary="Features of 10,000 fixed convolution kernels and a ridge model: fast and hard to beat.",
+)
+class MiniRocket(Baseline):
+    """aeon's MiniRocket transform, scaled, under cross-validated ridge, as its classifier does.
+
+    Series of unequal lengths go in padded with zeros (their mean). Raises `ConfigError` for series
+    of fewer than 9 steps.
+    """
+
+    def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
+        if spec.shape[0] < SHORTEST:
+            raise ConfigError(
+                f"minirocket needs series of {SHORTEST} steps or more, but these have {spec.shape[0]}.",
+                remedy="Leave it out, or pad the series.",
+            )
+        ridge = RidgeClassifierCV if task.discrete else RidgeCV
+        return make_pipeline(
+            AeonMiniRocket(random_state=seed, n_jobs=1),
+            StandardScaler(with_mean=False),
+            ridge(alphas=np.logspace(-3, 3, 10)),
+        )
+
+    def _rows(self, batch: Batch) -> Any:
+        return batch.x.transpose(1, 2).contiguous().numpy()

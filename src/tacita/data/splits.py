@@ -1,0 +1,131 @@
+"""Which labels are learnt from and which are kept aside: stratified, grouped and seeded.
+
+Classes keep their shares where there are classes; samples of one group (a subject, a machine)
+never stand on both sides. Every function gives positions in the data set, in ascending order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
+from torch import Tensor
+
+from tacita.data.dataset import Dataset
+from tacita.errors import ConfigError, DataError
+
+HELD_OUT = 0.25
+"""Share of the labels kept aside for the final figure, where there are enough of them."""
+ENOUGH_PER_CLASS = 8
+ENOUGH = 40
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Positions of the labels to learn from and of those to be scored on."""
+
+    train: Tensor
+    score: Tensor
+
+
+def hold_out(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split the labelled positions into (kept for learning, held out).
+
+    Raises `DataError` where a class or the groups are too few to be split.
+    """
+    positions = data.labelled.nonzero().squeeze(1)
+    y = data.y[positions].numpy()
+    groups = None if data.groups is None else data.groups[positions].numpy()
+    if groups is not None:
+        splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    elif data.task.discrete:
+        splitter = StratifiedShuffleSplit(1, test_size=share, random_state=seed)
+    else:
+        splitter = ShuffleSplit(1, test_size=share, random_state=seed)
+    try:
+        train, test = next(splitter.split(positions.numpy(), y, groups))
+    except ValueError as error:
+        raise DataError(
+            f"{data.source}: the labels cannot be split into two parts ({error}).",
+            remedy="Give more labels or groups, or a file of test samples with --test.",
+        ) from error
+    return positions[torch.as_tensor(train).sort().values], positions[
+        torch.as_tensor(test).sort().values
+    ]
+
+
+def enough_to_hold_out(data: Dataset) -> bool:
+    """Whether the labels suffice to keep a part aside and still learn from the rest."""
+    y = data.y[data.labelled]
+    if data.groups is not None and len(torch.unique(data.groups[data.labelled])) < 5:
+        return False
+    if not data.task.discrete:
+        return len(y) >= ENOUGH
+    counts = torch.bincount(y, minlength=len(data.task.classes))
+    return len(y) >= ENOUGH and int(counts.min()) >= ENOUGH_PER_CLASS
+
+
+def cross_validation(data: Dataset, seed: int) -> list[Fold]:
+    """Folds over all labels: up to five, as many as the rarest class or the groups allow.
+
+    With labels for two folds only, they are drawn twice, so that a mean has four scores.
+    """
+    positions = data.labelled.nonzero().squeeze(1)
+    y = data.y[positions].numpy()
+    most = int(np.unique(y, return_counts=True)[1].min()) if data.task.discrete else len(y) // 2
+    groups = None if data.groups is None else data.groups[positions].numpy()
+    if groups is not None:
+        most = min(most, len(np.unique(groups)))
+    count = min(FOLDS, most)
+    if count < 2:
+        raise DataError(
+            f"{data.source}: the labels are too few for two folds.",
+            remedy="Give at least two labels a class (and two groups), or test samples with --test.",
+        )
+    if groups is not None and data.task.discrete:
+        splitters = [StratifiedGroupKFold(count, shuffle=True, random_state=seed)]
+    elif groups is not None:
+        splitters = [GroupKFold(count, shuffle=True, random_state=seed)]
+    else:
+        kind = StratifiedKFold if data.task.discrete else KFold
+        repeats = 2 if count == 2 else 1
+        splitters = [kind(count, shuffle=True, random_state=seed + i) for i in range(repeats)]
+    return [
+        Fold(positions[torch.as_tensor(train)], positions[torch.as_tensor(test)])
+        for splitter in splitters
+        for train, test in splitter.split(positions.numpy(), y, groups)
+    ]
+
+
+def draw_labels(data: Dataset, per_class: int, seed: int) -> Tensor:
+    """Positions of `per_class` labelled samples of each class, drawn at random.
+
+    Raises `DataError` naming a class that has fewer, `ConfigError` for a task without classes.
+    """
+    if not data.task.discrete:
+        raise ConfigError(
+            f"labels_per_class was given, but the task is {data.task.name}.",
+            remedy="Leave it out.",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for code, name in enumerate(data.task.classes):
+        members = (data.y == code).nonzero().squeeze(1)
+        if len(members) < per_class:
+            raise DataError(
+                f"{data.source}: class {name!r} has {len(members)} labels, fewer than {per_class}.",
+                remedy=f"Try --labels-per-class {max(len(members), 1)}.",
+            )
+        drawn.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
+    return torch.cat(drawn).sort().values

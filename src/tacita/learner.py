@@ -1,0 +1,124 @@
+"""The contract of a learner: `fit` on a few labels, then predictions for anything like the data.
+
+Every row of a leaderboard is a learner: an encoder with a head, a semi-supervised method, or a
+baseline from scikit-learn. The constructor stores options; `fit` does the work.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tacita.data.batch import Batch
+from tacita.data.convert import as_dataset
+from tacita.data.dataset import Dataset, joined
+from tacita.data.read import read_like
+from tacita.encoders.base import Encoder
+from tacita.errors import ConfigError
+from tacita.parts.heads import linear_head
+from tacita.tasks import Task
+
+CHUNK = 512
+"""Samples a forward pass when predicting: large enough to be fast, small enough for any memory."""
+
+
+class Learner(ABC):
+    """scikit-learn's manners over data sets: arrays, tensors, frames and `Dataset` all go in.
+
+    After `fit`: `task_` with the names of the classes, and what the learner has learnt.
+    """
+
+    task_: Task
+    data_: Dataset
+    """The training data without its samples' values: what further samples must look like."""
+
+    @abstractmethod
+    def _fit(self, data: Dataset, seed: int) -> None:
+        """Learn from a normalised data set of which some samples have labels."""
+
+    @abstractmethod
+    def _logits(self, batch: Batch) -> Tensor:
+        """`(B, out_dim)` raw outputs for a normalised batch."""
+
+    def fit(self, data: Any, y: Any = None, *, seed: int = 0) -> Self:
+        """Learn; labels that are missing (-1, NaN, None) mark unlabelled samples.
+
+        Raises `DataError` for data that cannot be read, `ConfigError` for a task that the learner
+        cannot do.
+        """
+        data = as_dataset(data, y)
+        if data.normaliser is None:
+            data = data.normalised()
+        self.task_ = data.task.fitted(data.y)
+        self._fit(data.with_labels(data.y, self.task_), seed)
+        self.data_ = data.subset(torch.empty(0, dtype=torch.int64))
+        return self
+
+    def logits(self, data: Any) -> Tensor:
+        """`(N, out_dim)` raw outputs."""
+        data = self._like_training(data)
+        return torch.cat([self._logits(batch) for batch in chunks(data)])
+
+    def predict(self, data: Any) -> np.ndarray[Any, Any]:
+        """`(N,)` predicted labels, in the user's own words."""
+        return np.asarray(self.task_.decode(self.task_.predict(self.logits(data))))
+
+    def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
+        """`(N, K)` class probabilities, in the order of `task_.classes`."""
+        return self.task_.probabilities(self.logits(data)).numpy()
+
+    def score(self, data: Any, y: Any = None) -> float:
+        """The task's metric over the labelled samples; higher is better."""
+        data = self._like_training(data, y)
+        known = data.labelled.nonzero().squeeze(1)
+        scores = self.task_.scores(self.logits(data.subset(known)), data.y[known])
+        return scores[self.task_.metric]
+
+    def _like_training(self, data: Any, y: Any = None) -> Dataset:
+        if not hasattr(self, "data_"):
+            raise ConfigError(f"This {type(self).__name__} has learnt nothing yet.", remedy="Call fit first.")
+        if not isinstance(data, Dataset):
+            data = joined(list(read_like(data, self.data_.schema)))
+        if y is not None:
+            data = as_dataset(data, y, task=self.task_.name)
+        return data.recoded(self.task_).normalised(self.data_.normaliser)
+
+
+class NetworkLearner(Learner):
+    """A learner that ends as an encoder and a head."""
+
+    encoder: Encoder
+    head: nn.Module
+
+    def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make the untrained networks whose tensors have these shapes, to be filled from a file."""
+        self.head = linear_head(self.encoder.dim, task)
+
+    @torch.no_grad()
+    def _logits(self, batch: Batch) -> Tensor:
+        return self.head(self.encoder(batch.x, batch.mask).pooled).float()
+
+    def embed(self, data: Any) -> np.ndarray[Any, Any]:
+        """`(N, dim)` features."""
+        return features(self.encoder, self._like_training(data)).numpy()
+
+
+def chunks(data: Dataset, size: int = CHUNK) -> Iterator[Batch]:
+    """A data set as consecutive batches."""
+    for start in range(0, len(data), size):
+        yield data.take(torch.arange(start, min(start + size, len(data))))
+
+
+@torch.no_grad()
+def features(encoder: Encoder, data: Dataset) -> Tensor:
+    """`(N, dim)` pooled features in evaluation mode; the encoder's mode is put back afterwards."""
+    training = encoder.training
+    encoder.eval()
+    parts = [encoder(batch.x, batch.mask).pooled.float() for batch in chunks(data)]
+    encoder.train(training)
+    return torch.cat(parts) if parts else torch.empty(0, encoder.dim)

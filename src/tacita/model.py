@@ -1,0 +1,403 @@
+"""A model that can be trusted: what was learnt, what it expects, and how good it was found to be.
+
+On disk a model is a folder: `model.safetensors` (weights and normaliser) or `baseline.skops`,
+`recipe.yaml` (what it is), `labels.json` (what goes in and what comes out), `metrics.json` (how
+good), `history.jsonl` and `report.html`. Loading checks every tensor against the recipe and never
+runs code from the folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tacita.baselines.base import Baseline
+from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
+from tacita.data.batch import InputSpec, Modality
+from tacita.data.dataset import Dataset, Schema
+from tacita.data.normalise import Normaliser
+from tacita.data.read import read_like
+from tacita.engine.checkpoint import check_tensors
+from tacita.errors import CheckpointError, ConfigError, DataError
+from tacita.files import replacing, write_text
+from tacita.learner import Learner, NetworkLearner
+from tacita.selection.build import encoder_for, is_baseline, learner_for
+from tacita.selection.metrics import Metrics
+from tacita.selection.safe_estimator import load_estimator, save_estimator
+from tacita.tasks import TASKS, Regression, Task
+
+FORMAT = 1
+LARGEST_JSON = 64 * 2**20
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class _Signature(BaseModel):
+    """`labels.json`: what goes in and what comes out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    task: str
+    classes: list[str] = Field(max_length=1_000_000)
+    mean: float = 0.0
+    std: float = 1.0
+    modality: Modality
+    shape: list[int] = Field(min_length=1, max_length=3)
+    cardinalities: list[int] = Field(max_length=1_000_000)
+    columns: list[str]
+    categories: list[list[str]]
+    target: str | None = None
+    group: str | None = None
+    id_column: str | None = None
+
+
+class Model:
+    """A fitted learner with its recipe and its figures; `tacita.fit` gives one, `Model.load` too.
+
+    recipe: what it is made of, resolved: nothing in it is "auto".
+    learner: the fitted learner; `learner.encoder` is a plain torch module where there is one.
+    metrics: its leaderboard, held-out scores and health, as in `metrics.json`.
+    folder: where it is saved, if it is.
+    """
+
+    def __init__(
+        self, recipe: Recipe, learner: Learner, metrics: Metrics, folder: Path | None = None
+    ) -> None:
+        self.recipe = recipe
+        self.learner = learner
+        self.metrics = metrics
+        self.folder = folder
+
+    @property
+    def task(self) -> Task:
+        """What it predicts."""
+        return self.learner.task_
+
+    @property
+    def schema(self) -> Schema:
+        """What further samples must look like."""
+        return self.learner.data_.schema
+
+    def __repr__(self) -> str:
+        held = self.metrics.held_out or {}
+        found = ", ".join(f"{name} {value:.3f}" for name, value in held.items())
+        spec = self.schema.spec
+        return (
+            f"Model({self.recipe.name!r}, {self.task.name} of {spec.modality} {spec.shape}"
+            + (f", held out: {found}" if found else "")
+            + ")"
+        )
+
+    # Samples in memory
+
+    def predict(self, data: Any) -> np.ndarray[Any, Any]:
+        """`(N,)` predicted labels in the user's own words."""
+        return self.learner.predict(data)
+
+    def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
+        """`(N, K)` class probabilities in the order of `task.classes`."""
+        return self.learner.predict_proba(data)
+
+    def embed(self, data: Any) -> np.ndarray[Any, Any]:
+        """`(N, dim)` features. Raises `ConfigError` for a baseline, which has none."""
+        if not isinstance(self.learner, NetworkLearner):
+            raise ConfigError(
+                f"{self.recipe.name} is a baseline without an encoder, so it has no features.",
+                remedy="Run fit with --recipe barlow-linear-probe to get an encoder.",
+            )
+        return self.learner.embed(data)
+
+    def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
+        """The task's scores over the labelled samples."""
+        data = self.learner._like_training(data, y)
+        known = data.labelled.nonzero().squeeze(1)
+        if not len(known):
+            raise DataError(f"{data.source}: no sample has a label.", remedy="Give labels to compare with.")
+        return self.task.scores(self.learner.logits(data.subset(known)), data.y[known])
+
+    # Samples in files, streamed: the file may be larger than memory
+
+    def predict_file(self, source: str | Path, out: str | Path | None, proba: bool = False) -> int:
+        """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows."""
+        if proba and not self.task.discrete:
+            self.task.probabilities(torch.empty(0))
+        target = Path(out) if out else None
+        header = ["id", "predicted", *(self.task.classes if proba else ())]
+        rows = self._prediction_rows(source, proba)
+        if target is None:
+            return _write_csv(sys.stdout, header, rows)
+        with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            return _write_csv(file, header, rows)
+
+    def _prediction_rows(self, source: str | Path, proba: bool) -> Iterator[list[Any]]:
+        for part in read_like(source, self.schema):
+            logits = self.learner.logits(part)
+            predicted = self.task.decode(self.task.predict(logits))
+            shares = self.task.probabilities(logits).tolist() if proba else [[]] * len(part)
+            for position, (label, share) in enumerate(zip(predicted, shares, strict=True)):
+                yield [part.name_of(position), label, *(f"{value:.6f}" for value in share)]
+
+    def embed_file(self, source: str | Path, out: str | Path) -> int:
+        """Write `(N, dim)` features as .npy, a chunk at a time; gives the number of rows."""
+        self.embed(self.learner.data_)
+        target = Path(out)
+        if target.suffix != ".npy":
+            raise ConfigError(f"--out {target}: features are written as .npy.", remedy="Name it so.")
+        rows = 0
+        dim = cast(NetworkLearner, self.learner).encoder.dim
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            _npy_header(file, 0, dim)
+            for part in read_like(source, self.schema):
+                file.write(self.embed(part).astype(np.float32).tobytes())
+                rows += len(part)
+            file.seek(0)
+            _npy_header(file, rows, dim)
+        return rows
+
+    def evaluate_file(self, source: str | Path, labels: str | Path | None = None) -> dict[str, float]:
+        """The scores over a file with labels, streamed."""
+        logits, y = [], []
+        for part in read_like(source, self.schema, labels=labels):
+            known = part.subset(part.labelled)
+            if len(known):
+                logits.append(self.learner.logits(known))
+                y.append(known.y)
+        if not y:
+            raise DataError(f"{source}: no sample has a label.", remedy="Name the labels with --labels.")
+        return self.task.scores(torch.cat(logits), torch.cat(y))
+
+    # The folder
+
+    def save(self, folder: str | Path) -> Self:
+        """Write the model's files, each whole or not at all; the weights last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "recipe.yaml", dump_recipe(self.recipe))
+        write_text(folder / "labels.json", self._signature().model_dump_json(indent=1))
+        write_text(folder / "metrics.json", self.metrics.model_dump_json(indent=1))
+        if isinstance(self.learner, Baseline):
+            save_estimator(self.learner.estimator_, folder / "baseline.skops")
+        with replacing(folder / "model.safetensors") as temporary:
+            save_file(
+                {name: value.contiguous().clone() for name, value in self._tensors().items()},
+                temporary,
+                {"format": str(FORMAT)},
+            )
+        self.folder = folder
+        return self
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Model:
+        """Read a model's folder; raises `CheckpointError` for one that is damaged or not whole."""
+        folder = Path(folder)
+        if not (folder / "recipe.yaml").is_file():
+            raise CheckpointError(
+                f"{folder}: not a model folder (it has no recipe.yaml).",
+                remedy="Give the folder that `tacita fit --out` wrote.",
+            )
+        recipe = load_recipe(folder / "recipe.yaml")
+        recipe.check()
+        signature = _parse(_Signature, folder / "labels.json")
+        metrics = _parse(Metrics, folder / "metrics.json")
+        if signature.format != FORMAT:
+            raise CheckpointError(
+                f"{folder}: format {signature.format}; this version reads format {FORMAT}.",
+                remedy="Load it with the version of tacita that metrics.json names.",
+            )
+        spec, empty = _empty_dataset(folder, signature)
+        tensors = _read_tensors(folder / "model.safetensors")
+        learner = _untrained(recipe, spec, empty.task, tensors, folder)
+        learner.task_ = empty.task
+        model = cls(recipe, learner, metrics, folder)
+        normaliser = Normaliser(spec)
+        learner.data_ = empty.normalised(normaliser)
+        check_tensors(folder / "model.safetensors", tensors, model._tensors())
+        for name, module in model._modules().items():
+            prefix = f"{name}/"
+            module.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+            module.eval()
+        if isinstance(learner, Baseline):
+            learner.spec_ = spec
+            learner.estimator_ = load_estimator(folder / "baseline.skops")
+        return model
+
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        assert self.learner.data_.normaliser is not None
+        modules: dict[str, torch.nn.Module] = {"normaliser": self.learner.data_.normaliser}
+        if isinstance(self.learner, NetworkLearner):
+            modules |= {"encoder": self.learner.encoder, "head": self.learner.head}
+        return modules
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}/{key}": value.detach()
+            for name, module in self._modules().items()
+            for key, value in module.state_dict().items()
+        }
+
+    def _signature(self) -> _Signature:
+        schema, task = self.schema, self.task
+        return _Signature(
+            format=FORMAT,
+            task=task.name,
+            classes=list(task.classes),
+            mean=getattr(task, "mean", 0.0),
+            std=getattr(task, "std", 1.0),
+            modality=schema.spec.modality,
+            shape=list(schema.spec.shape),
+            cardinalities=list(schema.spec.cardinalities),
+            columns=list(schema.columns),
+            categories=[list(names) for names in schema.categories],
+            target=schema.target,
+            group=schema.group,
+            id_column=schema.id_column,
+        )
+
+    def write_report(self, out: str | Path | None = None) -> Path:
+        """Where the model's report stands; written at the end of `fit`."""
+        if self.folder is None or not (self.folder / "report.html").is_file():
+            raise CheckpointError(
+                "There is no report in the model's folder.", remedy="Run fit with --out to get one."
+            )
+        source = self.folder / "report.html"
+        if out is None:
+            return source
+        write_text(Path(out), source.read_text(encoding="utf-8"))
+        return Path(out)
+
+    def export(self, out: str | Path, format: str = "onnx") -> Path:
+        """Write a file that runs without tacita: "onnx" or "torch" (`torch.export`)."""
+        from tacita.export import export
+
+        return export(self, Path(out), format)
+
+
+def _write_csv(file: Any, header: list[str], rows: Iterator[list[Any]]) -> int:
+    writer = csv.writer(file)
+    writer.writerow(header)
+    count = 0
+    for row in rows:
+        writer.writerow(row)
+        count += 1
+    return count
+
+
+def _npy_header(file: Any, rows: int, dim: int) -> None:
+    """A header of fixed size, so that the number of rows can be filled in at the end."""
+    described = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}"
+    file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little"))
+    file.write(described.ljust(117).encode("latin1") + b"\n")
+
+
+def _parse(kind: type[ModelT], path: Path) -> ModelT:
+    remedy = "The folder is damaged; use it as it was saved."
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointError(f"{path}: larger than {LARGEST_JSON} bytes.", remedy=remedy)
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).", remedy=remedy) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise CheckpointError(f"{path}: {where}: {first['msg']}.", remedy=remedy) from error
+
+
+def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Dataset]:
+    """A data set of no samples that looks like the training data did."""
+    shape = tuple(signature.shape)
+    ranks = {"images": 3, "series": 2, "tables": 1}
+    kinds = TASKS.get(signature.task)
+    fits = (
+        kinds is not None
+        and len(shape) == ranks[signature.modality]
+        and all(1 <= size <= 2**24 for size in shape)
+        and math.prod(shape) <= 2**28
+        and all(0 <= size <= 2**24 for size in signature.cardinalities)
+        and math.isfinite(signature.mean)
+        and math.isfinite(signature.std)
+        and (signature.modality != "tables" or len(signature.cardinalities) == shape[0])
+        and signature.std > 0
+    )
+    if not fits or kinds is None:
+        raise CheckpointError(
+            f"{folder / 'labels.json'}: the task or the shape of the input makes no sense.",
+            remedy="The folder is damaged; use it as it was saved.",
+        )
+    task = (
+        Regression(mean=signature.mean, std=signature.std)
+        if kinds is Regression
+        else kinds(tuple(signature.classes))
+    )
+    spec = InputSpec(signature.modality, shape, tuple(signature.cardinalities))
+    x = torch.zeros(0, *shape)
+    y = torch.zeros(0, dtype=torch.int64 if task.discrete else torch.float32)
+    return spec, Dataset(
+        signature.modality,
+        x,
+        y,
+        task,
+        columns=tuple(signature.columns),
+        categories=tuple(tuple(names) for names in signature.categories),
+        target=signature.target,
+        group=signature.group,
+        id_column=signature.id_column,
+        source=str(folder),
+    )
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable file of weights ({error}).",
+            remedy="The folder is damaged; use it as it was saved.",
+        ) from error
+
+
+def _untrained(
+    recipe: Recipe, spec: InputSpec, task: Task, tensors: dict[str, Tensor], folder: Path
+) -> Learner:
+    """The recipe's learner with networks of the file's shapes.
+
+    They are first made without memory, so that a recipe that promises huge networks is refused
+    before it takes any.
+    """
+    assert recipe.learn is not None
+    if (folder / "baseline.skops").exists() != is_baseline(recipe):
+        raise CheckpointError(
+            f"{folder}: the recipe and the files do not belong together.",
+            remedy="The folder is damaged; use it as it was saved.",
+        )
+    if is_baseline(recipe):
+        return learner_for(recipe, None)
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    with torch.device("meta"):
+        outline = cast(NetworkLearner, learner_for(recipe, encoder_for(recipe, spec)))
+        outline.rebuild(task, shapes)
+    for part, module in {"encoder": outline.encoder, "head": outline.head}.items():
+        for name, value in module.state_dict().items():
+            if shapes.get(f"{part}/{name}") != tuple(value.shape):
+                raise CheckpointError(
+                    f"{folder / 'model.safetensors'}: {part}/{name} is not of the recipe's shape "
+                    f"{tuple(value.shape)}.",
+                    remedy="The folder is damaged or its files are of two models.",
+                )
+    learner = cast(NetworkLearner, learner_for(recipe, encoder_for(recipe, spec)))
+    learner.rebuild(task, shapes)
+    return learner

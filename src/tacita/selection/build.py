@@ -1,0 +1,89 @@
+"""From a recipe to what it describes: an encoder, a pretrained encoder, a learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tacita.adapt.trained import Trained
+from tacita.catalog import discover
+from tacita.catalog.recipe import Recipe, Section
+from tacita.data.batch import InputSpec
+from tacita.data.dataset import Dataset
+from tacita.encoders import build as build_encoder
+from tacita.encoders import default_encoder
+from tacita.encoders.base import Encoder
+from tacita.engine.history import History
+from tacita.engine.train import train
+from tacita.errors import ConfigError
+from tacita.learner import Learner
+from tacita.objective import Objective
+
+
+def encoder_for(recipe: Recipe, spec: InputSpec) -> Encoder:
+    """The recipe's encoder with weights drawn from the recipe's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        if recipe.encoder is None:
+            return build_encoder(default_encoder(spec), spec)
+        return build_encoder(recipe.encoder.method, spec, **recipe.arguments("encoder"))
+
+
+def pretraining_for(recipe: Recipe, encoder: Encoder) -> Objective[Any]:
+    """The recipe's self-supervised objective around an encoder."""
+    assert recipe.pretrain is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        cls = discover.load_class(recipe.pretrain.method)
+        return cls(encoder, **recipe.arguments("pretrain"))
+
+
+def pretrain_encoder(
+    recipe: Recipe, data: Dataset, **run: Any
+) -> tuple[Encoder, Objective[Any], History]:
+    """Train the recipe's encoder without labels; `run` goes to `train`: device, checkpoint, ..."""
+    objective = pretraining_for(recipe, encoder_for(recipe, data.spec))
+    history = train(objective, data, **training_options(recipe, "pretrain"), **run)
+    return objective.encoder, objective, history
+
+
+def training_options(recipe: Recipe, key: str) -> dict[str, Any]:
+    """What the engine is told for one section: the method's own options, then the recipe's."""
+    section: Section = recipe.sections[key]
+    cls = discover.load_class(section.method)
+    return {**getattr(cls, "training", {}), **recipe.training(key), "seed": recipe.seed}
+
+
+def trains(recipe: Recipe, key: str) -> bool:
+    """Whether a section's method is trained by steps."""
+    if key not in recipe.sections or key == "encoder":
+        return False
+    cls = discover.load_class(recipe.sections[key].method)
+    return issubclass(cls, Objective | Trained)
+
+
+def learner_for(
+    recipe: Recipe, encoder: Encoder | None, run: Mapping[str, Any] | None = None
+) -> Learner:
+    """The recipe's learner around an encoder (None for baselines); `run` as in `pretrain_encoder`."""
+    assert recipe.learn is not None
+    cls = discover.load_class(recipe.learn.method)
+    options = recipe.arguments("learn")
+    if encoder is None:
+        return cls(**options)
+    if not trains(recipe, "learn"):
+        if recipe.learn.train:
+            raise ConfigError(f"learn.train: {recipe.learn.method} is not trained by steps.")
+        return cls(encoder, **options)
+    training = {**training_options(recipe, "learn"), **(run or {})}
+    training.pop("seed")
+    if issubclass(cls, Objective):
+        return Trained(encoder, cls, options=options, engine=training)
+    return cls(encoder, **options, engine=training)
+
+
+def is_baseline(recipe: Recipe) -> bool:
+    """Whether the recipe's learner is one that a user would have tried instead."""
+    return recipe.learn is not None and discover.get(recipe.learn.method).family == "baseline"

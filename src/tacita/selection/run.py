@@ -1,0 +1,167 @@
+"""Running a plan's candidates over its folds, each result kept on disk as soon as it is there."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tacita.adapt.trained import Trained
+from tacita.audit.health import Health, health
+from tacita.catalog.recipe import Recipe
+from tacita.data.dataset import Dataset
+from tacita.data.splits import Fold
+from tacita.encoders.base import Encoder
+from tacita.engine.history import Callback, Progress, peak_memory_mb, reset_peak_memory
+from tacita.errors import TacitaError
+from tacita.files import write_text
+from tacita.learner import Learner
+from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
+from tacita.selection.metrics import Row
+
+Rows = list[dict[str, float]]
+
+
+@dataclass
+class Run:
+    """A plan at work.
+
+    data: the samples to learn from; `scored`: those that `folds` are scored on.
+    work: a folder for checkpoints and results, from which a killed run goes on.
+    engine: what every training is told: device, precision.
+    tick: called after each logged step with the candidate's name.
+    """
+
+    data: Dataset
+    scored: Dataset
+    folds: list[Fold]
+    work: Path
+    engine: dict[str, Any] = field(default_factory=dict)
+    tick: Callable[[str, Progress], None] | None = None
+    histories: dict[str, Rows] = field(default_factory=dict)
+    healths: dict[str, Health] = field(default_factory=dict)
+    _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
+
+    def row(self, recipe: Recipe) -> Row:
+        """A candidate's line of the leaderboard; an error of ours becomes words in it."""
+        scores: list[float] = []
+        seconds: list[float] = []
+        reset_peak_memory()
+        try:
+            for number in range(len(self.folds)):
+                result = self._fold(recipe, number)
+                scores.append(result["score"])
+                seconds.append(result["seconds"])
+        except TacitaError as error:
+            return self._made(recipe, [], seconds, error=str(error.message))
+        return self._made(recipe, scores, seconds)
+
+    def _made(
+        self, recipe: Recipe, scores: list[float], seconds: list[float], error: str | None = None
+    ) -> Row:
+        return Row(
+            name=recipe.name,
+            metric=self.data.task.metric,
+            mean=float(np.mean(scores)) if scores else None,
+            std=float(np.std(scores)) if scores else None,
+            folds=scores,
+            seconds=round(float(np.mean(seconds)) if seconds else 0.0, 2),
+            peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
+            baseline=is_baseline(recipe),
+            error=error,
+        )
+
+    def _fold(self, recipe: Recipe, number: int) -> dict[str, float]:
+        path = self.work / f"{_file_name(recipe)}.{number}.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        fold = self.folds[number]
+        began = time.monotonic()
+        learner = self.fitted(recipe, self.data.hide_labels(fold.train), number)
+        part = self.scored.subset(fold.score)
+        scores = learner.task_.scores(learner.logits(part), part.y)
+        result = {
+            "score": scores[self.data.task.metric],
+            "seconds": time.monotonic() - began + self._pretraining_share(recipe),
+        }
+        write_text(path, json.dumps(result))
+        return result
+
+    def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
+        """The recipe's learner, fitted on the labels of `data`; `number` keeps checkpoints apart."""
+        encoder = None if is_baseline(recipe) else self.encoder(recipe, number)
+        name = f"{_file_name(recipe)}.{number}"
+        engine = {
+            **self.engine,
+            "checkpoint": self.work / f"{name}.safetensors",
+            "resume": True,
+            "callbacks": (self._callback(recipe.name),),
+        }
+        learner = learner_for(recipe, encoder, engine)
+        learner.fit(data, seed=recipe.seed + number)
+        if isinstance(learner, Trained):
+            self.histories.setdefault(recipe.name, learner.history_.rows)
+        (self.work / f"{name}.safetensors").unlink(missing_ok=True)
+        return learner
+
+    def encoder(self, recipe: Recipe, number: int = 0) -> Encoder:
+        """The recipe's encoder to start from: pretrained once for all folds, or random for each."""
+        if recipe.pretrain is None:
+            fresh = recipe.model_copy(update={"seed": recipe.seed + number})
+            return encoder_for(fresh, self.data.spec)
+        key = _pretraining_key(recipe)
+        if key not in self._encoders:
+            name = f"{recipe.pretrain.method} (pretraining)"
+            path = self.work / f"pretrain-{key}.safetensors"
+            timing = path.with_suffix(".json")
+            encoder, _, history = pretrain_encoder(
+                recipe,
+                self.data,
+                **self.engine,
+                checkpoint=path,
+                resume=True,
+                callbacks=(self._callback(name),),
+            )
+            # A resumed run trained only the rest: what an earlier process took is added.
+            if not timing.exists():
+                write_text(timing, json.dumps({"seconds": history.seconds}))
+            seconds = json.loads(timing.read_text(encoding="utf-8"))["seconds"]
+            self.histories[name] = history.rows
+            self.healths[key] = health(encoder, self.data)
+            self._encoders[key] = (encoder, seconds)
+        return copy.deepcopy(self._encoders[key][0])
+
+    def health_of(self, recipe: Recipe) -> Health | None:
+        """The gauges of the recipe's pretrained encoder, if it has one."""
+        return None if recipe.pretrain is None else self.healths.get(_pretraining_key(recipe))
+
+    def _pretraining_share(self, recipe: Recipe) -> float:
+        if recipe.pretrain is None:
+            return 0.0
+        return self._encoders[_pretraining_key(recipe)][1] / len(self.folds)
+
+    def _callback(self, name: str) -> Callback:
+        def callback(progress: Progress) -> None:
+            if self.tick is not None:
+                self.tick(name, progress)
+
+        return callback
+
+
+def _pretraining_key(recipe: Recipe) -> str:
+    """A file name for "the same pretraining": candidates that share it train it once."""
+    assert recipe.pretrain is not None
+    text = f"{recipe.encoder} {recipe.pretrain} {recipe.seed}"
+    return f"{recipe.pretrain.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _file_name(recipe: Recipe) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in recipe.name)[:80]
