@@ -71,7 +71,7 @@ def test_many_channels_and_columns_are_bounded_and_said_so():
     assert "first 6 of 9 channels" in sketch.note
     row = samples.cells({f"c{i}": np.float32(i) for i in range(30)})
     assert len(row.cells) == samples.ROW_CELLS
-    assert row.more == 18
+    assert row.more == 20
     assert row.cells[3] == ("c3", "3")
 
 

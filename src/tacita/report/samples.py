@@ -19,7 +19,7 @@ from tacita.report.words import number, shorten
 PICTURE_SIDE: Final = 192
 SKETCH_BUCKETS: Final = 150
 SKETCH_CHANNELS: Final = 6
-ROW_CELLS: Final = 12
+ROW_CELLS: Final = 10
 WIDTH, HEIGHT = 240.0, 96.0
 
 
@@ -122,7 +122,7 @@ def _path(x: NDArray[Any], values: NDArray[Any]) -> str:
 def cells(row: Mapping[str, object]) -> Cells:
     """The first cells of a table's row as text."""
     first = list(row.items())[:ROW_CELLS]
-    texts = [(shorten(str(column), 40), shorten(_cell(value), 60)) for column, value in first]
+    texts = [(shorten(str(column), 40), shorten(_cell(value), 40)) for column, value in first]
     return Cells(texts, len(row) - len(first))
 
 

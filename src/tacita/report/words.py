@@ -77,9 +77,12 @@ def megabytes(value: float | None) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """The text, or its beginning and an ellipsis.
+    """The text, or its two ends about an ellipsis: names often differ in their last letters only.
 
-    >>> shorten("label spreading", 9)
-    'label sp…'
+    >>> shorten("sensor 14", 9), shorten("a/long/path/to/file-07.png", 16)
+    ('sensor 14', 'a/long/p…-07.png')
     """
-    return text if len(text) <= length else text[: length - 1] + "…"
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return text[: length - 1 - end] + "…" + text[len(text) - end :]
