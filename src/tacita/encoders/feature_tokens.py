@@ -98,7 +98,7 @@ class FeatureTokens(TokenEncoder):
         return torch.where(self.sizes[:, None] > 0, one_hot, number) * self.slots.to(x.dtype)
 
     def embed(self, x: Tensor) -> Tensor:
-        tokens = self.column.expand(len(x), -1, -1)
+        tokens = self.column.expand(x.shape[0], -1, -1)
         categorical = self.sizes > 0
         if self.weight is not None:
             tokens = tokens + x.masked_fill(categorical, 0.0)[:, :, None] * self.weight

@@ -78,7 +78,7 @@ class SeriesTransformer(TokenEncoder):
 
     def patches(self, x: Tensor) -> Tensor:
         x = functional.pad(x, (0, 0, 0, -x.shape[1] % self.patch))
-        return x.reshape(len(x), -1, self.patch * x.shape[2])
+        return x.reshape(x.shape[0], -1, self.patch * x.shape[2])
 
     def embed(self, x: Tensor) -> Tensor:
         patches = self.patches(x)
@@ -95,7 +95,7 @@ class SeriesTransformer(TokenEncoder):
         if mask is None:
             return None
         padded = functional.pad(mask, (0, -mask.shape[1] % self.patch), value=False)
-        return padded.view(len(mask), -1, self.patch).any(2)
+        return padded.view(mask.shape[0], -1, self.patch).any(2)
 
     @property
     def positions(self) -> Tensor:

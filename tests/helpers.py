@@ -1,0 +1,79 @@
+"""What several test files share: one comparison of tensors, and tiny batches of real data."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits, load_wine
+from torch import Tensor
+
+from tacita.data.batch import Batch, InputSpec
+
+TOLERANCES = {
+    torch.float64: (1e-7, 1e-9),
+    torch.float32: (1e-4, 1e-5),
+    torch.float16: (1e-2, 1e-3),
+    torch.bfloat16: (2e-2, 1e-2),
+}
+"""Relative and absolute, by dtype: those of the same sum in another order, with some room."""
+
+
+def assert_close(actual: Tensor, expected: Tensor, message: str = "") -> None:
+    """Equal in shape and dtype, and in value to the tolerance of the dtype; NaN is never equal."""
+    relative, absolute = TOLERANCES.get(actual.dtype, (0.0, 0.0))
+    torch.testing.assert_close(
+        actual,
+        expected,
+        rtol=relative,
+        atol=absolute,
+        msg=(lambda text: f"{message}: {text}") if message else None,
+    )
+
+
+@cache
+def digits() -> tuple[Tensor, Tensor]:
+    """`(1797, 1, 8, 8)` normalised images of digits, shuffled, and `(1797,)` their classes."""
+    images, classes = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(images))
+    x = torch.tensor(images[order], dtype=torch.float32).view(-1, 1, 8, 8)
+    return (x - x.mean()) / x.std(), torch.tensor(classes[order])
+
+
+def image_batch(size: int = 16) -> tuple[InputSpec, Batch]:
+    """Digits, 8x8 pixels."""
+    x, y = digits()
+    return InputSpec("images", (1, 8, 8)), Batch(x[:size], y[:size], torch.arange(size))
+
+
+def series_batch(size: int = 16, *, unequal: bool = True) -> tuple[InputSpec, Batch]:
+    """Digits read as series: 8 pixel rows are 8 channels over 16 steps (a digit and the next one).
+
+    With `unequal`, lengths from 1 to 16, zeros beyond.
+    """
+    x, y = digits()
+    series = x[: 2 * size, 0].reshape(size, 16, 8).clone()
+    lengths = None
+    if unequal:
+        lengths = torch.arange(size) * 5 % 16 + 1
+        series[torch.arange(16) >= lengths[:, None]] = 0.0
+    return InputSpec("series", (16, 8)), Batch(series, y[:size], torch.arange(size), lengths)
+
+
+def table_batch(size: int = 16) -> tuple[InputSpec, Batch]:
+    """Wines: 13 standardised measurements, and the tercile of the first as a category of three."""
+    rows, classes = load_wine(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(rows))
+    x = torch.tensor(rows[order], dtype=torch.float32)
+    x = (x - x.mean(0)) / x.std(0)
+    tercile = torch.bucketize(
+        x[:, 0].contiguous(), x[:, 0].contiguous().quantile(torch.tensor([1 / 3, 2 / 3]))
+    )
+    x = torch.cat([x, tercile[:, None].float()], 1)
+    spec = InputSpec("tables", (14,), cardinalities=(0,) * 13 + (3,))
+    return spec, Batch(x[:size], torch.tensor(classes[order])[:size], torch.arange(size))
+
+
+BATCHES = {"images": image_batch, "series": series_batch, "tables": table_batch}
+"""A tiny batch of real data by modality, with the spec that an encoder of it needs."""
