@@ -81,7 +81,9 @@ class Learner(ABC):
 
     def _like_training(self, data: Any, y: Any = None) -> Dataset:
         if not hasattr(self, "data_"):
-            raise ConfigError(f"This {type(self).__name__} has learnt nothing yet.", remedy="Call fit first.")
+            raise ConfigError(
+                f"This {type(self).__name__} has learnt nothing yet.", remedy="Call fit first."
+            )
         if not isinstance(data, Dataset):
             data = joined(list(read_like(data, self.data_.schema)))
         if y is not None:
@@ -106,6 +108,26 @@ class NetworkLearner(Learner):
     def embed(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, dim)` features."""
         return features(self.encoder, self._like_training(data)).numpy()
+
+
+class EncoderOnly(NetworkLearner):
+    """A pretrained encoder without a head: it embeds, and predicts nothing until it is adapted."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.head = nn.Identity()
+
+    def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.head = nn.Identity()
+
+    def _fit(self, data: Dataset, seed: int) -> None:
+        self.encoder.eval()
+
+    def _logits(self, batch: Batch) -> Tensor:
+        raise ConfigError(
+            "This model was pretrained and has no head yet, so it predicts nothing.",
+            remedy="Run: tacita adapt fine-tune DATA --from FOLDER",
+        )
 
 
 def chunks(data: Dataset, size: int = CHUNK) -> Iterator[Batch]:

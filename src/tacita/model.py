@@ -123,7 +123,9 @@ class Model:
         data = self.learner._like_training(data, y)
         known = data.labelled.nonzero().squeeze(1)
         if not len(known):
-            raise DataError(f"{data.source}: no sample has a label.", remedy="Give labels to compare with.")
+            raise DataError(
+                f"{data.source}: no sample has a label.", remedy="Give labels to compare with."
+            )
         return self.task.scores(self.learner.logits(data.subset(known)), data.y[known])
 
     # Samples in files, streamed: the file may be larger than memory
@@ -137,7 +139,10 @@ class Model:
         rows = self._prediction_rows(source, proba)
         if target is None:
             return _write_csv(sys.stdout, header, rows)
-        with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(target) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             return _write_csv(file, header, rows)
 
     def _prediction_rows(self, source: str | Path, proba: bool) -> Iterator[list[Any]]:
@@ -153,7 +158,9 @@ class Model:
         self.embed(self.learner.data_)
         target = Path(out)
         if target.suffix != ".npy":
-            raise ConfigError(f"--out {target}: features are written as .npy.", remedy="Name it so.")
+            raise ConfigError(
+                f"--out {target}: features are written as .npy.", remedy="Name it so."
+            )
         rows = 0
         dim = cast(NetworkLearner, self.learner).encoder.dim
         with replacing(target) as temporary, temporary.open("wb") as file:
@@ -165,7 +172,9 @@ class Model:
             _npy_header(file, rows, dim)
         return rows
 
-    def evaluate_file(self, source: str | Path, labels: str | Path | None = None) -> dict[str, float]:
+    def evaluate_file(
+        self, source: str | Path, labels: str | Path | None = None
+    ) -> dict[str, float]:
         """The scores over a file with labels, streamed."""
         logits, y = [], []
         for part in read_like(source, self.schema, labels=labels):
@@ -174,7 +183,9 @@ class Model:
                 logits.append(self.learner.logits(known))
                 y.append(known.y)
         if not y:
-            raise DataError(f"{source}: no sample has a label.", remedy="Name the labels with --labels.")
+            raise DataError(
+                f"{source}: no sample has a label.", remedy="Name the labels with --labels."
+            )
         return self.task.scores(torch.cat(logits), torch.cat(y))
 
     # The folder
@@ -309,7 +320,9 @@ def _parse(kind: type[ModelT], path: Path) -> ModelT:
             raise CheckpointError(f"{path}: larger than {LARGEST_JSON} bytes.", remedy=remedy)
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).", remedy=remedy) from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}).", remedy=remedy
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
@@ -378,7 +391,6 @@ def _untrained(
     They are first made without memory, so that a recipe that promises huge networks is refused
     before it takes any.
     """
-    assert recipe.learn is not None
     if (folder / "baseline.skops").exists() != is_baseline(recipe):
         raise CheckpointError(
             f"{folder}: the recipe and the files do not belong together.",

@@ -57,7 +57,7 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
-    training: ClassVar[Mapping[str, Any]] = {}
+    engine_defaults: ClassVar[Mapping[str, Any]] = {}
     """The method's own options for `tacita.engine.train.train`; a recipe overrides them."""
 
     encoder: Encoder

@@ -32,7 +32,7 @@ class Supervised(Objective[Batch]):
 
     head: nn.Module
     reads = "labelled"
-    training = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
+    engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
 
     def __init__(
         self,

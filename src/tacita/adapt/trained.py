@@ -39,7 +39,7 @@ class Trained(NetworkLearner):
         self.encoder = encoder
         self.objective = objective
         self.options = dict(options or {})
-        self.engine = {**objective.training, **(engine or {})}
+        self.engine = {**objective.engine_defaults, **(engine or {})}
 
     def _fit(self, data: Dataset, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -74,7 +74,7 @@ class FineTune(Trained):
     engine: arguments of `tacita.engine.train.train`; they override the method's own.
     """
 
-    training = {"steps": 300, "batch_size": 64, "learning_rate": 3e-4, "weight_decay": 5e-4}
+    engine_defaults = {"steps": 300, "batch_size": 64, "learning_rate": 3e-4, "weight_decay": 5e-4}
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class FineTune(Trained):
         penalty: float = 1.0,
         engine: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(encoder, Supervised, engine={**self.training, **(engine or {})})
+        super().__init__(encoder, Supervised, engine={**self.engine_defaults, **(engine or {})})
         self.penalty = penalty
 
     def build(self, data: Dataset) -> Supervised:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from tacita.data.dataset import Dataset
 from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
-from tacita.learner import features
+from tacita.learner import chunks, features
 
 SAMPLES = 2048
 """Samples that the gauges are computed on; drawn with a fixed seed."""
@@ -87,7 +87,9 @@ def health(encoder: Encoder, data: Dataset, *, seed: int = 0) -> Health:
             f"few directions carry information (effective rank {rank:.1f} of {values.shape[1]})"
         )
     if dead > 0.5:
-        warnings.append(f"{dead:.0%} of the features are dead; the encoder is wider than it needs to be")
+        warnings.append(
+            f"{dead:.0%} of the features are dead; the encoder is wider than it needs to be"
+        )
     if len(values) < 10 * values.shape[1] and rank > 0.5 * len(values):
         warnings.append(f"the rank is bounded by the {len(values)} samples, not by the encoder")
     return Health(
@@ -134,11 +136,8 @@ def uniformity(unit: Tensor, scale: float = 2.0) -> float:
 @torch.no_grad()
 def _view_features(encoder: Encoder, data: Dataset, view: torch.nn.Module) -> Tensor:
     encoder.eval()
-    parts = []
-    for positions in torch.arange(len(data)).split(512):
-        batch = view(data.take(positions))
-        parts.append(encoder(batch.x, batch.mask).pooled.float())
-    return torch.cat(parts)
+    views = (view(batch) for batch in chunks(data))
+    return torch.cat([encoder(batch.x, batch.mask).pooled.float() for batch in views])
 
 
 def _leave_one_out(unit: Tensor, data: Dataset, k: int = 5) -> float | None:

@@ -49,8 +49,11 @@ def save_checkpoint(
     }
     with replacing(path) as temporary:
         # Tied weights share storage, which the format refuses: every entry gets its own.
-        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()},
-                  temporary, metadata)
+        save_file(
+            {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()},
+            temporary,
+            metadata,
+        )
 
 
 def load_checkpoint(
@@ -86,9 +89,7 @@ def load_checkpoint(
     return Checkpoint(int(metadata["step"]), fingerprint, json.loads(metadata["rows"]))
 
 
-def check_tensors(
-    path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> None:
+def check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Refuse tensors whose names, shapes, types or values are not those of the networks."""
     remedy = "The file is damaged or of another recipe; use the folder as it was saved."
     missing = sorted(expected.keys() - found.keys())

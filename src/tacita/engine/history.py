@@ -67,7 +67,6 @@ def peak_memory_mb(device: torch.device) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-
 def reset_peak_memory() -> None:
     """Start counting the process's peak memory anew, where the system allows it (Linux)."""
     try:

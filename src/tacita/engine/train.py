@@ -71,7 +71,9 @@ def train(
     _check_options(objective, data, steps, batch_size, accumulate)
     if data.normaliser is None:
         data = data.normalised()
-    fabric = Fabric(accelerator=device, devices="auto" if _distributed() else 1, precision=precision)
+    fabric = Fabric(
+        accelerator=device, devices="auto" if _distributed() else 1, precision=precision
+    )
     fabric.launch()
     with torch.random.fork_rng(devices=_cuda_devices(fabric)):
         torch.manual_seed(seed)
@@ -107,7 +109,9 @@ def train(
                 for part in batches.at(step):
                     losses: Losses = wrapped(part)
                     fabric.backward(losses.total / accumulate)
-                fabric.clip_gradients(wrapped, wrapped_optimizer, max_norm=clip, error_if_nonfinite=False)
+                fabric.clip_gradients(
+                    wrapped, wrapped_optimizer, max_norm=clip, error_if_nonfinite=False
+                )
                 wrapped_optimizer.step()
                 objective.after_step(step)
                 if (step + 1) % log_every == 0 or step + 1 == steps:

@@ -6,7 +6,7 @@ import copy
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -40,8 +40,8 @@ class EMA(nn.Module, Generic[ModuleT]):
         rate = self.momentum if momentum is None else momentum
         if self.warm:
             rate = min(rate, 1 - 1 / (step + 1))
-        old = list(self.teacher.parameters())
-        new = list(student.parameters())
+        old: list[Tensor] = list(self.teacher.parameters())
+        new: list[Tensor] = list(student.parameters())
         if old:
             torch._foreach_lerp_(old, new, 1 - rate)
         for mine, theirs in zip(self.teacher.buffers(), student.buffers(), strict=True):

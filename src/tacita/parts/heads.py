@@ -64,8 +64,8 @@ def fit_linear_head(
         solver.zero_grad()
         loss = task.loss(linear(inputs), y)
         loss = loss + penalty / (2 * len(y)) * linear.weight.square().sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
-    solver.step(closure)
+    solver.step(closure)  # type: ignore[no-untyped-call]
     return nn.Sequential(standardise, linear.float())

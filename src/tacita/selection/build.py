@@ -18,7 +18,7 @@ from tacita.encoders.base import Encoder
 from tacita.engine.history import History
 from tacita.engine.train import train
 from tacita.errors import ConfigError
-from tacita.learner import Learner
+from tacita.learner import EncoderOnly, Learner
 from tacita.objective import Objective
 
 
@@ -53,7 +53,7 @@ def training_options(recipe: Recipe, key: str) -> dict[str, Any]:
     """What the engine is told for one section: the method's own options, then the recipe's."""
     section: Section = recipe.sections[key]
     cls = discover.load_class(section.method)
-    return {**getattr(cls, "training", {}), **recipe.training(key), "seed": recipe.seed}
+    return {**getattr(cls, "engine_defaults", {}), **recipe.training(key), "seed": recipe.seed}
 
 
 def trains(recipe: Recipe, key: str) -> bool:
@@ -68,7 +68,9 @@ def learner_for(
     recipe: Recipe, encoder: Encoder | None, run: Mapping[str, Any] | None = None
 ) -> Learner:
     """The recipe's learner around an encoder (None for baselines); `run` as in `pretrain_encoder`."""
-    assert recipe.learn is not None
+    if recipe.learn is None:
+        assert encoder is not None
+        return EncoderOnly(encoder)
     cls = discover.load_class(recipe.learn.method)
     options = recipe.arguments("learn")
     if encoder is None:

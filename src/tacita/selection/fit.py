@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from tacita.audit.health import health
 from tacita.catalog.recipe import Recipe
 from tacita.catalog.values import parse_duration
 from tacita.data.batch import Modality
@@ -24,16 +18,24 @@ from tacita.data.check import check_trainable
 from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset, joined
 from tacita.data.describe import describe
-from tacita.data.read import load, read_like
-from tacita.errors import ConfigError, TacitaError
-from tacita.files import replacing
-from tacita.learner import NetworkLearner
+from tacita.data.read import read_like
+from tacita.errors import ConfigError, DryRun
 from tacita.model import Model
 from tacita.report.content import verdict
-from tacita.report.page import write_report
-from tacita.selection.folder import PLAN, WORK, default_folder, prepare_folder
+from tacita.selection.common import (
+    command_for,
+    finish,
+    gauges_of,
+    held_out_scores,
+    read_dataset,
+    recipe_in_words,
+    run_folder,
+    save_run,
+    steps_of,
+)
+from tacita.selection.folder import PLAN, WORK, prepare_folder
 from tacita.selection.metrics import Metrics, Row
-from tacita.selection.page import leaderboard_rows, report_content
+from tacita.selection.page import leaderboard_rows
 from tacita.selection.plan import (
     Plan,
     candidates,
@@ -89,11 +91,10 @@ def fit(
     screen = Screen(quiet=quiet)
     began = time.monotonic()
     engine = {"device": device, "precision": precision}
-    options = {
-        "labels": labels, "task": task, "group": group, "missing": missing,
-        "modality": modality, "image_size": image_size,
-    }  # fmt: skip
-    whole = _dataset(data, y, options)
+    whole = read_dataset(
+        data, y, labels=labels, task=task, group=group, missing=missing,
+        modality=modality, image_size=image_size,
+    )  # fmt: skip
     check_trainable(whole)
     held = _test_set(test, whole)
     if held is not None:
@@ -101,7 +102,7 @@ def fit(
     description = describe(whole, held)
     screen.lines(description.lines())
 
-    folder = _folder(data, out, resume)
+    folder = run_folder(data, out, resume)
     replayed = _replayed(recipe, folder, resume)
     if replayed is None:
         plan = _plan(whole, held, recipe, budget, seed, labels_per_class, draws, engine)
@@ -112,7 +113,7 @@ def fit(
         screen.line("left out", f"{name}: {reason}")
     screen.line("plan", plan.protocol)
     for each in plan.recipes:
-        screen.line("auto", _in_words(each))
+        screen.line("auto", recipe_in_words(each))
     if dry_run:
         raise DryRun(plan)
 
@@ -127,7 +128,7 @@ def fit(
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(pool, scored, folds_of(plan, pool, scored), work, engine, screen.tick)
         stack.enter_context(screen.bar)
-        screen.expect(_steps(plan.recipes, len(run.folds)))
+        screen.expect(steps_of(plan.recipes, len(run.folds)))
         rows = []
         for each in plan.recipes:
             rows.append(run.row(each))
@@ -138,43 +139,19 @@ def fit(
             protocol=plan.protocol,
             winner=winner.name,
             leaderboard=rows,
-            held_out=_held_out_scores(learner, held),
-            health=_health(learner, pool),
+            held_out=held_out_scores(learner, held),
+            health=gauges_of(learner, pool),
         )
         model = Model(winner, learner, metrics)
         if folder is not None:
-            _save(model, run, pool, held, description, folder, data)
+            save_run(
+                model, pool, held, run.histories, description, folder, command_for(data, folder)
+            )
     screen.leaderboard(rows)
     screen.line("result", verdict(leaderboard_rows(metrics)))
-    if metrics.held_out:
-        found = ", ".join(f"{key} {value:.4f}" for key, value in metrics.held_out.items())
-        screen.line("held out", f"{winner.name}: {found}")
-    if isinstance(learner, NetworkLearner):
-        screen.line("health", health(learner.encoder, pool).line())
-    if folder is not None:
-        screen.line("saved", f"{folder}  (report: {folder / 'report.html'})")
-        screen.line("next", f"tacita predict {folder} NEW_DATA --out predicted.csv")
+    finish(screen, model, pool, folder)
     screen.line("took", f"{time.monotonic() - began:.0f} s")
     return model
-
-
-class DryRun(TacitaError):
-    """Not an error: the plan of a run that was only to be shown."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        super().__init__("This was a dry run: nothing was trained or written.")
-
-
-def _dataset(data: Any, y: Any, options: dict[str, Any]) -> Dataset:
-    if isinstance(data, str | Path):
-        if y is not None:
-            raise ConfigError(
-                "y was given beside a path.", remedy="Name the labels with labels= instead."
-            )
-        return load(data, **options)
-    kept = {k: options[k] for k in ("task", "modality", "missing")}
-    return as_dataset(data, y, groups=options["group"], target=options["labels"], **kept)
 
 
 def _test_set(test: Any, data: Dataset) -> Dataset | None:
@@ -186,14 +163,6 @@ def _test_set(test: Any, data: Dataset) -> Dataset | None:
     if y is not None:
         return as_dataset(x, y, modality=data.modality, task=data.task.name).recoded(data.task)
     return joined(list(read_like(x, data.schema)))
-
-
-def _folder(data: Any, out: str | Path | None, resume: bool) -> Path | None:
-    if out is not None:
-        return Path(out)
-    if resume:
-        raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
-    return default_folder(data) if isinstance(data, str | Path) else None
 
 
 def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) -> Plan | None:
@@ -236,7 +205,9 @@ def _refit_data(pool: Dataset, plan: Plan) -> Dataset:
     """All labels; where labels are hidden on purpose, those of the first draw."""
     if not plan.splits.score_on_held_out:
         return pool
-    return pool.hide_labels(torch.isin(pool.index, torch.tensor(plan.splits.train[0])).nonzero()[:, 0])
+    return pool.hide_labels(
+        torch.isin(pool.index, torch.tensor(plan.splits.train[0])).nonzero()[:, 0]
+    )
 
 
 def _ranked(rows: list[Row], recipes: list[Recipe]) -> tuple[list[Row], Recipe]:
@@ -246,82 +217,11 @@ def _ranked(rows: list[Row], recipes: list[Recipe]) -> tuple[list[Row], Recipe]:
     )  # fmt: skip
     if not rows or rows[order[0]].mean is None:
         reasons = "; ".join(f"{row.name}: {row.error}" for row in rows)
-        raise ConfigError(f"No candidate gave a score ({reasons}).", remedy="See the reasons given.")
+        raise ConfigError(
+            f"No candidate gave a score ({reasons}).", remedy="See the reasons given."
+        )
     return [rows[i] for i in order], recipes[order[0]]
 
 
 def _held_out_scores(learner: Any, held: Dataset | None) -> dict[str, float] | None:
     return None if held is None else learner.task_.scores(learner.logits(held), held.y)
-
-
-def _health(learner: Any, pool: Dataset) -> dict[str, Any] | None:
-    if not isinstance(learner, NetworkLearner):
-        return None
-    gauges = health(learner.encoder, pool).as_dict()
-    return {**gauges, "warnings": list(gauges["warnings"])}  # type: ignore[call-overload]
-
-
-def _save(
-    model: Model,
-    run: Run,
-    pool: Dataset,
-    held: Dataset | None,
-    description: Any,
-    folder: Path,
-    data: Any,
-) -> None:
-    with replacing(folder / "history.jsonl") as temporary:
-        lines = [
-            json.dumps({"candidate": name, **row})
-            for name, rows in run.histories.items()
-            for row in rows
-        ]
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    content = report_content(
-        model,
-        pool,
-        held,
-        title=f"{model.recipe.name} on {pool.source}",
-        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        command=_command(data, folder),
-        description=description,
-        curves=run.histories,
-    )
-    write_report(content, folder / "report.html")
-    model.save(folder)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
-
-
-def _command(data: Any, folder: Path) -> str:
-    """The shell line that replays the run from its own plan."""
-    if not isinstance(data, str | Path):
-        return f'tacita.fit(data, recipe="{folder}", out="AGAIN")'
-    words = [w for w in sys.argv[1:] if w] if Path(sys.argv[0]).name == "tacita" else ["fit", str(data)]
-    return "tacita " + shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
-
-
-def _steps(recipes: list[Recipe], folds: int) -> int:
-    seen, steps = set(), 0
-    for recipe in recipes:
-        for key in ("pretrain", "learn"):
-            section = recipe.sections.get(key)
-            if section is None or "steps" not in section.train:
-                continue
-            name = f"{recipe.encoder} {section}"
-            if key == "learn":
-                steps += folds * section.train["steps"]
-            elif name not in seen:
-                steps += section.train["steps"]
-                seen.add(name)
-    return steps
-
-
-def _in_words(recipe: Recipe) -> str:
-    parts = []
-    for key, section in recipe.sections.items():
-        settings = {**section.options, **section.train}
-        shown = ", ".join(
-            f"{name} {settings[name]}" for name in ("steps", "batch_size", "learning_rate") if name in settings
-        )
-        parts.append(f"{key} {section.method}" + (f" ({shown})" if shown else ""))
-    return f"{recipe.name}: {'; '.join(parts)}"

@@ -11,7 +11,7 @@ import torch
 from tacita.catalog.recipe import dump_recipe
 from tacita.data.dataset import Dataset, joined
 from tacita.data.describe import Description
-from tacita.learner import NetworkLearner, features
+from tacita.learner import EncoderOnly, NetworkLearner, features
 from tacita.model import Model
 from tacita.report import analysis
 from tacita.report.content import (
@@ -117,14 +117,17 @@ def _map(model: Model, pool: Dataset, held: Dataset | None) -> EmbeddingMap | No
     is_held = np.arange(len(everything)) >= len(shown)
     known = everything.labelled.numpy()
     discrete = model.task.discrete
-    correct = model.task.predict(learner.logits(everything)).numpy() == everything.y.numpy()
+    correct = None
+    if discrete and not isinstance(learner, EncoderOnly):
+        predicted = model.task.predict(learner.logits(everything)).numpy()
+        correct = (predicted == everything.y.numpy()) & known
     return EmbeddingMap(
         plane.xy,
         everything.y.numpy() if discrete else np.full(len(everything), -1),
         known & ~is_held,
         [everything.name_of(i) for i in range(len(everything))],
         held_out=is_held,
-        correct=correct & known if discrete else None,
+        correct=correct,
         values=None if discrete else everything.y.numpy(),
         method=plane.method,
     )

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tacita.adapt.trained import Trained
+from tacita.baselines.base import Baseline
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section, find_recipe
 from tacita.catalog.values import read_yaml, write_yaml
@@ -183,7 +185,7 @@ def candidates(
         recipe = _recipe(name).model_copy(update={"seed": seed})
         try:
             recipe.check(data.modality)
-            recipes.append(_resolved(recipe, data))
+            recipes.append(resolved(recipe, data))
         except (ConfigError, MissingExtraError) as error:
             if names != "auto":
                 raise
@@ -197,7 +199,7 @@ def _recipe(name: str) -> Recipe:
     return find_recipe(name)
 
 
-def _resolved(recipe: Recipe, data: Dataset) -> Recipe:
+def resolved(recipe: Recipe, data: Dataset) -> Recipe:
     """The recipe with its encoder and all training options written out, tried on the data."""
     if is_baseline(recipe):
         _try_learner(recipe, data)
@@ -227,10 +229,10 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         pretraining_for(recipe, encoder)
     if recipe.learn is not None:
         learner = learner_for(recipe, encoder)
-        if hasattr(learner, "estimator"):
+        if isinstance(learner, Baseline):
             learner.estimator(data.task, data.spec, len(data), recipe.seed)
-        elif hasattr(learner, "objective"):
-            learner.objective(encoder, data.task, **learner.options)
+        elif isinstance(learner, Trained):
+            learner.build(data.subset(data.labelled.nonzero()[:, 0][:64]).normalised())
 
 
 def fit_to_budget(
@@ -301,5 +303,3 @@ def folds_of(plan: Plan, data: Dataset, scored: Dataset) -> list[Fold]:
 
 def _positions(data: Dataset) -> dict[int, int]:
     return {int(index): position for position, index in enumerate(data.index)}
-
-

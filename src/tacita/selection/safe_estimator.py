@@ -35,10 +35,14 @@ def load_estimator(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
-                raise CheckpointError(f"{path}: unpacks to more than {LARGEST} bytes.", remedy=remedy)
+                raise CheckpointError(
+                    f"{path}: unpacks to more than {LARGEST} bytes.", remedy=remedy
+                )
         return skops_load(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
-        raise CheckpointError(f"{path}: holds types that no baseline uses ({error}).", remedy=remedy) from error
+        raise CheckpointError(
+            f"{path}: holds types that no baseline uses ({error}).", remedy=remedy
+        ) from error
     except CheckpointError:
         raise
     except Exception as error:

@@ -45,7 +45,7 @@ class Screen:
 
     def expect(self, steps: int) -> None:
         """How many steps there will be in all."""
-        self.bar.update(self._whole, total=steps)  # type: ignore[arg-type]
+        self.bar.update(self._whole, total=steps)
 
     def tick(self, name: str, step: Step) -> None:
         """A logged step of a training: the bar moves by what is new."""

@@ -94,8 +94,7 @@ def _resample(x: Tensor, times: Tensor) -> Tensor:
     left = times.floor().long().clamp(0, x.shape[1] - 1)
     right = (left + 1).clamp_max(x.shape[1] - 1)
     weight = (times - left)[:, :, None].to(x.dtype)
-    channels = x.shape[2]
-    take = lambda at: x.gather(1, at[:, :, None].expand(-1, -1, channels))  # noqa: E731
-    return torch.lerp(take(left), take(right), weight)
-
-
+    shape = (-1, -1, x.shape[2])
+    before = x.gather(1, left[:, :, None].expand(shape))
+    after = x.gather(1, right[:, :, None].expand(shape))
+    return torch.lerp(before, after, weight)

@@ -38,6 +38,4 @@ class TableViews(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         x = batch.x
         other = torch.randint(len(x), x.shape, device=x.device)
-        return batch.with_x(
-            torch.where(torch.rand_like(x) < self.corrupt, x.gather(0, other), x)
-        )
+        return batch.with_x(torch.where(torch.rand_like(x) < self.corrupt, x.gather(0, other), x))

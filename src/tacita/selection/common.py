@@ -1,0 +1,152 @@
+"""What the verbs share: reading their data, their folder, and saving what they made."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tacita.audit.health import health
+from tacita.catalog.recipe import Recipe
+from tacita.data.convert import as_dataset
+from tacita.data.dataset import Dataset
+from tacita.data.describe import Description
+from tacita.data.read import load
+from tacita.errors import ConfigError
+from tacita.files import replacing
+from tacita.learner import EncoderOnly, Learner, NetworkLearner
+from tacita.model import Model
+from tacita.report.page import write_report
+from tacita.selection.folder import WORK, default_folder
+from tacita.selection.page import report_content
+from tacita.selection.screen import Screen
+
+
+def read_dataset(data: Any, y: Any = None, **options: Any) -> Dataset:
+    """A data set from a path, a name or memory; `options` as in `tacita.load`."""
+    if isinstance(data, str | Path):
+        if y is not None:
+            raise ConfigError(
+                "y was given beside a path.", remedy="Name the labels with labels= instead."
+            )
+        return load(data, **options)
+    kept = {k: options[k] for k in ("task", "modality", "missing")}
+    return as_dataset(data, y, groups=options["group"], target=options["labels"], **kept)
+
+
+def run_folder(data: Any, out: str | Path | None, resume: bool) -> Path | None:
+    """Where a run is kept: `out`, or `runs/NAME` for data from a path; nowhere for data in memory."""
+    if out is not None:
+        return Path(out)
+    if resume:
+        raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
+    return default_folder(data) if isinstance(data, str | Path) else None
+
+
+def save_run(
+    model: Model,
+    pool: Dataset,
+    held: Dataset | None,
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    description: Description,
+    folder: Path,
+    command: str,
+) -> None:
+    """Write the history, the report and the model, each whole, and remove what was for resuming."""
+    with replacing(folder / "history.jsonl") as temporary:
+        lines = [
+            json.dumps({"candidate": name, **row})
+            for name, rows in histories.items()
+            for row in rows
+        ]
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    content = report_content(
+        model,
+        pool,
+        held,
+        title=f"{model.recipe.name} on {pool.source}",
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=command,
+        description=description,
+        curves=histories,
+    )
+    write_report(content, folder / "report.html")
+    model.save(folder)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+
+
+def command_for(data: Any, folder: Path) -> str:
+    """The shell line that replays the run from its own plan."""
+    if not isinstance(data, str | Path):
+        return f'tacita.fit(data, recipe="{folder}", out="AGAIN")'
+    words = (
+        [w for w in sys.argv[1:] if w] if Path(sys.argv[0]).name == "tacita" else ["fit", str(data)]
+    )
+    return "tacita " + shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
+
+
+def steps_of(recipes: Sequence[Recipe], folds: int) -> int:
+    """How many steps the recipes take over the folds; what they share is counted once."""
+    seen, steps = set(), 0
+    for recipe in recipes:
+        for key in ("pretrain", "learn"):
+            section = recipe.sections.get(key)
+            if section is None or "steps" not in section.train:
+                continue
+            name = f"{recipe.encoder} {section}"
+            if key == "learn":
+                steps += folds * section.train["steps"]
+            elif name not in seen:
+                steps += section.train["steps"]
+                seen.add(name)
+    return steps
+
+
+def recipe_in_words(recipe: Recipe) -> str:
+    """A resolved recipe on one line."""
+    parts = []
+    for key, section in recipe.sections.items():
+        settings = {**section.options, **section.train}
+        shown = ", ".join(
+            f"{name} {settings[name]}"
+            for name in ("steps", "batch_size", "learning_rate")
+            if name in settings
+        )
+        parts.append(f"{key} {section.method}" + (f" ({shown})" if shown else ""))
+    return f"{recipe.name}: {'; '.join(parts)}"
+
+
+def gauges_of(learner: Learner, pool: Dataset) -> dict[str, Any] | None:
+    """The health of a learner's encoder for `metrics.json`; None for a baseline."""
+    if not isinstance(learner, NetworkLearner):
+        return None
+    gauges = health(learner.encoder, pool).as_dict()
+    return {**gauges, "warnings": list(gauges["warnings"])}  # type: ignore[call-overload]
+
+
+def held_out_scores(learner: Learner, held: Dataset | None) -> dict[str, float] | None:
+    """The learner's scores on labelled samples kept aside, if there are any."""
+    if held is None:
+        return None
+    held = held.normalised(learner.data_.normaliser)
+    return learner.task_.scores(learner.logits(held), held.y)
+
+
+def finish(screen: Screen, model: Model, pool: Dataset, folder: Path | None) -> None:
+    """The last lines of a run: figures, health, where it is saved, and what to do next."""
+    if model.metrics.held_out:
+        found = ", ".join(f"{key} {value:.4f}" for key, value in model.metrics.held_out.items())
+        screen.line("held out", f"{model.recipe.name}: {found}")
+    if isinstance(model.learner, NetworkLearner):
+        screen.line("health", health(model.learner.encoder, pool).line())
+    if folder is not None:
+        screen.line("saved", f"{folder}  (report: {folder / 'report.html'})")
+        step = f"predict {folder} NEW_DATA --out predicted.csv"
+        if isinstance(model.learner, EncoderOnly):
+            step = f"adapt fine-tune DATA --from {folder}"
+        screen.line("next", f"tacita {step}")

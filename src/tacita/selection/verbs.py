@@ -1,0 +1,257 @@
+"""The single steps of the main job as verbs of their own: pretrain, adapt, compare."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tacita.adapt.trained import Trained
+from tacita.catalog.recipe import Recipe, recipe_from_options
+from tacita.catalog.values import parse_duration
+from tacita.data.batch import Modality
+from tacita.data.check import check_trainable
+from tacita.data.dataset import Dataset
+from tacita.data.describe import describe
+from tacita.data.splits import HELD_OUT, enough_to_hold_out, hold_out
+from tacita.encoders.base import Encoder
+from tacita.engine.history import History
+from tacita.errors import ConfigError, DryRun
+from tacita.learner import EncoderOnly, Learner, NetworkLearner
+from tacita.model import Model
+from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
+from tacita.selection.common import (
+    command_for,
+    finish,
+    gauges_of,
+    held_out_scores,
+    read_dataset,
+    recipe_in_words,
+    run_folder,
+    save_run,
+    steps_of,
+)
+from tacita.selection.fit import fit
+from tacita.selection.folder import PLAN, WORK, prepare_folder
+from tacita.selection.metrics import Metrics
+from tacita.selection.plan import Plan, Splits, fit_to_budget, load_plan, resolved
+from tacita.selection.screen import Screen
+
+Missing = Literal["refuse", "impute"]
+
+
+def pretrain(
+    method: str,
+    data: Any,
+    y: Any = None,
+    *,
+    labels: str | Path | None = None,
+    task: str | None = None,
+    budget: float | str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    group: str | None = None,
+    missing: Missing = "refuse",
+    modality: Modality | None = None,
+    image_size: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    quiet: bool = False,
+    device: str = "auto",
+    precision: str = "32-true",
+    **options: Any,
+) -> Model:
+    """Train an encoder on all samples without using a label; the model embeds, and can be adapted.
+
+    `options`: arguments of the method, of `tacita.train` (`steps`, `batch_size`, ...), `encoder`
+    and `encoder.NAME`. Labels, where there are any, only serve the report. All else as in `fit`.
+    """
+    whole = read_dataset(
+        data, y, labels=labels, task=task, group=group, missing=missing,
+        modality=modality, image_size=image_size,
+    )  # fmt: skip
+    recipe = recipe_from_options("pretrain", method, options, seed)
+    settings = _Settings(
+        data,
+        out,
+        budget,
+        resume,
+        overwrite,
+        dry_run,
+        quiet,
+        {"device": device, "precision": precision},
+    )
+
+    def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> tuple[Learner, History]:
+        encoder, _, history = pretrain_encoder(recipe, pool, **engine)
+        return EncoderOnly(encoder).fit(pool), history
+
+    return _run(recipe, whole.normalised(), None, settings, make)
+
+
+def adapt(
+    method: str,
+    data: Any,
+    y: Any = None,
+    *,
+    start: Model | str | Path | None = None,
+    labels: str | Path | None = None,
+    task: str | None = None,
+    budget: float | str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    group: str | None = None,
+    missing: Missing = "refuse",
+    modality: Modality | None = None,
+    image_size: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    quiet: bool = False,
+    device: str = "auto",
+    precision: str = "32-true",
+    **options: Any,
+) -> Model:
+    """Learn from the labels with one method, from a pretrained encoder on where `start` gives one.
+
+    start: a model or its folder. Its encoder and its normaliser are used; neither is changed.
+    Labels that suffice are held out for a figure; all else as in `pretrain`.
+    """
+    whole = read_dataset(
+        data, y, labels=labels, task=task, group=group, missing=missing,
+        modality=modality, image_size=image_size,
+    )  # fmt: skip
+    check_trainable(whole)
+    recipe = recipe_from_options("learn", method, options, seed)
+    encoder = None
+    if start is not None:
+        first = start if isinstance(start, Model) else Model.load(start)
+        encoder, whole = _started(first, whole)
+        recipe = recipe.model_copy(
+            update={"encoder": first.recipe.encoder, "pretrain": first.recipe.pretrain}
+        )
+    held = None
+    if enough_to_hold_out(whole):
+        _, aside = hold_out(whole, HELD_OUT, seed)
+        outside = torch.isin(torch.arange(len(whole)), aside)
+        held, whole = whole.subset(aside), whole.subset(~outside)
+    if whole.normaliser is None:
+        whole = whole.normalised()
+    settings = _Settings(
+        data,
+        out,
+        budget,
+        resume,
+        overwrite,
+        dry_run,
+        quiet,
+        {"device": device, "precision": precision},
+    )
+
+    def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> tuple[Learner, History]:
+        begin = None if is_baseline(recipe) else encoder or encoder_for(recipe, pool.spec)
+        learner = learner_for(recipe, copy.deepcopy(begin), engine).fit(pool, seed=seed)
+        return learner, learner.history_ if isinstance(learner, Trained) else History(0)
+
+    return _run(recipe, whole, held, settings, make)
+
+
+def compare(data: Any, methods: str | Sequence[str], y: Any = None, **options: Any) -> Model:
+    """Several recipes, methods or YAML files on the same splits; `options` as in `tacita.fit`.
+
+    The best is refitted on all labels and given back, as `fit` does.
+    """
+    names = methods.split(",") if isinstance(methods, str) else list(methods)
+    return fit(data, y, recipe=names, **options)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Where a single training is kept and how it runs."""
+
+    origin: Any
+    out: str | Path | None
+    budget: float | str | None
+    resume: bool
+    overwrite: bool
+    dry_run: bool
+    quiet: bool
+    engine: dict[str, Any]
+
+
+def _run(
+    recipe: Recipe,
+    data: Dataset,
+    held: Dataset | None,
+    settings: _Settings,
+    make: Callable[[Recipe, Dataset, dict[str, Any]], tuple[Learner, History]],
+) -> Model:
+    """Resolve one recipe, train it where it can be resumed, save it and say how it went."""
+    screen = Screen(quiet=settings.quiet)
+    description = describe(data, held)
+    screen.lines(description.lines())
+    folder = run_folder(settings.origin, settings.out, settings.resume)
+    if settings.resume and folder is not None and (folder / PLAN).exists():
+        plan = load_plan(folder / PLAN)
+    else:
+        seconds = None if settings.budget is None else parse_duration(settings.budget)
+        recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **settings.engine)
+        empty = Splits(train=[], score=[])
+        plan = Plan(seed=recipe.seed, protocol="one training", recipes=recipes, splits=empty)
+    recipe = plan.recipes[0]
+    screen.line("auto", recipe_in_words(recipe))
+    if settings.dry_run:
+        raise DryRun(plan)
+    with ExitStack() as stack:
+        if folder is None:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tacita-")))
+        else:
+            prepare_folder(folder, resume=settings.resume, overwrite=settings.overwrite)
+            work = folder / WORK
+            if not settings.resume:
+                plan.save(folder / PLAN)
+        stack.enter_context(screen.bar)
+        screen.expect(steps_of([recipe], folds=1))
+        engine = {
+            **settings.engine,
+            "checkpoint": work / "training.safetensors",
+            "resume": True,
+            "callbacks": (lambda step: screen.tick(recipe.name, step),),
+        }
+        learner, history = make(recipe, data, engine)
+        metrics = Metrics(
+            protocol=plan.protocol,
+            winner=recipe.name,
+            held_out=held_out_scores(learner, held),
+            health=gauges_of(learner, data),
+        )
+        model = Model(recipe, learner, metrics)
+        if folder is not None:
+            command = command_for(settings.origin, folder)
+            save_run(model, data, held, {recipe.name: history.rows}, description, folder, command)
+    finish(screen, model, data, folder)
+    return model
+
+
+def _started(first: Model, whole: Dataset) -> tuple[Encoder, Dataset]:
+    """The encoder of a model, and the data as that model sees it."""
+    if not isinstance(first.learner, NetworkLearner):
+        raise ConfigError(
+            f"{first.recipe.name} is a baseline without an encoder.",
+            remedy="Start from a pretrained model: tacita pretrain barlow-twins DATA",
+        )
+    was, now = first.schema.spec, whole.spec
+    if was.modality != now.modality or was.channels != now.channels:
+        raise ConfigError(
+            f"The encoder was made for {was.modality} of shape {was.shape}, "
+            f"but {whole.source} has {now.modality} of shape {now.shape}.",
+            remedy="Pretrain on data like these.",
+        )
+    return first.learner.encoder, whole.normalised(first.learner.data_.normaliser)
