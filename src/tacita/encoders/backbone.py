@@ -145,7 +145,8 @@ def torchvision_network(architecture: str, spec: InputSpec) -> nn.Module:
             ),
         )
     linears = [n for n, module in network.named_modules() if isinstance(module, nn.Linear)]
-    network.set_submodule(linears[-1], nn.Identity())
+    if linears:  # SqueezeNet has none: its last map of 1000 channels is its features
+        network.set_submodule(linears[-1], nn.Identity())
     return network
 
 

@@ -47,7 +47,12 @@ class BarlowTwins(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    training = {"steps": 1000, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 1e-6}
+    engine_defaults = {
+        "steps": 1000,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-6,
+    }
 
     def __init__(
         self,

@@ -52,7 +52,12 @@ class MAE(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    training = {"steps": 2000, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 0.05}
+    engine_defaults = {
+        "steps": 2000,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+    }
     encoder: TokenEncoder
 
     def __init__(

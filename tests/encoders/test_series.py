@@ -1,0 +1,75 @@
+"""What the contract suite cannot know: lengths of one, patches of time, and the field of view."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tacita.data.batch import InputSpec
+from tacita.encoders.residual_conv import ResidualConv
+from tacita.encoders.series_transformer import SeriesTransformer, default_patch
+from tacita.errors import ConfigError
+from tests.helpers import assert_close
+
+
+@pytest.mark.parametrize("encoder", [ResidualConv, SeriesTransformer])
+@pytest.mark.parametrize("length", [1, 2, 3, 63, 131])
+def test_any_length_gives_features(encoder, length):
+    network = encoder(InputSpec("series", (length, 2)), dim=12, depth=2)
+    features = network(torch.randn(3, length, 2)).pooled
+    assert features.shape == (3, 12)
+    assert features.isfinite().all()
+
+
+def test_the_field_of_view_is_as_wide_as_said():
+    network = ResidualConv(InputSpec("series", (301, 1)), dim=8).eval()
+    x = torch.randn(1, 301, 1, requires_grad=True)
+    network(x).tokens[0, 150].square().sum().backward()
+    seen = x.grad.flatten().nonzero().flatten()
+    assert (int(seen.min()), int(seen.max())) == (150 - 66, 150 + 66)
+
+
+@settings(deadline=None, max_examples=50)
+@given(length=st.integers(1, 5000))
+def test_there_are_at_most_128_tokens_and_at_least_8_where_possible(length):
+    tokens = -(-length // default_patch(length))
+    assert min(length, 8) <= tokens <= 128
+
+
+def test_patches_are_stretches_of_time_with_all_channels():
+    network = SeriesTransformer(InputSpec("series", (7, 2)), patch=3, dim=12)
+    x = torch.randn(4, 7, 2)
+    patches = network.patches(x)
+    assert torch.equal(patches[:, 1], x[:, 3:6].flatten(1))
+    assert torch.equal(patches[:, 2, :2], x[:, 6])
+    assert (patches[:, 2, 2:] == 0).all()
+
+
+def test_a_token_is_valid_if_any_of_its_steps_is():
+    network = SeriesTransformer(InputSpec("series", (7, 2)), patch=3, dim=12)
+    mask = torch.arange(7) < torch.tensor([1, 3, 4, 7])[:, None]
+    assert network.token_mask(mask).sum(1).tolist() == [1, 1, 2, 3]
+
+
+def test_a_series_shorter_or_longer_than_the_training_ones_is_read_the_same():
+    torch.manual_seed(0)
+    spec = InputSpec("series", (12, 2))
+    short = SeriesTransformer(spec, patch=3, dim=12).eval()
+    long = SeriesTransformer(InputSpec("series", (40, 2)), patch=3, dim=12).eval()
+    long.load_state_dict(short.state_dict())
+    for length in (5, 12, 40):
+        x = torch.randn(2, length, 2)
+        assert_close(short(x).pooled, long(x).pooled)
+
+
+@pytest.mark.parametrize("patch", [0, 8])
+def test_a_patch_that_does_not_fit_is_refused(patch):
+    with pytest.raises(ConfigError, match=f"patch={patch}"):
+        SeriesTransformer(InputSpec("series", (7, 2)), patch=patch)
+
+
+def test_sizes_that_make_no_network_are_refused():
+    with pytest.raises(ConfigError, match="depth=0"):
+        ResidualConv(InputSpec("series", (7, 2)), depth=0)
