@@ -160,10 +160,12 @@ class Batches:
         elif objective.reads == "labelled":
             self.labelled = Stream(labelled, min(batch_size, len(labelled)), mix(seed, 2))
         else:
-            # All samples, the labelled ones too, are unlabelled data: as FixMatch does.
-            unlabelled_size = batch_size * objective.unlabelled_ratio
-            self.labelled = Stream(labelled, min(batch_size, len(labelled)), mix(seed, 2))
-            self.unlabelled = Stream(everything, min(unlabelled_size, len(data)), mix(seed, 1))
+            # All samples, the labelled ones too, are unlabelled data: as FixMatch does. Where labels
+            # are fewer than a batch, the ratio holds to what there is, down to twice the batch.
+            few = min(batch_size, len(labelled))
+            many = max(few * objective.unlabelled_ratio, 2 * batch_size)
+            self.labelled = Stream(labelled, few, mix(seed, 2))
+            self.unlabelled = Stream(everything, min(many, len(data)), mix(seed, 1))
 
     def at(self, step: int) -> list[Batch | SemiBatch]:
         """The parts of one step's batch."""

@@ -1,0 +1,39 @@
+# `make demo` and `make test` set themselves up: .venv is made once, and again when pins change.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint format bench claims clean
+
+demo: $(READY)
+	$(BIN)/tacita fit digits --labels-per-class 2 --draws 5 --out runs/demo --overwrite
+
+test: $(READY) lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow --timeout 1800
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+claims: $(READY)
+	$(BIN)/python -m claims
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(READY): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
