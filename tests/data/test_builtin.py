@@ -66,3 +66,11 @@ def test_a_misspelt_name_gets_the_nearest():
     with pytest.raises(errors.ConfigError, match="images"):
         load("digits", modality="series")
     assert "digits" in BUILTIN
+
+
+def test_options_that_do_not_fit_are_not_ignored():
+    assert load("digits", image_size=16).spec.shape == (1, 16, 16)
+    with pytest.raises(errors.ConfigError, match="holds tables"):
+        load("wine", image_size=16)
+    with pytest.raises(errors.ConfigError, match="no groups"):
+        load("wine", group="subject")

@@ -1,6 +1,7 @@
 """Images: layouts of arrays, folders of files, and what a stranger may have put into them."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -178,6 +179,20 @@ def test_links_that_leave_or_loop_are_refused(tmp_path):
         link.unlink()
     (tmp_path / "set" / "link.png").symlink_to(tmp_path / "set" / "a.png")
     assert len(load(tmp_path / "set")) == 2
+
+
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(errors.DataError, match="neither a file nor a folder"):
+        load(tmp_path)
+
+
+def test_a_whole_path_means_that_file_even_where_another_has_the_same_name(tmp_path):
+    save(tmp_path / "set" / "a.png", GREY[0])
+    save(tmp_path / "set" / "sub" / "a.png", GREY[0])
+    (tmp_path / "labels.csv").write_text("file,label\na.png,x\n")
+    data = load(tmp_path / "set", labels=tmp_path / "labels.csv")
+    assert dict(zip(data.ids, data.y.tolist(), strict=True)) == {"a.png": 0, "sub/a.png": -1}
 
 
 def test_only_image_formats_are_decoded_whatever_the_name_says(tmp_path):

@@ -66,7 +66,7 @@ def test_labels_and_ids_may_be_absent(table):
         ("a,colour\n1,red\n2,rad\n", r"'rad' at row 3, column 'colour'[\s\S]*Did you mean 'red'"),
         ("a,colour\n1,red\nx,red\n", "'x' at row 3, column 'a' is not a number"),
         ("a,colour\n1,red\n,red\n", "the first at row 3, column 'a'"),
-        ("a,colour\n1,red\n2,\n", "empty cell in column 'colour', the first at row 3"),
+        ("a,colour\n1,red\n2,\n", "1 empty cell in column 'colour', the first at row 3"),
         ("a,colour,y\n1,red,w\n", "sample 0 is labelled 'w'"),
         ("a,colour\n", "there are no samples"),
         ("a,colour\n1,red\n2\n", "row 3 has 1 cells"),
@@ -98,6 +98,15 @@ def test_a_label_file_serves_a_stream_and_must_fit_it(table, tmp_path):
     (tmp_path / "l.csv").write_text("id,label\nz,v\n")
     with pytest.raises(errors.DataError, match="'z'"):
         list(read_like(table, schema, chunk=1, labels=tmp_path / "l.csv"))
+
+
+def test_an_id_that_two_chunks_have_is_refused(table, tmp_path):
+    schema = load(table, labels="y").schema
+    table.write_text("name,a,colour\np,1,red\nq,2,red\np,3,red\n")
+    (tmp_path / "l.csv").write_text("id,label\np,u\n")
+    for chunk in (1, 10):
+        with pytest.raises(errors.DataError, match="'p' fits"):
+            list(read_like(table, schema, chunk=chunk, labels=tmp_path / "l.csv"))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 10])
@@ -182,3 +191,19 @@ def test_memory_stays_bounded_on_a_file_much_larger_than_a_chunk(tmp_path):
         tracemalloc.stop()
         assert count == len(x)
         assert peak < x.nbytes / 4
+
+
+def test_a_data_set_or_a_built_in_name_streams_too(table):
+    for data, source in ((load("digits"), "digits"), (load(table, labels="y"), None)):
+        x, y, _, _ = joined(read_like(source or data, data.schema, chunk=700))
+        assert torch.equal(x, data.x)
+        assert torch.equal(y, data.y)
+    with pytest.raises(errors.DataError, match="trained on tables"):
+        list(read_like("digits", load(table, labels="y").schema))
+    with pytest.raises(errors.DataError, match="not those of the model"):
+        list(read_like(load(table, labels="y"), load("wine").schema))
+
+
+def test_names_are_needed_where_the_model_has_categories(table):
+    with pytest.raises(errors.DataError, match="an array has no names"):
+        list(read_like(np.zeros((2, 2)), load(table, labels="y").schema))

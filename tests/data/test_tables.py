@@ -3,6 +3,8 @@
 import math
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from tacita import errors
 from tacita.data.convert import as_dataset
 from tacita.data.read import load
+from tacita.data.readers import values
 
 CSV = """age,colour,member,label
 31,red,True,yes
@@ -155,6 +158,15 @@ def test_nested_parquet_columns_are_refused(tmp_path):
     path = tmp_path / "t.parquet"
     pd.DataFrame({"a": [[1], [2, 3]], "b": [1.0, 2.0]}).to_parquet(path)
     with pytest.raises(errors.DataError):
+        load(path)
+
+
+def test_a_parquet_file_that_unpacks_beyond_the_bound_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": pa.repeat(1.0, 2**20)}), path)
+    assert path.stat().st_size < 2**12
+    monkeypatch.setattr(values, "LARGEST", 2**22)
+    with pytest.raises(errors.DataError, match="GiB"):
         load(path)
 
 

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from tacita.data.batch import Modality
 from tacita.data.dataset import Dataset
-from tacita.data.readers.build import array_samples, check_modality, finish, labelled_table
+from tacita.data.readers.build import (
+    array_samples,
+    check_modality,
+    finish,
+    labelled_table,
+    raw_labels,
+)
 from tacita.data.readers.frames import frame_table, is_frame
 from tacita.data.readers.labels import encode_labels, group_codes
 from tacita.data.readers.samples import Samples
@@ -81,9 +87,8 @@ def _from_memory(x: Any, lengths: Any, modality: Modality | None, missing: Missi
 
 def _unequal(items: list[Any] | tuple[Any, ...]) -> bool:
     """Whether a list is one of series of unequal lengths, which no array can hold."""
-    if any(np.ndim(item) == 0 for item in items if not isinstance(item, list | tuple)):
-        return False
-    return len({len(item) for item in items if hasattr(item, "__len__")}) > 1
+    nested = [isinstance(item, list | tuple) or getattr(item, "ndim", 0) > 0 for item in items]
+    return all(nested) and len({len(item) for item in items}) > 1
 
 
 def _to_numpy(x: Any) -> NDArray[Any]:
@@ -139,9 +144,7 @@ def _from_pairs(pairs: Any) -> tuple[list[Any], list[Any] | None]:
             "some items of the torch data set have a label and some have none.",
             remedy="Give (x, -1) where there is no label.",
         )
-    arrays = [_to_numpy(item) for item in xs]
-    shapes = {array.shape for array in arrays}
-    return ([np.stack(arrays)][0] if len(shapes) == 1 else arrays), ys or None  # type: ignore[return-value]
+    return [_to_numpy(item) for item in xs], ys or None
 
 
 def _as_labels(y: Any) -> Any:
@@ -158,8 +161,6 @@ def _relabelled(data: Dataset, y: Any, groups: Any, task: str | None) -> Dataset
         return data
     raw = _as_labels(y)
     if raw is None:
-        known = data.labelled.tolist()
-        decoded = iter(data.task.decode(data.y[data.labelled]))
-        raw = [next(decoded) if has else None for has in known]
+        raw = raw_labels(data)
     labels, resolved = encode_labels(raw, task or data.task.name, len(data), source=data.source)
     return data.with_labels(labels, resolved)

@@ -12,6 +12,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from tacita.data.batch import Modality
 from tacita.data.dataset import Dataset
 from tacita.data.readers.arrays import ArrayFile
@@ -21,6 +23,7 @@ from tacita.data.readers.build import (
     check_modality,
     finish,
     labelled_table,
+    raw_labels,
     sample_names,
 )
 from tacita.data.readers.files import (
@@ -32,7 +35,7 @@ from tacita.data.readers.files import (
 )
 from tacita.data.readers.folders import folder_entries, label_path
 from tacita.data.readers.frames import read_table
-from tacita.data.readers.images import common_size, image_files, resized
+from tacita.data.readers.images import common_size, image_files, resized, square
 from tacita.data.readers.labels import LabelFile, encode_labels, match, with_labels_from
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import ragged_series, series_files
@@ -73,15 +76,29 @@ def load(
     check_modality(modality)
     if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
         data, _ = load_builtin(source)
+        if group is not None:
+            raise ConfigError(
+                f"group={group!r}, but the built-in {source} has no groups.", remedy="Leave it out."
+            )
+        data = replace(data, x=_in_size(data.x, data.modality, image_size, source))
         return _relabelled(data, labels, task, modality)
     path = existing(source, also=BUILTIN)
     if path.is_dir():
         samples = _read_folder(path, labels, group, modality, missing, image_size)
     else:
         samples = _read_file(path, labels, group, modality, missing)
-        if image_size is not None and samples.modality == "images":
-            samples = replace(samples, x=resized(samples.x, (image_size, image_size)))
-    return finish(samples, task)
+    x = _in_size(samples.x, samples.modality, image_size, samples.source)
+    return finish(replace(samples, x=x), task)
+
+
+def _in_size(x: Tensor, modality: Modality, side: int | None, source: str) -> Tensor:
+    if side is None:
+        return x
+    if modality != "images":
+        raise ConfigError(
+            f"image_size={side}, but {source} holds {modality}.", remedy="Leave image_size out."
+        )
+    return resized(x, square(side))
 
 
 def _read_file(
@@ -165,8 +182,7 @@ def _read_array_file(
     )
     if label_file is None:
         return samples
-    labelled: Samples = with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
-    return labelled
+    return with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
 
 
 def _read_folder(
@@ -195,8 +211,7 @@ def _read_folder(
                 remedy="Name a column of the label file.",
             )
         names = [entry.name for entry in entries]
-        labelled: Samples = with_labels_from(label_file, samples, names, files=True)
-        return labelled
+        return with_labels_from(label_file, samples, names, files=True)
     if group is not None:
         raise ConfigError(
             f"group={group!r}, but a folder has no columns.",
@@ -229,8 +244,7 @@ def _relabelled(
         return data.with_labels(y, resolved)
     if task is None or task == data.task.name:
         return data
-    raw_labels = data.task.decode(data.y)
-    y, resolved = encode_labels(raw_labels, task, len(data), source=data.source)
+    y, resolved = encode_labels(raw_labels(data), task, len(data), source=data.source)
     return data.with_labels(y, resolved)
 
 

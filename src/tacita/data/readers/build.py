@@ -28,12 +28,12 @@ _MODALITIES = ("images", "series", "tables")
 def finish(samples: Samples, task: str | None) -> Dataset:
     """Samples with raw labels to a data set with codes."""
     count = len(samples)
-    if samples.labels is not None and len(samples.labels) != count:
+    y, resolved = encode_labels(samples.labels, task, count, source=samples.source)
+    if len(y) != count:
         raise DataError(
-            f"{samples.source}: {len(samples.labels)} labels but {count} samples.",
+            f"{samples.source}: {len(y)} labels but {count} samples.",
             remedy="Give one label a sample (-1, NaN or None where there is none).",
         )
-    y, resolved = encode_labels(samples.labels, task, count, source=samples.source)
     groups = None if samples.groups is None else group_codes(samples.groups, count)
     return Dataset(
         samples.modality,
@@ -108,7 +108,9 @@ def labelled_table(
     """A table with its labels from a column or a label file; one series a row if so asked."""
     label_file = None
     if labels is not None and str(labels) not in table.column_names and Path(labels).is_file():
-        label_file = LabelFile.read(Path(labels))
+        elsewhere = None if group in table.column_names else group
+        label_file = LabelFile.read(Path(labels), elsewhere)
+        group = None if label_file.group else group
     target = None if labels is None or label_file is not None else str(labels)
     if modality == "images":
         raise ConfigError(
@@ -121,8 +123,7 @@ def labelled_table(
     )
     if label_file is None:
         return samples
-    labelled: Samples = with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
-    return labelled
+    return with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
 
 
 def check_modality(modality: str | None) -> None:
@@ -133,6 +134,12 @@ def check_modality(modality: str | None) -> None:
             f"modality={modality!r} is not one.",
             remedy=f"Did you mean {near!r}?" if near else f"Modalities: {', '.join(_MODALITIES)}.",
         )
+
+
+def raw_labels(data: Dataset) -> list[Any]:
+    """The labels of a data set as its user wrote them, None where there is none."""
+    names = iter(data.task.decode(data.y[data.labelled]))
+    return [next(names) if known else None for known in data.labelled.tolist()]
 
 
 def sample_names(samples: Samples, start: int) -> list[str]:

@@ -51,6 +51,11 @@ def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
                         _check_link(path, home)
                     if item.is_dir():
                         folders.append(path)
+                    elif not item.is_file():
+                        # Reading a pipe or a device may never end.
+                        raise DataError(
+                            f"{path}: neither a file nor a folder.", remedy="Remove it."
+                        )
                     elif leave_out is None or path.resolve() != leave_out:
                         entries.append(_entry(path, root))
     return sorted(entries, key=lambda entry: entry.name)

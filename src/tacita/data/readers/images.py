@@ -127,9 +127,7 @@ def common_size(entries: Sequence[Entry], side: int | None) -> tuple[int, int]:
     sizes become squares of the median side, at most 96.
     """
     if side is not None:
-        if not 1 <= side <= 4096:
-            raise ConfigError(f"image_size={side} is not a size.", remedy="Give 1 to 4096 pixels.")
-        return side, side
+        return square(side)
     sizes = _in_threads(lambda i: upright_size(entries[i].path), range(len(entries)))
     if len(set(sizes)) == 1:
         height, width = sizes[0]
@@ -138,6 +136,13 @@ def common_size(entries: Sequence[Entry], side: int | None) -> tuple[int, int]:
     median = statistics.median([side for size in sizes for side in size])
     both = max(1, min(_LARGEST_SIDE, round(median)))
     return both, both
+
+
+def square(side: int) -> tuple[int, int]:
+    """`(side, side)`, or `ConfigError` for a side that no image has."""
+    if not 1 <= side <= 4096:
+        raise ConfigError(f"image_size={side} is not a size.", remedy="Give 1 to 4096 pixels.")
+    return side, side
 
 
 def upright_size(path: Path) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from tacita.data.batch import UNLABELLED
 from tacita.data.readers.files import TABLE_FILES, nearest, unknown_extension
 from tacita.data.readers.frames import read_table
+from tacita.data.readers.samples import Samples
 from tacita.errors import ConfigError, DataError
 from tacita.tasks import TASKS, Classification, Ordinal, Regression, Task
 
@@ -243,9 +244,11 @@ def match(
     groups = np.full(len(names), None, dtype=object)
     used: set[str] = set()
     owners: dict[str, int] = {}
+    full = frozenset(names) if files else frozenset()
     for position, name in enumerate(names):
         for key in _aliases(name) if files else (name,):
-            if key not in file.labels:
+            # A whole path means that file, even where it is another's bare name.
+            if key not in file.labels or (key != name and key in full):
                 continue
             if key in owners:
                 raise DataError(
@@ -357,7 +360,9 @@ def _codes(names: NDArray[Any], classes: list[str]) -> Tensor:
     return torch.tensor([code.get(name, UNLABELLED) for name in names.tolist()], dtype=torch.int64)
 
 
-def with_labels_from(file: LabelFile, samples: Any, names: Sequence[str], *, files: bool) -> Any:
+def with_labels_from(
+    file: LabelFile, samples: Samples, names: Sequence[str], *, files: bool
+) -> Samples:
     """Samples with the labels (and groups) of a label file; every id must have its sample."""
     if files:
         file.check_inside()

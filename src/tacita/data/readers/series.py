@@ -18,10 +18,10 @@ from tacita.data.readers.frames import read_table
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.tables import (
     RowName,
-    find_ids,
     parse_numbers,
     spreadsheet_row,
     take_column,
+    take_ids,
 )
 from tacita.data.readers.values import (
     Missing,
@@ -31,6 +31,8 @@ from tacita.data.readers.values import (
     to_tensor,
 )
 from tacita.errors import DataError
+
+_BLOCK = 2**20
 
 
 def series_array(
@@ -173,13 +175,9 @@ def wide_series(
     """
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
-    id_column = find_ids(table)
-    ids: tuple[str, ...] = ()
-    if id_column is not None:
-        ids = tuple(str(value) for value in table[id_column].to_pylist())
-        table = table.drop_columns([id_column])
-    parsed = [(name, parse_numbers(table[name])) for name in table.column_names]
-    kept = [(name, numbers) for name, numbers in parsed if numbers is not None]
+    parsed = {name: parse_numbers(table[name]) for name in table.column_names}
+    ids, id_column, table = take_ids(table, parsed)
+    kept = [(name, n) for name in table.column_names if (n := parsed[name]) is not None]
     if not kept:
         raise DataError(
             f"{source}: no column is numeric, so there is no series in a row.",
@@ -230,7 +228,10 @@ def check_lengths(
     """Lengths as `(N,)` int64, each between 1 and the padded length."""
     if isinstance(lengths, Tensor):
         lengths = lengths.detach().cpu().numpy()
-    array = np.asarray(lengths)
+    try:
+        array = np.asarray(lengths)
+    except ValueError:
+        array = np.empty((0, 0))
     if array.dtype.kind not in "iu" or array.ndim != 1 or not len(array):
         raise DataError(
             f"{source}: lengths of type {array.dtype} and shape {array.shape}.",
@@ -264,10 +265,25 @@ def interpolate(
     >>> interpolate(x, None, "example")[0, :, 0].tolist()
     [1.0, 1.0, 2.0, 3.0, 3.0]
     """
+    out = x.copy()
+    samples = max(1, _BLOCK // x[0].size)
+    for first in range(0, len(x), samples):
+        block = slice(first, first + samples)
+        ends = None if lengths is None else lengths[block]
+        _fill(out[block], ends, source, start + first)
+    return out
+
+
+def _fill(
+    x: NDArray[np.float32], lengths: NDArray[np.int64] | None, source: str, start: int
+) -> None:
+    """`interpolate`, in place."""
     sample, channel = np.nonzero(np.isnan(x).any(1))
+    if not len(sample):
+        return
     rows = x[sample, :, channel]
     length = rows.shape[1]
-    position = np.arange(length)
+    position = np.arange(length, dtype=np.int32)
     filled = ~np.isnan(rows)
     if lengths is not None:
         filled &= position < lengths[sample, None]
@@ -278,8 +294,9 @@ def interpolate(
             " all, so nothing can be interpolated.",
             remedy="Leave the sample out, or fill the channel in.",
         )
-    before = np.maximum.accumulate(np.where(filled, position, -1), 1)
-    after = np.minimum.accumulate(np.where(filled, position, length)[:, ::-1], 1)[:, ::-1]
+    before = np.maximum.accumulate(np.where(filled, position, np.int32(-1)), 1)
+    after = np.where(filled, position, np.int32(length))
+    after = np.minimum.accumulate(after[:, ::-1], 1)[:, ::-1]
     before, after = np.where(before < 0, after, before), np.where(after == length, before, after)
     left = np.take_along_axis(rows, before, 1).astype(np.float64)
     right = np.take_along_axis(rows, after, 1).astype(np.float64)
@@ -287,9 +304,7 @@ def interpolate(
     done = np.where(filled, rows, left + share * (right - left)).astype(np.float32)
     if lengths is not None:
         done = np.where(position < lengths[sample, None], done, np.float32(0))
-    out = x.copy()
-    out[sample, :, channel] = done
-    return out
+    x[sample, :, channel] = done
 
 
 def _one_series(item: Any, position: int, source: str) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import torch
 from tacita.data.batch import UNLABELLED
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.readers.arrays import ArrayFile
-from tacita.data.readers.build import Source, array_samples, sample_names
+from tacita.data.readers.build import Source, array_samples, raw_labels, sample_names
 from tacita.data.readers.files import ARRAY_FILES, TABLE_FILES, existing, unknown_extension
 from tacita.data.readers.folders import folder_entries, label_path
 from tacita.data.readers.frames import frame_table, is_frame, stream_table
@@ -53,6 +53,8 @@ def read_like(
     if chunk < 1:
         raise ConfigError(f"chunk={chunk} is too small.", remedy="Give at least 1.")
     label_file = None if labels is None else LabelFile.read(existing(labels))
+    if label_file is not None and _is_folder(source):
+        label_file.check_inside()
     used: set[str] = set()
     example = ""
     start = 0
@@ -61,6 +63,12 @@ def read_like(
         example = example or names[0]
         if label_file is not None:
             raw, _, found = match(label_file, names, files=_is_folder(source))
+            again = sorted(used & found)
+            if again:
+                raise DataError(
+                    f"{label_file.path}: the id {again[0]!r} fits more than one sample.",
+                    remedy="Give every sample an id of its own.",
+                )
             used |= found
             samples = replace(samples, labels=raw)
         yield _finish_like(samples, schema, start, names)
@@ -74,8 +82,13 @@ def read_like(
 def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
     """Samples of the schema's modality, shaped and encoded like it, chunk by chunk."""
     kind = schema.spec.modality
+    from tacita.data.builtin import BUILTIN, load_builtin
+    from tacita.data.convert import as_dataset
+
+    if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
+        source, _ = load_builtin(source)
     if isinstance(source, str | os.PathLike):
-        path = existing(source)
+        path = existing(source, also=BUILTIN)
         if path.is_dir():
             return _stream_folder(path, schema, chunk, missing)
         if path.suffix.lower() in TABLE_FILES:
@@ -89,21 +102,31 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
         table = frame_table(source)
         slices = (table.slice(start, chunk) for start in range(0, len(table), chunk))
         return _stream_tables(slices, schema, missing, "data frame", array_row)
-    from tacita.data.convert import as_dataset
-
     data = as_dataset(source, modality=kind, missing=missing)
-    whole = Samples(kind, data.x, data.source, data.lengths)
-    return (
-        _shaped(
-            replace(
-                whole,
-                x=whole.x[start : start + chunk],
-                lengths=None if whole.lengths is None else whole.lengths[start : start + chunk],
-            ),
-            schema,
+    if data.modality != kind:
+        raise _wrong_modality(data.source, data.modality, schema)
+    return _stream_dataset(data, schema, chunk)
+
+
+def _stream_dataset(data: Dataset, schema: Schema, chunk: int) -> Iterator[Samples]:
+    if data.columns and (data.columns, data.categories) != (schema.columns, schema.categories):
+        raise DataError(
+            f"{data.source}: the columns or categories are not those of the model.",
+            remedy="Give the file or the frame itself, so that its columns are matched by name.",
         )
-        for start in range(0, len(whole), chunk)
-    )
+    for start in range(0, len(data), chunk):
+        part = data.subset(torch.arange(start, min(start + chunk, len(data))))
+        labels = raw_labels(part) if bool(part.labelled.any()) else None
+        samples = Samples(
+            part.modality,
+            part.x,
+            part.source,
+            part.lengths,
+            labels=labels,
+            ids=part.ids,
+            columns=part.columns,
+        )
+        yield _shaped(samples, schema)
 
 
 def _stream_tables(
@@ -221,7 +244,7 @@ def _shaped(samples: Samples, schema: Schema) -> Samples:
             f"{samples.source}: {found} {what}, but the model was trained with {spec.channels}.",
             remedy=f"Give the same {what} in the same order.",
         )
-    if spec.modality == "tables" and any(schema.categories):
+    if spec.modality == "tables" and any(schema.categories) and not samples.columns:
         raise DataError(
             f"{samples.source}: the model knows its columns by name, and an array has no names.",
             remedy="Give a .csv, a .parquet or a data frame.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -48,11 +48,8 @@ def table_samples(
     """A table whose columns are yet unknown: each becomes numbers, categories, or the rows' ids."""
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
-    id_column = find_ids(table)
-    ids: tuple[str, ...] = ()
-    if id_column is not None:
-        ids = tuple(_strings(table[id_column]).to_pylist())
-        table = table.drop_columns([id_column])
+    parsed = {name: parse_numbers(table[name]) for name in table.column_names}
+    ids, id_column, table = take_ids(table, parsed)
     if not table.num_columns:
         raise DataError(
             f"{source}: no column is left to learn from.",
@@ -61,7 +58,7 @@ def table_samples(
     categories: list[tuple[str, ...]] = []
     arrays: list[NDArray[np.float32]] = []
     for name in table.column_names:
-        values, names = _infer(table[name], name, missing, source, row_name)
+        values, names = _infer(table[name], parsed[name], name, missing, source, row_name)
         arrays.append(values)
         categories.append(names)
     return Samples(
@@ -133,16 +130,22 @@ def take_column(
     return arrow_labels(table[name]), table.drop_columns([name])
 
 
-def find_ids(table: pa.Table) -> str | None:
-    """The column called `id`, or else the first text column, whose values are all different."""
-    for name in table.column_names:
-        if name.lower() == "id" and _all_different(table[name]):
-            return str(name)
-    for name in table.column_names:
-        column = table[name]
-        if _is_text(column.type) and _all_different(column) and parse_numbers(column) is None:
-            return str(name)
-    return None
+def take_ids(
+    table: pa.Table, parsed: Mapping[str, NDArray[np.float64] | None]
+) -> tuple[tuple[str, ...], str | None, pa.Table]:
+    """The names of the rows, the column they came from, and the table that is left.
+
+    Ids are the column called `id`, or else the first text column, whose values are all different.
+    """
+    named = [name for name in table.column_names if name.lower() == "id"]
+    text = [
+        name for name in table.column_names if _is_text(table[name].type) and parsed[name] is None
+    ]
+    for name in (*named, *text):
+        if _all_different(table[name]):
+            ids = tuple(_strings(table[name]).to_pylist())
+            return ids, name, table.drop_columns([name])
+    return (), None, table
 
 
 def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
@@ -151,8 +154,7 @@ def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
         return None
     try:
         if _is_text(column.type):
-            text = pc.utf8_trim_whitespace(column)
-            column = _cast_text(text)
+            column = _cast_text(column)
         elif (
             pa.types.is_null(column.type)
             or pa.types.is_primitive(column.type)
@@ -172,15 +174,20 @@ def _cast_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return pc.cast(text, pa.float64())
     except pa.ArrowInvalid:
-        # Only now pay for looking at every spelling of "missing".
+        # Only now pay for spaces, and for looking at every spelling of "missing".
+        text = pc.utf8_trim_whitespace(text)
         blank = pc.is_in(pc.utf8_lower(text), value_set=_NO_NUMBER.cast(text.type))
         return pc.cast(pc.if_else(blank, pa.scalar(None, text.type), text), pa.float64())
 
 
 def _infer(
-    column: pa.ChunkedArray, name: str, missing: Missing, source: str, row_name: RowName
+    column: pa.ChunkedArray,
+    numbers: NDArray[np.float64] | None,
+    name: str,
+    missing: Missing,
+    source: str,
+    row_name: RowName,
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    numbers = parse_numbers(column)
     if numbers is not None:
         return _finite(numbers, name, missing, source, row_name), ()
     text = _strings(column)
@@ -230,7 +237,7 @@ def _codes_like(
     text = _strings(column)
     blank = _blank(text)
     if blank.any() and (missing == "refuse" or MISSING not in names):
-        raise _empty_cells(blank, name, source, row_name)
+        raise _empty_cells(blank, name, source, row_name, known=MISSING in names)
     codes = _encode(text, names, blank)
     unknown = codes < 0
     if unknown.any():
@@ -278,11 +285,15 @@ def _is_blank(value: str | None) -> bool:
     return value is None or value.lower() in _BLANK
 
 
-def _empty_cells(blank: NDArray[np.bool_], name: str, source: str, row_name: RowName) -> DataError:
+def _empty_cells(
+    blank: NDArray[np.bool_], name: str, source: str, row_name: RowName, *, known: bool = True
+) -> DataError:
     return DataError(
         f"{source}: {int(blank.sum())} empty cell{'s' * bool(blank.sum() > 1)} in column {name!r},"
         f" the first at {row_name(int(blank.argmax()))}.",
-        remedy="Fill them in, or pass missing='impute' (--missing impute) to make them a category.",
+        remedy="Fill them in, or pass missing='impute' (--missing impute) to make them a category."
+        if known
+        else "Fill them in: the model was trained without empty cells in this column.",
     )
 
 
