@@ -15,6 +15,7 @@ from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.encoders.base import Encoder
 from tacita.engine.train import train
+from tacita.learner import chunks
 from tacita.pretrain.barlow_twins import BarlowTwins
 
 CLAIM = Claim(
@@ -54,8 +55,8 @@ def measure(seed: int) -> Figures:
 def adapted(encoder: Encoder, data: Dataset) -> Encoder:
     """Random weights, but batch-norm statistics of the data: the fair untrained encoder."""
     encoder.train()
-    for positions in torch.arange(len(data)).split(256):
-        encoder(data.take(positions).x)
+    for batch in chunks(data, 256):
+        encoder(batch.x)
     return encoder.eval()
 
 

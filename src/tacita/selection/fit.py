@@ -134,7 +134,9 @@ def fit(
             rows.append(run.row(each))
             screen.row(rows[-1])
         rows, winner = _ranked(rows, plan.recipes)
-        learner = run.fitted(winner, _refit_data(pool, plan), number=0)
+        # Where labels are hidden on purpose, the model is that of the first draw.
+        drawn = plan.splits.score_on_held_out
+        learner = run.first(winner) if drawn else run.fitted(winner, pool, len(run.folds))
         metrics = Metrics(
             protocol=plan.protocol,
             winner=winner.name,
@@ -199,15 +201,6 @@ def _parts(whole: Dataset, held: Dataset | None, plan: Plan) -> tuple[Dataset, D
     if held is None and bool(aside.any()):
         held = whole.subset(aside)
     return pool, None if held is None else held.normalised(pool.normaliser)
-
-
-def _refit_data(pool: Dataset, plan: Plan) -> Dataset:
-    """All labels; where labels are hidden on purpose, those of the first draw."""
-    if not plan.splits.score_on_held_out:
-        return pool
-    return pool.hide_labels(
-        torch.isin(pool.index, torch.tensor(plan.splits.train[0])).nonzero()[:, 0]
-    )
 
 
 def _ranked(rows: list[Row], recipes: list[Recipe]) -> tuple[list[Row], Recipe]:

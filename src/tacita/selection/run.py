@@ -49,6 +49,7 @@ class Run:
     histories: dict[str, Rows] = field(default_factory=dict)
     healths: dict[str, Health] = field(default_factory=dict)
     _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
+    _first: dict[str, Learner] = field(default_factory=dict)
 
     def row(self, recipe: Recipe) -> Row:
         """A candidate's line of the leaderboard; an error of ours becomes words in it."""
@@ -86,6 +87,8 @@ class Run:
         fold = self.folds[number]
         began = time.monotonic()
         learner = self.fitted(recipe, self.data.hide_labels(fold.train), number)
+        if number == 0:
+            self._first[recipe.name] = learner
         part = self.scored.subset(fold.score)
         scores = learner.task_.scores(learner.logits(part), part.y)
         result = {
@@ -111,6 +114,14 @@ class Run:
             self.histories.setdefault(recipe.name, learner.history_.rows)
         (self.work / f"{name}.safetensors").unlink(missing_ok=True)
         return learner
+
+    def first(self, recipe: Recipe) -> Learner:
+        """The learner of the first fold: what was fitted for it, or (in a resumed run) once more."""
+        if recipe.name not in self._first:
+            self._first[recipe.name] = self.fitted(
+                recipe, self.data.hide_labels(self.folds[0].train), 0
+            )
+        return self._first[recipe.name]
 
     def encoder(self, recipe: Recipe, number: int = 0) -> Encoder:
         """The recipe's encoder to start from: pretrained once for all folds, or random for each."""
