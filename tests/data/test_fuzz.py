@@ -56,7 +56,7 @@ SCHEMAS = {
     "images": as_dataset(np.zeros((2, 3, 6, 6), np.uint8)).schema,
 }
 fuzz = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
