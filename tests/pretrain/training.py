@@ -1,0 +1,43 @@
+"""A loop of ten lines for the tests of objectives, and the figure by which features are judged."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from tacita.data.batch import UNLABELLED, Batch
+from tacita.encoders.base import Encoder
+from tacita.objective import Objective
+from tests.helpers import digits
+
+TRAIN, HELD_OUT = slice(0, 1200), slice(1200, None)
+LABELLED = 100
+"""How many of the training digits show their label to the nearest neighbours."""
+
+
+def train_on_digits(objective: Objective, *, steps: int, rate: float, batch: int = 64) -> None:
+    """Adam on random batches of the training digits; the learning rate rises for 30 steps."""
+    x, _ = digits()
+    optimiser = torch.optim.Adam(objective.parameters(), lr=rate)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = rate * min(1, (step + 1) / 30)
+        index = torch.randint(TRAIN.stop, (batch,))
+        optimiser.zero_grad()
+        objective(Batch(x[index], torch.full((batch,), UNLABELLED), index)).total.backward()
+        optimiser.step()
+
+
+@torch.no_grad()
+def neighbour_accuracy(encoder: Encoder) -> float:
+    """Accuracy of 5 nearest neighbours among the labelled digits, on held-out ones."""
+    x, y = digits()
+    # Running statistics of an untrained encoder are fitted to the data, so that it is not beaten
+    # for want of normalisation.
+    encoder.train()
+    for _ in range(30):
+        encoder(x[:256])
+    encoder.eval()
+    features, unseen = encoder(x[:LABELLED]).pooled, encoder(x[HELD_OUT]).pooled
+    neighbours = KNeighborsClassifier(5).fit(features.numpy(), y[:LABELLED].numpy())
+    encoder.train()
+    return float(neighbours.score(unseen.numpy(), y[HELD_OUT].numpy()))
