@@ -111,6 +111,13 @@ def test_groups_may_be_a_column_of_the_frame():
     assert (data.columns, data.groups.tolist(), data.y.tolist()) == (("a",), [0, 1, 0], [0, 1, -1])
 
 
+def test_a_label_file_serves_arrays_too(tmp_path):
+    (tmp_path / "l.csv").write_text("row,label\n1,b\n3,a\n")
+    assert as_dataset(X, target=str(tmp_path / "l.csv")).y.tolist() == [-1, 1, -1, 0]
+    with pytest.raises(errors.ConfigError, match="is no file"):
+        as_dataset(X, target="label")
+
+
 @pytest.mark.parametrize(
     "x",
     [

@@ -69,7 +69,7 @@ def test_labels_and_ids_may_be_absent(table):
         ("a,colour\n1,red\n2,\n", "1 empty cell in column 'colour', the first at row 3"),
         ("a,colour,y\n1,red,w\n", "sample 0 is labelled 'w'"),
         ("a,colour\n", "there are no samples"),
-        ("a,colour\n1,red\n2\n", "row 3 has 1 cells"),
+        ("a,colour\n1,red\n2\n", "row 3 has 1 cell"),
     ],
 )
 @pytest.mark.parametrize("chunk", [1, 10])

@@ -66,6 +66,20 @@ def test_text_that_differs_in_every_row_names_the_samples(tmp_path):
     assert (data.columns, data.id_column) == (("a",), "name")
 
 
+def test_a_column_with_an_empty_cell_is_no_name_of_the_samples(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,u\n2,\n")
+    with pytest.raises(errors.DataError, match="1 empty cell in column 'b', the first at row 3"):
+        load(path)
+
+
+def test_dates_and_the_column_called_id_name_the_samples():
+    frame = pd.DataFrame({"when": pd.date_range("2020", periods=3), "a": [1, 2, 3]})
+    assert as_dataset(frame).id_column == "when"
+    frame["ID"] = [7, 5, 9]
+    assert as_dataset(frame).ids == ("7", "5", "9")
+
+
 def test_a_group_column_is_not_learnt_from(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("subject,a,y\ns2,1,0\ns1,2,1\ns2,3,0\n")
@@ -87,7 +101,7 @@ def test_imputed_numbers_stay_nan_and_empty_text_is_a_category(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,b\n1,2\n3\n", "row 3 has 1 cells, the header has 2"),
+        ("a,b\n1,2\n3\n", "row 3 has 1 cell, the header has 2"),
         ("a,b\n1,2\n3,4,5\n", "row 3 has 3 cells, the header has 2"),
         ("a,a\n1,2\n", "two columns are called 'a'"),
         ("a,b\n1,2\n,4\n5,nan\n", "1 missing value (NaN or empty), the first at row 3, column 'a'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from tacita.data.readers.build import (
     finish,
     labelled_table,
     raw_labels,
+    sample_names,
 )
 from tacita.data.readers.frames import frame_table, is_frame
-from tacita.data.readers.labels import encode_labels, group_codes
+from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, with_labels_from
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import series_list
 from tacita.data.readers.tables import array_row
 from tacita.data.readers.values import Missing, check_missing
-from tacita.errors import DataError
+from tacita.errors import ConfigError, DataError
 
 
 def as_dataset(
@@ -44,7 +46,8 @@ def as_dataset(
 
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
     4-D are images; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "". In a
-    frame, `target` may name the label column and `groups` the group column. Nothing is written to;
+    frame, `target` may name the label column and `groups` the group column; else `target` is a label
+    file with row numbers from 0. Nothing is written to;
     float32 and uint8 arrays are shared rather than copied.
 
     >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
@@ -69,6 +72,8 @@ def as_dataset(
         samples = _from_memory(items, lengths, modality, missing)
     else:
         samples = _from_memory(x, lengths, modality, missing)
+    if target is not None and not is_frame(x):
+        samples = _labelled_by_file(samples, target)
     if y is not None:
         samples = replace(samples, labels=_as_labels(y))
     if groups is not None:
@@ -83,6 +88,17 @@ def _from_memory(x: Any, lengths: Any, modality: Modality | None, missing: Missi
         if modality in (None, "series") and lengths is None and _unequal(x):
             return series_list(x, missing=missing, source="list")
     return array_samples(_to_numpy(x), lengths, modality, missing=missing, source="array")
+
+
+def _labelled_by_file(samples: Samples, target: str) -> Samples:
+    if not Path(target).is_file():
+        raise ConfigError(
+            f"target={target!r} is no file, and these {samples.modality} have no named columns.",
+            remedy="Give the labels as y, or a label file with row numbers from 0.",
+        )
+    return with_labels_from(
+        LabelFile.read(Path(target)), samples, sample_names(samples, 0), files=False
+    )
 
 
 def _unequal(items: list[Any] | tuple[Any, ...]) -> bool:

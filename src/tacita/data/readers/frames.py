@@ -114,8 +114,9 @@ def _csv(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
             if ragged:
                 row = ragged[0]
                 raise DataError(
-                    f"{path}: row {row.number} has {row.actual_columns} cells,"
-                    f" the header has {row.expected_columns}.",
+                    f"{path}: row {row.number} has {row.actual_columns}"
+                    f" cell{'s' * (row.actual_columns != 1)}, the header has"
+                    f" {row.expected_columns}.",
                     remedy="Give every row the same number of cells; put text with commas into quotes.",
                 ) from error
             _check_encoding(path)

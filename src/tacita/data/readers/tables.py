@@ -138,13 +138,12 @@ def take_ids(
     Ids are the column called `id`, or else the first text column, whose values are all different.
     """
     named = [name for name in table.column_names if name.lower() == "id"]
-    text = [
-        name for name in table.column_names if _is_text(table[name].type) and parsed[name] is None
-    ]
+    text = [name for name in table.column_names if parsed[name] is None]
     for name in (*named, *text):
         if _all_different(table[name]):
             ids = tuple(_strings(table[name]).to_pylist())
-            return ids, name, table.drop_columns([name])
+            if not any(_is_blank(value) for value in ids):
+                return ids, name, table.drop_columns([name])
     return (), None, table
 
 
@@ -320,6 +319,7 @@ def _all_different(column: pa.ChunkedArray) -> bool:
     return (
         len(column) > 1
         and not pa.types.is_nested(column.type)
+        and not pa.types.is_dictionary(column.type)
         and column.null_count == 0
         and int(pc.count_distinct(column).as_py()) == len(column)
     )
