@@ -46,9 +46,8 @@ def as_dataset(
 
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
     4-D are images; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "". In a
-    frame, `target` may name the label column and `groups` the group column; else `target` is a label
-    file with row numbers from 0. Nothing is written to;
-    float32 and uint8 arrays are shared rather than copied.
+    frame, `target` may name the label column and `groups` the group column; elsewhere `target` is a
+    label file by row numbers from 0. Nothing is written to; float32 and uint8 arrays are shared.
 
     >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
     >>> data.modality, data.lengths.tolist(), data.y.tolist()
@@ -59,7 +58,7 @@ def as_dataset(
     missing = check_missing(missing)
     check_modality(modality)
     if isinstance(x, Dataset):
-        return _relabelled(x, y, groups, task)
+        return _relabelled(x, y, groups, task, modality, target)
     if is_frame(x):
         group = groups if isinstance(groups, str) else None
         samples = labelled_table(
@@ -170,13 +169,25 @@ def _as_labels(y: Any) -> Any:
     return y
 
 
-def _relabelled(data: Dataset, y: Any, groups: Any, task: str | None) -> Dataset:
+def _relabelled(
+    data: Dataset,
+    y: Any,
+    groups: Any,
+    task: str | None,
+    modality: Modality | None,
+    target: str | None,
+) -> Dataset:
+    if modality not in (None, data.modality):
+        raise ConfigError(
+            f"{data.source} holds {data.modality}, not {modality}.", remedy="Leave modality out."
+        )
     if groups is not None:
         data = replace(data, groups=group_codes(groups, len(data)))
+    if target is not None:
+        bare = Samples(data.modality, data.x, data.source, ids=data.ids)
+        y = _labelled_by_file(bare, target).labels
     if y is None and task in (None, data.task.name):
         return data
-    raw = _as_labels(y)
-    if raw is None:
-        raw = raw_labels(data)
+    raw = raw_labels(data) if y is None else _as_labels(y)
     labels, resolved = encode_labels(raw, task or data.task.name, len(data), source=data.source)
     return data.with_labels(labels, resolved)

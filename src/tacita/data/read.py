@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tacita.data.batch import Modality
+from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
 from tacita.data.readers.arrays import ArrayFile
 from tacita.data.readers.build import (
@@ -23,7 +24,6 @@ from tacita.data.readers.build import (
     check_modality,
     finish,
     labelled_table,
-    raw_labels,
     sample_names,
 )
 from tacita.data.readers.files import (
@@ -36,7 +36,7 @@ from tacita.data.readers.files import (
 from tacita.data.readers.folders import folder_entries, label_path
 from tacita.data.readers.frames import read_table
 from tacita.data.readers.images import common_size, image_files, resized, square
-from tacita.data.readers.labels import LabelFile, encode_labels, match, with_labels_from
+from tacita.data.readers.labels import LabelFile, with_labels_from
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import ragged_series, series_files
 from tacita.data.readers.stream import read_like
@@ -81,7 +81,8 @@ def load(
                 f"group={group!r}, but the built-in {source} has no groups.", remedy="Leave it out."
             )
         data = replace(data, x=_in_size(data.x, data.modality, image_size, source))
-        return _relabelled(data, labels, task, modality)
+        target = None if labels is None else str(labels)
+        return as_dataset(data, target=target, task=task, modality=modality)
     path = existing(source, also=BUILTIN)
     if path.is_dir():
         samples = _read_folder(path, labels, group, modality, missing, image_size)
@@ -225,27 +226,6 @@ def _read_folder(
     if not in_folders:
         return samples
     return replace(samples, labels=[entry.label for entry in entries])
-
-
-def _relabelled(
-    data: Dataset, labels: Source | None, task: str | None, modality: Modality | None
-) -> Dataset:
-    """A built-in data set, whose labels may come from a label file (to have few of them)."""
-    if modality not in (None, data.modality):
-        raise ConfigError(
-            f"{data.source} holds {data.modality}, not {modality}.", remedy="Leave modality out."
-        )
-    if labels is not None:
-        file = LabelFile.read(existing(labels))
-        names = [str(i) for i in range(len(data))]
-        raw, _, used = match(file, names, files=False)
-        file.check_known([name for name in file.labels if name not in used], names[0])
-        y, resolved = encode_labels(raw, task or data.task.name, len(data), source=str(file.path))
-        return data.with_labels(y, resolved)
-    if task is None or task == data.task.name:
-        return data
-    y, resolved = encode_labels(raw_labels(data), task, len(data), source=data.source)
-    return data.with_labels(y, resolved)
 
 
 def _no_array(arrays: ArrayFile, name: str, argument: str) -> ConfigError:

@@ -102,10 +102,11 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
         table = frame_table(source)
         slices = (table.slice(start, chunk) for start in range(0, len(table), chunk))
         return _stream_tables(slices, schema, missing, "data frame", array_row)
-    data = as_dataset(source, modality=kind, missing=missing)
-    if data.modality != kind:
-        raise _wrong_modality(data.source, data.modality, schema)
-    return _stream_dataset(data, schema, chunk)
+    if not isinstance(source, Dataset):
+        source = as_dataset(source, modality=kind, missing=missing)
+    if source.modality != kind:
+        raise _wrong_modality(source.source, source.modality, schema)
+    return _stream_dataset(source, schema, chunk)
 
 
 def _stream_dataset(data: Dataset, schema: Schema, chunk: int) -> Iterator[Samples]:
