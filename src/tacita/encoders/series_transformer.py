@@ -42,6 +42,7 @@ class SeriesTransformer(TokenEncoder):
     Differs from the paper: a token mixes the channels, where the paper runs each channel alone;
     patches do not overlap; positions are fixed.
 
+    >>> import torch
     >>> encoder = SeriesTransformer(InputSpec("series", (100, 3)))
     >>> encoder.patch, encoder(torch.zeros(2, 100, 3)).tokens.shape
     (4, torch.Size([2, 25, 96]))
