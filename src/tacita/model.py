@@ -9,6 +9,7 @@ runs code from the folder.
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 import sys
 from collections.abc import Iterator
@@ -18,17 +19,15 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tacita.baselines.base import Baseline
 from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
-from tacita.data.batch import InputSpec, Modality
+from tacita.data.batch import Batch, InputSpec, Modality
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.normalise import Normaliser
 from tacita.data.read import read_like
-from tacita.engine.checkpoint import check_tensors
+from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors, write_tensors
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import replacing, write_text
 from tacita.learner import Learner, NetworkLearner
@@ -39,6 +38,7 @@ from tacita.tasks import TASKS, Regression, Task
 
 FORMAT = 1
 LARGEST_JSON = 64 * 2**20
+DAMAGED = "The folder is damaged; use it as it was saved."
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -54,6 +54,8 @@ class _Signature(BaseModel):
     std: float = 1.0
     modality: Modality
     shape: list[int] = Field(min_length=1, max_length=3)
+    unequal: bool = False
+    """Whether series come with their lengths."""
     cardinalities: list[int] = Field(max_length=1_000_000)
     columns: list[str]
     categories: list[list[str]]
@@ -199,12 +201,9 @@ class Model:
         write_text(folder / "metrics.json", self.metrics.model_dump_json(indent=1))
         if isinstance(self.learner, Baseline):
             save_estimator(self.learner.estimator_, folder / "baseline.skops")
-        with replacing(folder / "model.safetensors") as temporary:
-            save_file(
-                {name: value.contiguous().clone() for name, value in self._tensors().items()},
-                temporary,
-                {"format": str(FORMAT)},
-            )
+        tensors = self._tensors()
+        metadata = {"format": str(FORMAT), "digest": _digest(folder, tensors)}
+        write_tensors(folder / "model.safetensors", tensors, metadata)
         self.folder = folder
         return self
 
@@ -218,8 +217,8 @@ class Model:
                 remedy="Give the folder that `tacita fit --out` wrote.",
             )
         recipe = load_recipe(folder / "recipe.yaml")
-        recipe.check()
         signature = _parse(_Signature, folder / "labels.json")
+        recipe.check(signature.modality)
         metrics = _parse(Metrics, folder / "metrics.json")
         if signature.format != FORMAT:
             raise CheckpointError(
@@ -227,13 +226,18 @@ class Model:
                 remedy="Load it with the version of tacita that metrics.json names.",
             )
         spec, empty = _empty_dataset(folder, signature)
-        tensors = _read_tensors(folder / "model.safetensors")
+        tensors, metadata = read_tensors(folder / "model.safetensors", remedy=DAMAGED)
         learner = _untrained(recipe, spec, empty.task, tensors, folder)
         learner.task_ = empty.task
         model = cls(recipe, learner, metrics, folder)
         normaliser = Normaliser(spec)
         learner.data_ = empty.normalised(normaliser)
         check_tensors(folder / "model.safetensors", tensors, model._tensors())
+        if metadata.get("digest") != _digest(folder, tensors):
+            raise CheckpointError(
+                f"{folder}: its files are damaged or of two models (their digest differs).",
+                remedy=DAMAGED,
+            )
         for name, module in model._modules().items():
             prefix = f"{name}/"
             module.load_state_dict(
@@ -242,7 +246,9 @@ class Model:
             module.eval()
         if isinstance(learner, Baseline):
             learner.spec_ = spec
-            learner.estimator_ = load_estimator(folder / "baseline.skops")
+            like = learner.estimator(empty.task, spec, rows=2, seed=recipe.seed)
+            learner.estimator_ = load_estimator(folder / "baseline.skops", like, spec)
+            _try_out(learner, folder)
         return model
 
     def _modules(self) -> dict[str, torch.nn.Module]:
@@ -269,6 +275,7 @@ class Model:
             std=getattr(task, "std", 1.0),
             modality=schema.spec.modality,
             shape=list(schema.spec.shape),
+            unequal=self.learner.data_.lengths is not None,
             cardinalities=list(schema.spec.cardinalities),
             columns=list(schema.columns),
             categories=[list(names) for names in schema.categories],
@@ -314,7 +321,7 @@ def _npy_header(file: Any, rows: int, dim: int) -> None:
 
 
 def _parse(kind: type[ModelT], path: Path) -> ModelT:
-    remedy = "The folder is damaged; use it as it was saved."
+    remedy = DAMAGED
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise CheckpointError(f"{path}: larger than {LARGEST_JSON} bytes.", remedy=remedy)
@@ -342,13 +349,13 @@ def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Data
         and all(0 <= size <= 2**24 for size in signature.cardinalities)
         and math.isfinite(signature.mean)
         and math.isfinite(signature.std)
-        and (signature.modality != "tables" or len(signature.cardinalities) == shape[0])
+        and _columns_fit(signature)
         and signature.std > 0
     )
     if not fits or kinds is None:
         raise CheckpointError(
             f"{folder / 'labels.json'}: the task or the shape of the input makes no sense.",
-            remedy="The folder is damaged; use it as it was saved.",
+            remedy=DAMAGED,
         )
     task = (
         Regression(mean=signature.mean, std=signature.std)
@@ -363,6 +370,7 @@ def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Data
         x,
         y,
         task,
+        lengths=torch.zeros(0, dtype=torch.int64) if signature.unequal else None,
         columns=tuple(signature.columns),
         categories=tuple(tuple(names) for names in signature.categories),
         target=signature.target,
@@ -372,15 +380,45 @@ def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Data
     )
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _try_out(learner: Baseline, folder: Path) -> None:
+    """One prediction, so that an estimator of other classes or columns is refused at once."""
+    x = torch.zeros(1, *learner.spec_.shape)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+        logits = learner._logits(Batch(x, torch.zeros(1), torch.zeros(1)))
+        fits = logits.shape == (1, learner.task_.out_dim)
+    except Exception:
+        # scikit-learn refuses what does not fit it with many kinds of error.
+        fits = False
+    if not fits:
         raise CheckpointError(
-            f"{path}: not a readable file of weights ({error}).",
-            remedy="The folder is damaged; use it as it was saved.",
-        ) from error
+            f"{folder / 'baseline.skops'}: the estimator is not of the recipe's task or input.",
+            remedy=DAMAGED,
+        )
+
+
+def _columns_fit(signature: _Signature) -> bool:
+    """Whether columns, categories and cardinalities say the same of a table's width."""
+    sizes = [len(names) for names in signature.categories]
+    if signature.modality != "tables":
+        return not sizes and not signature.cardinalities
+    width = signature.shape[0]
+    return (
+        len(signature.cardinalities) == width
+        and (sizes or [0] * width) == signature.cardinalities
+        and len(signature.columns) in (0, width)
+    )
+
+
+def _digest(folder: Path, tensors: dict[str, Tensor]) -> str:
+    """One number for everything that decides a prediction: recipe, labels, estimator and weights."""
+    digest = hashlib.sha256()
+    for name in ("recipe.yaml", "labels.json", "baseline.skops"):
+        path = folder / name
+        if path.exists():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    add_to_digest(digest, tensors)
+    return digest.hexdigest()
 
 
 def _untrained(
@@ -394,7 +432,7 @@ def _untrained(
     if (folder / "baseline.skops").exists() != is_baseline(recipe):
         raise CheckpointError(
             f"{folder}: the recipe and the files do not belong together.",
-            remedy="The folder is damaged; use it as it was saved.",
+            remedy=DAMAGED,
         )
     if is_baseline(recipe):
         return learner_for(recipe, None)

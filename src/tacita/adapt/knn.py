@@ -69,7 +69,7 @@ class Knn(NetworkLearner):
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """The head's memory is as large as the number of samples that it was given."""
-        count = shapes.get("head/memory", (0,))[0]
+        count = next(iter(shapes.get("head/memory", ())), 0)
         self.head = NearestNeighbours(count, self.encoder.dim, task, self.k, self.temperature)
 
     def _fit(self, data: Dataset, seed: int) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading as SklearnLabelSpreading
 
 from tacita.baselines.base import Baseline, need_classes
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
+from tacita.data.dataset import Dataset
 from tacita.tasks import Task
 
 
@@ -37,3 +39,10 @@ class LabelSpreading(Baseline):
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
         need_classes("label-spreading", task)
         return SklearnLabelSpreading(kernel="knn", n_neighbors=self.neighbours, max_iter=100)
+
+    def _fit(self, data: Dataset, seed: int) -> None:
+        super()._fit(data, seed)
+        # Where columns are few, scikit-learn keeps the samples in a tree of compiled code, which
+        # no file can hold safely; a plain search finds the same neighbours.
+        plain = NearestNeighbors(n_neighbors=self.neighbours, algorithm="brute")
+        self.estimator_.nn_fit = plain.fit(self.estimator_.X_)

@@ -53,7 +53,10 @@ def fit_linear_head(
     """
     standardise = Standardise.fit(values)
     inputs = standardise(values[known]).double()
-    linear = nn.Linear(values.shape[1], task.out_dim).double()
+    # Without the usual random start, which would also move the caller's random numbers on.
+    linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Linear, values.shape[1], task.out_dim, dtype=torch.float64
+    )
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     solver = torch.optim.LBFGS(
@@ -64,7 +67,7 @@ def fit_linear_head(
         solver.zero_grad()
         loss = task.loss(linear(inputs), y)
         loss = loss + penalty / (2 * len(y)) * linear.weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return float(loss.detach())
 
     solver.step(closure)  # type: ignore[no-untyped-call]

@@ -1,4 +1,8 @@
-"""scikit-learn estimators on disk without pickle: skops, and only the types that baselines use."""
+"""scikit-learn estimators on disk without pickle: skops, and only the types that baselines use.
+
+A trusted type is not yet a trusted value: compiled code follows the indices in a tree without
+looking, so they are looked at here, once, when a file is read.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from skops.io import dump
 from skops.io import load as skops_load
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from tacita.data.batch import InputSpec
 from tacita.errors import CheckpointError
 from tacita.files import replacing
 
@@ -21,6 +28,7 @@ TRUSTED = [
 """Beyond the types that skops trusts by itself."""
 
 LARGEST = 8 * 2**30
+REMEDY = "The folder is damaged or not from tacita; use it as it was saved."
 
 
 def save_estimator(estimator: Any, path: Path) -> None:
@@ -29,22 +37,97 @@ def save_estimator(estimator: Any, path: Path) -> None:
         dump(estimator, temporary)
 
 
-def load_estimator(path: Path) -> Any:
-    """Read an estimator; raises `CheckpointError` for a damaged file or a type that is not known."""
-    remedy = "The folder is damaged or not from tacita; use it as it was saved."
+def load_estimator(path: Path, like: Any, spec: InputSpec) -> Any:
+    """Read an estimator of the same type as the unfitted one given, for samples of this shape.
+
+    Raises `CheckpointError` for a damaged file, for a type that no baseline uses, and for trees or
+    kernels that point outside of their arrays.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
-                raise CheckpointError(
-                    f"{path}: unpacks to more than {LARGEST} bytes.", remedy=remedy
-                )
-        return skops_load(path, trusted=TRUSTED)
+                raise CheckpointError(f"{path}: unpacks to more than {LARGEST} bytes.")
+        estimator = skops_load(path, trusted=TRUSTED)
+        if _types(estimator) != _types(like):
+            raise CheckpointError(
+                f"{path}: holds {type(estimator).__name__}, not {type(like).__name__}."
+            )
+        if not _indices_fit(estimator, spec):
+            raise CheckpointError(f"{path}: a part of the model points outside of it.")
     except UntrustedTypesFoundException as error:
         raise CheckpointError(
-            f"{path}: holds types that no baseline uses ({error}).", remedy=remedy
+            f"{path}: holds types that no baseline uses ({error}).", remedy=REMEDY
         ) from error
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        raise CheckpointError(error.message, remedy=REMEDY) from error
     except Exception as error:
         # A damaged archive can fail anywhere inside skops, numpy or scikit-learn.
-        raise CheckpointError(f"{path}: cannot be read ({error}).", remedy=remedy) from error
+        raise CheckpointError(f"{path}: cannot be read ({error}).", remedy=REMEDY) from error
+    return estimator
+
+
+def _types(estimator: Any) -> list[type]:
+    """The type of an estimator, and of its steps if it is a pipeline."""
+    return [type(estimator), *(type(step) for _, step in getattr(estimator, "steps", ()))]
+
+
+def _indices_fit(estimator: Any, spec: InputSpec) -> bool:
+    features = getattr(estimator, "n_features_in_", 0)
+    for tree in (each.tree_ for each in getattr(estimator, "estimators_", ())):
+        leaf = tree.children_left == -1
+        if not _inside(tree.children_left, tree.children_right, tree.feature, leaf, features):
+            return False
+    for tree in (each for stage in getattr(estimator, "_predictors", ()) for each in stage):
+        nodes = tree.nodes
+        leaf = nodes["is_leaf"] != 0
+        if not _inside(nodes["left"], nodes["right"], nodes["feature_idx"], leaf, features):
+            return False
+        splits = nodes[(nodes["is_categorical"] != 0) & ~leaf]
+        categorical = estimator._bin_mapper.is_categorical_
+        if (
+            len(categorical) != features
+            or not categorical[splits["feature_idx"]].all()
+            or not (splits["bitset_idx"] < len(tree.raw_left_cat_bitsets)).all()
+        ):
+            return False
+    return all(_kernels_fit(step, spec) for _, step in getattr(estimator, "steps", ())[:1])
+
+
+def _inside(
+    left: NDArray[Any],
+    right: NDArray[Any],
+    feature: NDArray[Any],
+    leaf: NDArray[np.bool_],
+    features: int,
+) -> bool:
+    """Whether a tree's inner nodes point at later nodes, so that a walk ends, and at real features."""
+    inner = np.flatnonzero(~leaf)
+    count = len(leaf)
+    children = np.stack([left[inner], right[inner]]).astype(np.int64)
+    asked = feature[inner].astype(np.int64)
+    return bool(
+        count > 0
+        and (children > inner).all()
+        and (children < count).all()
+        and (asked >= 0).all()
+        and (asked < features).all()
+    )
+
+
+def _kernels_fit(rocket: Any, spec: InputSpec) -> bool:
+    """Whether MiniRocket's parameters are those of its 84 kernels on series of this shape."""
+    length, channels = spec.shape
+    a_kernel, indices, dilations, a_dilation, biases = map(np.asarray, rocket.parameters)
+    return bool(
+        all(array.ndim == 1 for array in (a_kernel, indices, dilations, a_dilation, biases))
+        and (dilations >= 1).all()
+        and (8 * dilations < length).all()
+        and len(a_dilation) == len(dilations)
+        and (a_dilation >= 0).all()
+        and len(biases) == 84 * a_dilation.sum()
+        and len(a_kernel) == 84 * len(dilations)
+        and (a_kernel >= 1).all()
+        and a_kernel.sum() == len(indices)
+        and (indices >= 0).all()
+        and (indices < channels).all()
+    )
