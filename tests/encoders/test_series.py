@@ -38,6 +38,17 @@ def test_there_are_at_most_128_tokens_and_at_least_8_where_possible(length):
     assert min(length, 8) <= tokens <= 128
 
 
+def test_features_are_means_and_maxima_over_the_valid_steps():
+    network = ResidualConv(InputSpec("series", (9, 2)), dim=8).eval()
+    lengths = [9, 1, 4]
+    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+    tokens, pooled = network(torch.randn(3, 9, 2), mask)
+    for row, length in enumerate(lengths):
+        steps = tokens[row, :length]
+        assert_close(pooled[row], torch.cat([steps[:, :4].mean(0), steps[:, 4:].amax(0)]))
+        assert (tokens[row, length:] == 0).all()
+
+
 def test_patches_are_stretches_of_time_with_all_channels():
     network = SeriesTransformer(InputSpec("series", (7, 2)), patch=3, dim=12)
     x = torch.randn(4, 7, 2)
@@ -71,5 +82,6 @@ def test_a_patch_that_does_not_fit_is_refused(patch):
 
 
 def test_sizes_that_make_no_network_are_refused():
-    with pytest.raises(ConfigError, match="depth=0"):
-        ResidualConv(InputSpec("series", (7, 2)), depth=0)
+    for sizes in ({"depth": 0}, {"dim": 0}, {"dim": 7}):
+        with pytest.raises(ConfigError, match=r"dim=\d+ must be even and depth=\d+ positive"):
+            ResidualConv(InputSpec("series", (7, 2)), **sizes)
