@@ -17,14 +17,14 @@ from tests.helpers import assert_close
 @pytest.mark.parametrize("encoder", [ResidualConv, SeriesTransformer])
 @pytest.mark.parametrize("length", [1, 2, 3, 63, 131])
 def test_any_length_gives_features(encoder, length):
-    network = encoder(InputSpec("series", (length, 2)), dim=12, depth=2)
+    network = encoder(InputSpec("series", (length, 2)), depth=2)
     features = network(torch.randn(3, length, 2)).pooled
-    assert features.shape == (3, 12)
+    assert features.shape == (3, network.dim)
     assert features.isfinite().all()
 
 
 def test_the_field_of_view_is_as_wide_as_said():
-    network = ResidualConv(InputSpec("series", (301, 1)), dim=8).eval()
+    network = ResidualConv(InputSpec("series", (301, 1)), width=4).eval()
     x = torch.randn(1, 301, 1, requires_grad=True)
     network(x).tokens[0, 150].square().sum().backward()
     seen = x.grad.flatten().nonzero().flatten()
@@ -39,7 +39,7 @@ def test_there_are_at_most_128_tokens_and_at_least_8_where_possible(length):
 
 
 def test_features_are_means_and_maxima_over_the_valid_steps():
-    network = ResidualConv(InputSpec("series", (9, 2)), dim=8).eval()
+    network = ResidualConv(InputSpec("series", (9, 2)), width=4).eval()
     lengths = [9, 1, 4]
     mask = torch.arange(9) < torch.tensor(lengths)[:, None]
     tokens, pooled = network(torch.randn(3, 9, 2), mask)
@@ -82,6 +82,6 @@ def test_a_patch_that_does_not_fit_is_refused(patch):
 
 
 def test_sizes_that_make_no_network_are_refused():
-    for sizes in ({"depth": 0}, {"dim": 0}, {"dim": 7}):
-        with pytest.raises(ConfigError, match=r"dim=\d+ must be even and depth=\d+ positive"):
+    for sizes in ({"depth": 0}, {"width": 0}):
+        with pytest.raises(ConfigError, match=r"width=\d+, depth=\d+ must both be positive"):
             ResidualConv(InputSpec("series", (7, 2)), **sizes)

@@ -28,10 +28,10 @@ from tacita.errors import ConfigError
 class ResidualConv(Encoder):
     """A convolution of width 7, then `depth` residual ones of width 3 with dilation 1, 2, 4, ...
 
-    dim: width of all layers; even.
+    width: channels of the convolutions; features have twice as many.
     depth: number of residual blocks; the default sees about 130 steps.
 
-    Shapes: `x (B, L, C)`, any L from 1 up; `tokens (B, L, dim)`, zero where not valid; features are
+    Shapes: `x (B, L, C)`, any L from 1 up; `tokens (B, L, 2 * width)`, zero where not valid; features are
     the mean over the valid steps of the first half of the channels, the maximum of the second.
 
     Differs from the paper: dilated, one convolution a block, and layer norm over the channels of
@@ -39,32 +39,32 @@ class ResidualConv(Encoder):
     features are maxima, which notice a short pattern anywhere: trained on the 50 series of GunPoint
     it is right on 99% of the others, and with means alone on 62%.
 
-    >>> encoder = ResidualConv(InputSpec("series", (50, 3)), dim=16)
+    >>> encoder = ResidualConv(InputSpec("series", (50, 3)), width=8)
     >>> encoder(torch.zeros(2, 50, 3)).tokens.shape
     torch.Size([2, 50, 16])
     """
 
     modalities = ("series",)
 
-    def __init__(self, spec: InputSpec, *, dim: int = 128, depth: int = 6) -> None:
+    def __init__(self, spec: InputSpec, *, width: int = 64, depth: int = 6) -> None:
         super().__init__()
         self.require(spec)
-        if dim < 2 or dim % 2 or depth < 1:
+        if width < 1 or depth < 1:
             raise ConfigError(
-                f"dim={dim} must be even and depth={depth} positive.",
-                remedy="The defaults are 128 and 6.",
+                f"width={width}, depth={depth} must both be positive.",
+                remedy="The defaults are 64 and 6.",
             )
         self.spec = spec
-        self.dim = dim
-        self.stem = nn.Conv1d(spec.channels, dim, 7, padding=3)
-        self.layers = nn.ModuleList(Residual(dim, 2**level) for level in range(depth))
-        self.norm = nn.LayerNorm(dim)
+        self.dim = 2 * width
+        self.stem = nn.Conv1d(spec.channels, width, 7, padding=3)
+        self.layers = nn.ModuleList(Residual(width, 2**level) for level in range(depth))
+        self.widen = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.dim))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
-        steps = self.stem(hide_padding(x, mask).transpose(1, 2)).transpose(1, 2)  # (B, L, dim)
+        steps = self.stem(hide_padding(x, mask).transpose(1, 2)).transpose(1, 2)  # (B, L, width)
         for layer in self.layers:
             steps = layer(steps, mask)
-        tokens = hide_padding(self.norm(steps), mask)
+        tokens = hide_padding(self.widen(steps), mask)
         average, peak = tokens.chunk(2, 2)
         return Encoding(tokens, torch.cat([masked_mean(average, mask), masked_max(peak, mask)], 1))
 
@@ -72,10 +72,10 @@ class ResidualConv(Encoder):
 class Residual(nn.Module):
     """Norm, activation and one dilated convolution, added to the input."""
 
-    def __init__(self, dim: int, dilation: int) -> None:
+    def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
-        self.convolution = nn.Conv1d(dim, dim, 3, padding=dilation, dilation=dilation)
+        self.norm = nn.LayerNorm(width)
+        self.convolution = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         active = hide_padding(torch.relu(self.norm(x)), mask)
