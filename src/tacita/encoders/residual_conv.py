@@ -36,8 +36,8 @@ class ResidualConv(Encoder):
 
     Differs from the paper: dilated, one convolution a block, and layer norm over the channels of
     each step rather than batch norm, since padding must not enter the statistics. Half of the
-    features are maxima, which notice a short pattern anywhere: trained on the 50 series of GunPoint
-    it is right on 99% of the others, and with means alone on 62%.
+    features are maxima, which notice a short pattern anywhere: after 80 steps on the 50 training
+    series of GunPoint 98% of the test series are right, with means alone 71% (three seeds).
 
     >>> encoder = ResidualConv(InputSpec("series", (50, 3)), width=8)
     >>> encoder(torch.zeros(2, 50, 3)).tokens.shape
