@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tacita.baselines.base import Baseline
 from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
-from tacita.data.batch import Batch, InputSpec, Modality
+from tacita.data.batch import Batch, InputSpec, Missing, Modality
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.normalise import Normaliser
 from tacita.data.read import read_like
@@ -62,6 +62,8 @@ class _Signature(BaseModel):
     target: str | None = None
     group: str | None = None
     id_column: str | None = None
+    missing: Missing = "refuse"
+    bytes: bool = False
 
 
 class Model:
@@ -282,6 +284,8 @@ class Model:
             target=schema.target,
             group=schema.group,
             id_column=schema.id_column,
+            missing=schema.missing,
+            bytes=schema.bytes,
         )
 
     def write_report(self, out: str | Path | None = None) -> Path:
@@ -363,7 +367,7 @@ def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Data
         else kinds(tuple(signature.classes))
     )
     spec = InputSpec(signature.modality, shape, tuple(signature.cardinalities))
-    x = torch.zeros(0, *shape)
+    x = torch.zeros(0, *shape, dtype=torch.uint8 if signature.bytes else torch.float32)
     y = torch.zeros(0, dtype=torch.int64 if task.discrete else torch.float32)
     return spec, Dataset(
         signature.modality,
@@ -376,6 +380,7 @@ def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Data
         target=signature.target,
         group=signature.group,
         id_column=signature.id_column,
+        missing=signature.missing,
         source=str(folder),
     )
 

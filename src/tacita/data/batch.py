@@ -16,6 +16,7 @@ UNLABELLED: Final = -1
 """The class code of a sample without a label. A missing regression target is NaN."""
 
 Modality = Literal["images", "series", "tables"]
+Missing = Literal["refuse", "impute"]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacita.data.batch import Modality
+from tacita.data.batch import Missing, Modality
 from tacita.data.dataset import Dataset
 from tacita.data.readers.build import (
     array_samples,
@@ -27,7 +27,7 @@ from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, wi
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import series_list
 from tacita.data.readers.tables import array_row
-from tacita.data.readers.values import Missing, check_missing
+from tacita.data.readers.values import check_missing
 from tacita.errors import ConfigError, DataError
 
 
@@ -77,7 +77,7 @@ def as_dataset(
         samples = replace(samples, labels=_as_labels(y))
     if groups is not None:
         samples = replace(samples, groups=groups)
-    return finish(samples, task)
+    return finish(samples, task, missing)
 
 
 def _from_memory(x: Any, lengths: Any, modality: Modality | None, missing: Missing) -> Samples:

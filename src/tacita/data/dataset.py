@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tacita.data.batch import UNLABELLED, Batch, InputSpec, Modality
+from tacita.data.batch import UNLABELLED, Batch, InputSpec, Missing, Modality
 from tacita.data.normalise import Normaliser
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
@@ -37,6 +37,10 @@ class Schema:
     target: str | None = None
     group: str | None = None
     id_column: str | None = None
+    missing: Missing = "refuse"
+    """What was done about missing values, and is done again."""
+    bytes: bool = False
+    """Whether images are uint8, 0 to 255, so that floats must be 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Dataset:
     normaliser: Normaliser | None = None
     id_column: str | None = None
     """The column that the ids came from."""
+    missing: Missing = "refuse"
+    """What was done about missing values when it was read."""
 
     def __post_init__(self) -> None:
         count = len(self.x)
@@ -110,6 +116,8 @@ class Dataset:
             self.target,
             self.group,
             self.id_column,
+            self.missing,
+            self.x.dtype == torch.uint8,
         )
 
     @property
@@ -159,7 +167,9 @@ class Dataset:
                 f"{self.source}: the class {unknown[0]!r} was not among those to learn.",
                 remedy=f"Known are {', '.join(task.classes[:10])}.",
             )
-        codes = torch.tensor([*(task.classes.index(name) for name in self.task.classes), UNLABELLED])
+        codes = torch.tensor(
+            [*(task.classes.index(name) for name in self.task.classes), UNLABELLED]
+        )
         # The code -1 reads the last entry, which keeps it -1.
         return self.with_labels(codes[self.y], task)
 
@@ -201,7 +211,9 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
         x=torch.cat(x),
         y=torch.cat([part.y for part in parts]),
         index=torch.cat([part.index for part in parts]),
-        lengths=None if lengths[0] is None else torch.cat([part for part in lengths if part is not None]),
+        lengths=None
+        if lengths[0] is None
+        else torch.cat([part for part in lengths if part is not None]),
         groups=None,
         ids=tuple(name for part in parts for name in part.ids),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tacita.data.batch import Modality
+from tacita.data.batch import Missing, Modality
 from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
 from tacita.data.readers.arrays import ArrayFile
@@ -41,7 +41,7 @@ from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import ragged_series, series_files
 from tacita.data.readers.stream import read_like
 from tacita.data.readers.tables import array_row, spreadsheet_row
-from tacita.data.readers.values import Missing, check_missing
+from tacita.data.readers.values import check_missing
 from tacita.errors import ConfigError, DataError
 
 __all__ = ["load", "read_like"]
@@ -89,7 +89,7 @@ def load(
     else:
         samples = _read_file(path, labels, group, modality, missing)
     x = _in_size(samples.x, samples.modality, image_size, samples.source)
-    return finish(replace(samples, x=x), task)
+    return finish(replace(samples, x=x), task, missing)
 
 
 def _in_size(x: Tensor, modality: Modality, side: int | None, source: str) -> Tensor:

@@ -152,5 +152,9 @@ def _moments(
             raise CheckpointError(
                 f"{path}: {key} does not belong to the optimiser.", remedy=ANOTHER_RUN
             )
+        if value.ndim:
+            # Fused optimisers walk through memory: moments must lie in it as their parameter does
+            # (channels last, for convolutions), or each number would meet another one's moment.
+            value = torch.empty_like(parameters[int(number)], requires_grad=False).copy_(value)
         moments.setdefault(int(number), {})[name] = value
     return moments

@@ -159,12 +159,12 @@ def fit(
 def _test_set(test: Any, data: Dataset) -> Dataset | None:
     if test is None:
         return None
-    if isinstance(test, Dataset):
-        return test.recoded(data.task)
     x, y = test if isinstance(test, tuple) else (test, None)
+    # Read by the training data's schema, so that columns and categories mean the same.
+    found = joined(list(read_like(x, data.schema)))
     if y is not None:
-        return as_dataset(x, y, modality=data.modality, task=data.task.name).recoded(data.task)
-    return joined(list(read_like(x, data.schema)))
+        found = as_dataset(found, y, task=data.task.name)
+    return found.recoded(data.task)
 
 
 def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) -> Plan | None:

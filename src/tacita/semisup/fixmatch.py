@@ -114,7 +114,7 @@ class FixMatch(Objective[SemiBatch]):
     def _guesses(self, logits: Tensor) -> Tensor:
         q = logits.softmax(1)
         if self.alignment:
-            self.guess_mean.lerp_(q.mean(0), 0.01)
+            self.guess_mean.lerp_(q.mean(0).to(self.guess_mean.dtype), 0.01)
             q = q / self.guess_mean
             q = q / q.sum(1, keepdim=True)
         return q

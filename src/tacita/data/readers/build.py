@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tacita.data.batch import Modality
+from tacita.data.batch import Missing, Modality
 from tacita.data.dataset import Dataset
 from tacita.data.readers.files import nearest
 from tacita.data.readers.images import image_array
@@ -18,14 +18,14 @@ from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, wi
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import series_array, wide_series
 from tacita.data.readers.tables import table_samples
-from tacita.data.readers.values import Missing, check_finite, to_float32, to_tensor
+from tacita.data.readers.values import check_finite, to_float32, to_tensor
 from tacita.errors import ConfigError, DataError
 
 Source = str | os.PathLike[str]
 _MODALITIES = ("images", "series", "tables")
 
 
-def finish(samples: Samples, task: str | None) -> Dataset:
+def finish(samples: Samples, task: str | None, missing: Missing = "refuse") -> Dataset:
     """Samples with raw labels to a data set with codes."""
     count = len(samples)
     y, resolved = encode_labels(samples.labels, task, count, source=samples.source)
@@ -49,6 +49,7 @@ def finish(samples: Samples, task: str | None) -> Dataset:
         group=samples.group,
         source=samples.source,
         id_column=samples.id_column,
+        missing=missing,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.data.batch import Missing
 from tacita.data.readers.files import Entry
 from tacita.data.readers.frames import read_table
 from tacita.data.readers.samples import Samples
@@ -24,7 +25,6 @@ from tacita.data.readers.tables import (
     take_ids,
 )
 from tacita.data.readers.values import (
-    Missing,
     check_finite,
     check_size,
     to_float32,

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tacita.data.batch import UNLABELLED
+from tacita.data.batch import UNLABELLED, Missing
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.readers.arrays import ArrayFile
 from tacita.data.readers.build import Source, array_samples, raw_labels, sample_names
@@ -30,7 +30,7 @@ from tacita.data.readers.series import (
     wide_series,
 )
 from tacita.data.readers.tables import array_row, spreadsheet_row, table_like
-from tacita.data.readers.values import Missing, check_missing
+from tacita.data.readers.values import check_missing
 from tacita.errors import ConfigError, DataError
 
 
@@ -39,7 +39,7 @@ def read_like(
     schema: Schema,
     *,
     chunk: int = 4096,
-    missing: Missing = "refuse",
+    missing: Missing | None = None,
     labels: Source | None = None,
 ) -> Iterator[Dataset]:
     """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
@@ -49,7 +49,7 @@ def read_like(
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
     """
-    missing = check_missing(missing)
+    missing = check_missing(missing or schema.missing)
     if chunk < 1:
         raise ConfigError(f"chunk={chunk} is too small.", remedy="Give at least 1.")
     label_file = None if labels is None else LabelFile.read(existing(labels))
@@ -283,6 +283,7 @@ def _named_schema(schema: Schema) -> Schema:
 
 def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[str]) -> Dataset:
     count = len(samples)
+    _check_pixels(samples, schema)
     if samples.labels is None:
         missing = UNLABELLED if schema.task.discrete else torch.nan
         y = torch.full((count,), missing)
@@ -302,7 +303,25 @@ def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[s
         group=schema.group,
         source=samples.source,
         id_column=schema.id_column,
+        missing=schema.missing,
     )
+
+
+def _check_pixels(samples: Samples, schema: Schema) -> None:
+    """Refuse images on another scale than the model learnt from: its features would be nonsense."""
+    if samples.modality != "images":
+        return
+    is_bytes = samples.x.dtype == torch.uint8
+    if is_bytes and not schema.bytes:
+        raise DataError(
+            f"{samples.source}: images of uint8, but the model learnt from floats.",
+            remedy="Give floats on the scale that it learnt from.",
+        )
+    if schema.bytes and not is_bytes and bool((samples.x.abs() > 1).any()):
+        raise DataError(
+            f"{samples.source}: float images beyond 0 to 1, but the model learnt from uint8.",
+            remedy="Give uint8, or floats divided by 255.",
+        )
 
 
 def _is_folder(source: Any) -> bool:

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from tacita.data.batch import Missing
 from tacita.data.dataset import Schema
 from tacita.data.readers.files import nearest
 from tacita.data.readers.labels import arrow_labels
 from tacita.data.readers.samples import Samples
-from tacita.data.readers.values import Missing, check_finite, to_float32
+from tacita.data.readers.values import check_finite, to_float32
 from tacita.errors import ConfigError, DataError
 
 MISSING = "missing"

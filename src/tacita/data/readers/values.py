@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.data.batch import Missing
 from tacita.errors import ConfigError, DataError, TacitaError
 
-Missing = Literal["refuse", "impute"]
 Place = Callable[[tuple[int, ...]], str]
 """An index into an array to words a user can follow: "row 3, column 'age'"."""
 
