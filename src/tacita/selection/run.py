@@ -85,6 +85,9 @@ class Run:
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
         fold = self.folds[number]
+        if recipe.pretrain is not None:
+            # Shared by all folds and timed apart, so it does not count as the first fold's time.
+            self.encoder(recipe)
         began = time.monotonic()
         learner = self.fitted(recipe, self.data.hide_labels(fold.train), number)
         if number == 0:

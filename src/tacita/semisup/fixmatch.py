@@ -55,7 +55,7 @@ class FixMatch(Objective[SemiBatch]):
 
     head: nn.Module
     reads = "both"
-    engine_defaults = {"steps": 1000, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
+    engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
 
     def __init__(
         self,
