@@ -1,0 +1,174 @@
+"""The documentation is true: its blocks and examples run, its links lead somewhere.
+
+A page runs as a reader would follow it: block after block in one empty folder, the Python blocks in
+one process. `python file=NAME` is a file that the page asks the reader to save.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tacita import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GENERATED = {"docs/claims.md"}
+"""Written by `make claims`, so not there in every state of a working copy."""
+
+NO_RUN = {
+    ("README.md", "make demo"): "takes minutes, and is a run of its own",
+    ("README.md", "pip install ."): "changes the environment, and names the reader's own data",
+    ("docs/how-claims-work.md", "tacita claim fixmatch --seeds 5"): "takes minutes",
+}
+IN_A_CLONE = {"docs/add-a-method.md"}
+"""Pages whose commands need the contract suite beside them."""
+
+RUNNER = """
+import json, pathlib, subprocess, sys
+page, blocks = json.load(open(sys.argv[1]))
+names = {"__name__": "__main__"}
+for language, file, line, text in blocks:
+    print(f"\\n{page}, line {line}:", flush=True)
+    if file:
+        pathlib.Path(file).write_text(text)
+    elif language == "python":
+        exec(compile("\\n" * line + text, page, "exec"), names)
+    else:
+        subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=True)
+"""
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, what else stands behind it, its line and its text."""
+
+    language: str
+    info: str
+    line: int
+    text: str
+
+    @property
+    def head(self) -> str:
+        return self.text.partition("\n")[0]
+
+    @property
+    def file(self) -> str:
+        return self.info.removeprefix("file=") if self.info.startswith("file=") else ""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    fences = re.finditer(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", text, re.M | re.S)
+    return [Block(m[1], m[2], text.count("\n", 0, m.start()) + 1, m[3]) for m in fences]
+
+
+def prose_of(page: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def run(command: list[str], folder: Path) -> None:
+    """Run as a reader would: the environment's programs on the path, one thread, no pytest around."""
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**outer, "PATH": programs, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+def runnable(page: Path) -> list[Block]:
+    return [b for b in blocks_of(page) if b.language in ("python", "bash") and b.info != "no-run"]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=name)
+def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    if name(page) in IN_A_CLONE:
+        shutil.copytree(ROOT / "tests" / "contracts", folder / "tests" / "contracts")
+        shutil.copy(ROOT / "tests" / "helpers.py", folder / "tests")
+        shutil.copy(ROOT / "pyproject.toml", folder)
+    script = tmp_path / "blocks.json"
+    rows = [(block.language, block.file, block.line, block.text) for block in runnable(page)]
+    script.write_text(json.dumps([name(page), rows]), encoding="utf-8")
+    run([sys.executable, "-c", RUNNER, str(script)], folder)
+
+
+def test_blocks_that_do_not_run_are_known_and_all_fences_are_of_known_kinds() -> None:
+    found = [(name(page), block) for page in PAGES for block in blocks_of(page)]
+    assert {(page, block.head) for page, block in found if block.info == "no-run"} == set(NO_RUN)
+    for page, block in found:
+        where = f"{page}, line {block.line}"
+        assert block.language in ("python", "bash", "text", "json", "yaml"), where
+        assert block.info in ("", "no-run") or block.file, where
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_examples_are_short_and_run(example: Path, tmp_path: Path) -> None:
+    assert len(example.read_text(encoding="utf-8").splitlines()) < 40
+    run([sys.executable, str(example)], tmp_path)
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name)
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists() or name(file) in GENERATED, target
+        if anchor and file.suffix == ".md" and file.exists():
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name)
+def test_files_of_the_house_that_a_page_names_are_there(page: Path) -> None:
+    rooms = r"(?:src|docs|tests|claims|examples|benchmarks)"
+    for path in re.findall(rf"`({rooms}/[\w./-]*)`", prose_of(page)):
+        assert (ROOT / path).exists() or path in GENERATED | {"claims/results"}, path
+    for module in re.findall(r"`(tacita(?:\.[a-z_]+)+)", prose_of(page)):
+        *parents, last = module.split(".")
+        places = [ROOT / "src" / Path(*parents), ROOT / "src" / Path(*parents[:-1])]
+        inside = any((place / last).exists() or (place / f"{last}.py").exists() for place in places)
+        attribute = any(
+            re.search(rf"\b{last}\b", file.read_text(encoding="utf-8"))
+            for place in places
+            for file in (place.with_suffix(".py"), place / "__init__.py")
+            if file.is_file()
+        )
+        assert inside or attribute, module
+
+
+def test_the_readme_names_every_verb_and_every_method() -> None:
+    from tacita.catalog.discover import cards
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for verb in cli._verbs():
+        assert f"`tacita {verb}`" in readme, verb
+    for slug in cards():
+        assert f"`{slug}`" in readme, slug
+
+
+def test_the_demo_has_its_place_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"<!-- demo -->\n```text\n.+?^```\n<!-- /demo -->", readme, re.M | re.S)
