@@ -30,6 +30,7 @@ from tacita.tasks import Classification, Task
     family="semisup",
     modalities=("images", "series", "tables"),
     labels="few",
+    tasks=("classification",),
     summary="Classify from a few labels a class and many unlabelled samples of the same classes.",
     reuses=("views", "ema"),
     claim="With few labels a class, unlabelled samples make the classifier clearly more accurate.",
