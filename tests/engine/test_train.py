@@ -212,10 +212,10 @@ def test_the_seed_alone_decides() -> None:
 
 
 def test_the_callers_random_numbers_are_left_alone() -> None:
-    before, numpys, pythons = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
+    before, numpys, pythons = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
     train(fixmatch(DATA), DATA, steps=2, batch_size=8)
     assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], numpys)
+    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
     assert random.getstate() == pythons
 
 

@@ -1,0 +1,86 @@
+"""A file is the old one or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tacita.files import WriteError, replacing, write_text
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[Path]:
+    """A file that stands already, and that no test here may change or leave company beside."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    yield path
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    write_text(path, "one")
+    write_text(path, "two ü")
+    assert path.read_text(encoding="utf-8") == "two ü"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace"])
+def test_a_full_disk_leaves_the_old_file(
+    where: str, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, full)
+    with pytest.raises(WriteError, match=r"a\.txt: could not be written \(No space left") as caught:
+        write_text(old, "new")
+    assert "disk space" in caught.value.remedy
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_between_leaves_the_old_file(error: type[BaseException], old: Path) -> None:
+    with pytest.raises(error), replacing(old) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_a_file_in_place_of_a_folder_is_a_write_error(old: Path) -> None:
+    with pytest.raises(WriteError, match="could not be written"):
+        write_text(old / "b.txt", "new")
+
+
+def test_a_folder_in_place_of_the_file_is_a_write_error(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(WriteError, match="could not be written"):
+        write_text(tmp_path / "a", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_disk_that_is_really_full_is_a_write_error(tmp_path: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    try:
+        mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root can mount a small disk")
+    try:
+        path = tmp_path / "a.txt"
+        write_text(path, "old")
+        with pytest.raises(WriteError, match="No space left"):
+            write_text(path, "x" * 10**6)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
