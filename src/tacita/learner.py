@@ -55,7 +55,8 @@ class Learner(ABC):
         if data.normaliser is None:
             data = data.normalised()
         self.task_ = data.task.fitted(data.y)
-        self._fit(data.with_labels(data.y, self.task_), seed)
+        data = data.with_labels(data.y, self.task_)
+        self._fit(data, seed)
         self.data_ = data.subset(torch.empty(0, dtype=torch.int64))
         return self
 

@@ -235,7 +235,8 @@ class Model:
         normaliser = Normaliser(spec)
         learner.data_ = empty.normalised(normaliser)
         check_tensors(folder / "model.safetensors", tensors, model._tensors())
-        if metadata.get("digest") != _digest(folder, tensors):
+        found = metadata.get("format"), metadata.get("digest")
+        if found != (str(FORMAT), _digest(folder, tensors)):
             raise CheckpointError(
                 f"{folder}: its files are damaged or of two models (their digest differs).",
                 remedy=DAMAGED,
@@ -442,17 +443,28 @@ def _untrained(
     if is_baseline(recipe):
         return learner_for(recipe, None)
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
-    with torch.device("meta"):
-        outline = cast(NetworkLearner, learner_for(recipe, encoder_for(recipe, spec)))
-        outline.rebuild(task, shapes)
-    for part, module in {"encoder": outline.encoder, "head": outline.head}.items():
-        for name, value in module.state_dict().items():
-            if shapes.get(f"{part}/{name}") != tuple(value.shape):
-                raise CheckpointError(
-                    f"{folder / 'model.safetensors'}: {part}/{name} is not of the recipe's shape "
-                    f"{tuple(value.shape)}.",
-                    remedy="The folder is damaged or its files are of two models.",
-                )
-    learner = cast(NetworkLearner, learner_for(recipe, encoder_for(recipe, spec)))
-    learner.rebuild(task, shapes)
+    try:
+        with torch.device("meta"):
+            outline = cast(NetworkLearner, learner_for(recipe, encoder_for(recipe, spec)))
+            outline.rebuild(task, shapes)
+        expected = {
+            f"{part}/{name}": tuple(value.shape)
+            for part, module in {"encoder": outline.encoder, "head": outline.head}.items()
+            for name, value in module.state_dict().items()
+        }
+    except (RuntimeError, NotImplementedError):
+        expected = {}  # A network of another library may need real numbers to be built.
+    for name, shape in expected.items():
+        if shapes.get(name) != shape:
+            raise CheckpointError(
+                f"{folder / 'model.safetensors'}: {name} is not of the recipe's shape {shape}.",
+                remedy="The folder is damaged or its files are of two models.",
+            )
+    try:
+        learner = cast(NetworkLearner, learner_for(recipe, encoder_for(recipe, spec)))
+        learner.rebuild(task, shapes)
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(
+            f"{folder / 'recipe.yaml'}: its networks cannot be built ({error}).", remedy=DAMAGED
+        ) from error
     return learner

@@ -9,6 +9,8 @@ works when columns are hidden: that is all there is here. On wines, breast cance
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
@@ -72,19 +74,20 @@ class FeatureTokens(TokenEncoder):
         # All categories share one table of vectors: a row each, and a last one a column for codes
         # that are none of its categories.
         rows = torch.where(categorical, sizes + 1, 0)
-        slots = torch.arange(max(1, int(sizes.max()))) < sizes.clamp_min(1)[:, None]
+        slots = torch.arange(max(1, *spec.cardinalities)) < sizes.clamp_min(1)[:, None]
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("first_row", rows.cumsum(0) - rows, persistent=False)
         self.register_buffer("slots", slots.float(), persistent=False)
         self.column = nn.Parameter(torch.randn(columns, dim))
         self.weight = None
-        if not categorical.all():
+        if not all(spec.cardinalities):
             self.weight = nn.Parameter(torch.randn(columns, dim))
         self.category = None
-        if categorical.any():
-            self.category = nn.Embedding(int(rows.sum()), dim)
+        if any(spec.cardinalities):
+            ends = list(accumulate(size + 1 for size in spec.cardinalities if size))
+            self.category = nn.Embedding(ends[-1], dim)
             with torch.no_grad():
-                self.category.weight[(self.first_row + sizes)[categorical]] = 0.0
+                self.category.weight[torch.tensor(ends) - 1] = 0.0
         self.layers = nn.ModuleList(ResidualMLP(dim) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 

@@ -75,7 +75,7 @@ class ViT(TokenEncoder):
         rows, columns = -(-height // self.patch), -(-width // self.patch)
         self.register_buffer("position_grid", grid_positions(rows, columns, dim), persistent=False)
         weights = self.patches(torch.ones(1, *spec.shape))[0]
-        whole = bool(weights.all())
+        whole = height % self.patch == 0 and width % self.patch == 0
         self.register_buffer("weights", None if whole else weights, persistent=False)
         self.project = nn.Linear(spec.channels * self.patch**2, dim)
         self.transformer = Transformer(dim, depth=depth, heads=heads)

@@ -1,0 +1,95 @@
+"""Models of every kind, trained for a moment on tiny real data, for the tests of what becomes of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from tacita.catalog.recipe import Recipe, Section
+from tacita.data.convert import as_dataset
+from tacita.data.dataset import Dataset
+from tacita.data.read import load
+from tacita.model import Model
+from tacita.selection.build import encoder_for, is_baseline, learner_for
+from tacita.selection.metrics import Metrics, Row
+
+WORDS = ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun")
+ENCODERS = {
+    "images": {"method": "residual-cnn", "width": 4},
+    "series": {"method": "residual-conv", "width": 8},
+    "tables": {"method": "feature-tokens", "dim": 16, "depth": 1},
+}
+
+
+@cache
+def data_of(modality: str) -> Dataset:
+    """Sixty real samples with labels in words, a third of which are hidden."""
+    digits = load("digits")
+    if modality == "images":
+        words = [WORDS[code] for code in digits.y[:60]]
+        words[40:] = [None] * 20  # type: ignore[list-item]
+        return as_dataset(digits.x[:60].numpy(), words, modality="images")
+    if modality == "series":
+        rows = digits.x[:60, 0].numpy().astype(np.float32)
+        # Digits as series of pixel rows; each third one stops before its end.
+        items = [np.repeat(row, 2, 0)[: 16 - 3 * (i % 3 == 0)] for i, row in enumerate(rows)]
+        words = ["low" if code < 5 else "high" for code in digits.y[:60]]
+        words[40:] = [None] * 20  # type: ignore[list-item]
+        return as_dataset(items, words, modality="series")
+    if modality == "tables":
+        wine = load("wine")
+        order = torch.randperm(178, generator=torch.Generator().manual_seed(0))[:60]
+        part = wine.subset(order)
+        return part.hide_labels(torch.arange(40))
+    diabetes = load("diabetes")
+    return diabetes.subset(torch.arange(60)).hide_labels(torch.arange(40))
+
+
+def quick_model(method: str, kind: str, **options: Any) -> Model:
+    """A model of one method; a trained one takes three steps."""
+    data = data_of(kind)
+    key = "pretrain" if method in ("barlow-twins", "mae") else "learn"
+    section = {"method": method, **options}
+    recipe = Recipe.model_validate({"name": method, key: section})
+    if not is_baseline(recipe):
+        encoder = Section.model_validate(ENCODERS[data.modality])
+        recipe = recipe.model_copy(update={"encoder": encoder})
+    network = None if is_baseline(recipe) else encoder_for(recipe, data.spec)
+    training = {"steps": 3, "batch_size": 8} if method in TRAINED else {}
+    learner = learner_for(recipe, network, training).fit(data)
+    row = Row(
+        name=method, metric=data.task.metric, mean=0.5, std=0.1, folds=[0.4, 0.6],
+        seconds=0.1, peak_mb=100.0, baseline=is_baseline(recipe),
+    )  # fmt: skip
+    return Model(recipe, learner, Metrics(winner=method, leaderboard=[row]))
+
+
+TRAINED = ("supervised", "fixmatch", "fine-tune")
+
+KINDS: list[tuple[str, str]] = [
+    *((method, "images") for method in (*TRAINED, "linear-probe", "knn", "barlow-twins")),
+    ("fixmatch", "series"),
+    ("knn", "series"),
+    ("supervised", "tables"),
+    ("fine-tune", "regression"),
+    ("linear-probe", "regression"),
+    ("knn", "regression"),
+    *(("logistic-regression", kind) for kind in ("images", "series", "tables", "regression")),
+    ("random-forest", "tables"),
+    ("random-forest", "regression"),
+    ("gradient-boosting", "tables"),
+    ("gradient-boosting", "regression"),
+    ("label-spreading", "images"),
+    ("label-spreading", "tables"),
+    ("minirocket", "series"),
+]
+"""Method and data of every kind of model."""
+
+
+@cache
+def model_of(method: str, kind: str) -> Model:
+    """One model of a kind, made once."""
+    return quick_model(method, kind)
