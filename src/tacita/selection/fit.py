@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -33,7 +32,7 @@ from tacita.selection.common import (
     save_run,
     steps_of,
 )
-from tacita.selection.folder import PLAN, WORK, prepare_folder
+from tacita.selection.folder import PLAN, check_folder, work_folder
 from tacita.selection.metrics import Metrics, Row
 from tacita.selection.page import leaderboard_rows
 from tacita.selection.plan import (
@@ -88,6 +87,8 @@ def fit(
     Everything else is as in `tacita.load` and `tacita.train`. Raises `DataError` and `ConfigError`
     before training starts.
     """
+    folder = run_folder(data, out, resume)
+    check_folder(folder, resume=resume, overwrite=overwrite)
     screen = Screen(quiet=quiet)
     began = time.monotonic()
     engine = {"device": device, "precision": precision}
@@ -102,7 +103,6 @@ def fit(
     description = describe(whole, held)
     screen.lines(description.lines())
 
-    folder = run_folder(data, out, resume)
     replayed = _replayed(recipe, folder, resume)
     if replayed is None:
         plan = _plan(whole, held, recipe, budget, seed, labels_per_class, draws, engine)
@@ -118,13 +118,9 @@ def fit(
         raise DryRun(plan)
 
     with ExitStack() as stack:
-        if folder is not None:
-            prepare_folder(folder, resume=resume, overwrite=overwrite)
-            if not resume:
-                plan.save(folder / PLAN)
-            work = folder / WORK
-        else:
-            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tacita-")))
+        work = work_folder(folder, resume=resume, stack=stack)
+        if folder is not None and not resume:
+            plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(pool, scored, folds_of(plan, pool, scored), work, engine, screen.tick)
         stack.enter_context(screen.bar)
@@ -135,8 +131,11 @@ def fit(
             screen.row(rows[-1])
         rows, winner = _ranked(rows, plan.recipes)
         # Where labels are hidden on purpose, the model is that of the first draw.
-        drawn = plan.splits.score_on_held_out
-        learner = run.first(winner) if drawn else run.fitted(winner, pool, len(run.folds))
+        if plan.splits.score_on_held_out:
+            learner = run.first(winner)
+            pool = pool.hide_labels(run.folds[0].train)
+        else:
+            learner = run.fitted(winner, pool, len(run.folds))
         metrics = Metrics(
             protocol=plan.protocol,
             winner=winner.name,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tacita.errors import ConfigError
 
-PLAN = "plan.yaml"
+PLAN = "plan.json"
 WORK = "work"
 """Checkpoints and results of a run in progress; removed when the model is saved."""
 
@@ -27,8 +29,10 @@ def default_folder(source: object) -> Path:
     return folder
 
 
-def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the run's folder ready; raises `ConfigError` rather than touch what is not a run's."""
+def check_folder(folder: Path | None, *, resume: bool, overwrite: bool) -> None:
+    """Raise `ConfigError` where the run's folder is in the way, or is not there to be resumed."""
+    if folder is None:
+        return
     if resume:
         if not (folder / PLAN).is_file():
             raise ConfigError(
@@ -36,18 +40,30 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
                 remedy="Start it without --resume, or give the run's folder with --out.",
             )
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        ours = folder.is_dir() and ((folder / PLAN).exists() or (folder / "recipe.yaml").exists())
-        if not overwrite:
-            raise ConfigError(
-                f"{folder} exists.",
-                remedy="Choose another --out, or --overwrite to replace the run"
-                + (", or --resume to go on with it." if ours else "."),
-            )
-        if not ours:
-            raise ConfigError(
-                f"{folder} is not the folder of a run, so it is not overwritten.",
-                remedy="Choose another --out.",
-            )
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    ours = (folder / PLAN).exists() or (folder / "recipe.yaml").exists()
+    if not overwrite:
+        raise ConfigError(
+            f"{folder} exists.",
+            remedy="Choose another --out, or --overwrite to replace the run"
+            + (", or --resume to go on with it." if ours else "."),
+        )
+    if not ours:
+        raise ConfigError(
+            f"{folder} is not the folder of a run, so it is not overwritten.",
+            remedy="Choose another --out.",
+        )
+
+
+def work_folder(folder: Path | None, *, resume: bool, stack: ExitStack) -> Path:
+    """Where a checked run keeps what it needs to be resumed; a run that it replaces is removed.
+
+    Without a folder it is a temporary one, which goes when the `stack` is left.
+    """
+    if folder is None:
+        return Path(stack.enter_context(TemporaryDirectory(prefix="tacita-")))
+    if folder.exists() and not resume:
         shutil.rmtree(folder)
     (folder / WORK).mkdir(parents=True, exist_ok=True)
+    return folder / WORK

@@ -18,7 +18,6 @@ from tacita.adapt.trained import Trained
 from tacita.baselines.base import Baseline
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section, find_recipe
-from tacita.catalog.values import read_yaml, write_yaml
 from tacita.data.dataset import Dataset
 from tacita.data.splits import (
     HELD_OUT,
@@ -84,15 +83,15 @@ class Plan(BaseModel):
     splits: Splits
 
     def save(self, path: Path) -> None:
-        """Write the plan as YAML."""
-        write_text(path, write_yaml(self.model_dump(exclude_none=True)))
+        """Write the plan as JSON."""
+        write_text(path, self.model_dump_json(exclude_none=True) + "\n")
 
 
 def load_plan(path: Path) -> Plan:
     """Read a plan; raises `ConfigError` naming the file and the key."""
     try:
-        plan = Plan.model_validate(read_yaml(path.read_text(encoding="utf-8"), source=str(path)))
-    except (OSError, UnicodeDecodeError) as error:
+        plan = Plan.model_validate_json(path.read_bytes())
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error}).") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from tacita.selection.common import (
     steps_of,
 )
 from tacita.selection.fit import fit
-from tacita.selection.folder import PLAN, WORK, prepare_folder
+from tacita.selection.folder import PLAN, check_folder, work_folder
 from tacita.selection.metrics import Metrics
 from tacita.selection.plan import Plan, Splits, fit_to_budget, load_plan, resolved
 from tacita.selection.screen import Screen
@@ -198,6 +197,7 @@ def _run(
     description = describe(data, held)
     screen.lines(description.lines())
     folder = run_folder(settings.origin, settings.out, settings.resume)
+    check_folder(folder, resume=settings.resume, overwrite=settings.overwrite)
     if settings.resume and folder is not None and (folder / PLAN).exists():
         plan = load_plan(folder / PLAN)
     else:
@@ -210,13 +210,9 @@ def _run(
     if settings.dry_run:
         raise DryRun(plan)
     with ExitStack() as stack:
-        if folder is None:
-            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tacita-")))
-        else:
-            prepare_folder(folder, resume=settings.resume, overwrite=settings.overwrite)
-            work = folder / WORK
-            if not settings.resume:
-                plan.save(folder / PLAN)
+        work = work_folder(folder, resume=settings.resume, stack=stack)
+        if folder is not None and not settings.resume:
+            plan.save(folder / PLAN)
         stack.enter_context(screen.bar)
         screen.expect(steps_of([recipe], folds=1))
         engine = {
