@@ -61,9 +61,15 @@ def quick_model(method: str, kind: str, **options: Any) -> Model:
     training = {"steps": 3, "batch_size": 8} if method in TRAINED else {}
     learner = learner_for(recipe, network, training).fit(data)
     row = Row(
-        name=method, metric=data.task.metric, mean=0.5, std=0.1, folds=[0.4, 0.6],
-        seconds=0.1, peak_mb=100.0, baseline=is_baseline(recipe),
-    )  # fmt: skip
+        name=method,
+        metric=data.task.metric,
+        mean=0.5,
+        std=0.1,
+        folds=[0.4, 0.6],
+        seconds=0.1,
+        peak_mb=100.0,
+        baseline=is_baseline(recipe),
+    )
     return Model(recipe, learner, Metrics(winner=method, leaderboard=[row]))
 
 

@@ -50,7 +50,7 @@ def test_a_full_disk_leaves_the_old_file(
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_in_between_leaves_the_old_file(error: type[BaseException], old: Path) -> None:
-    with pytest.raises(error), replacing(old) as temporary:
+    with pytest.raises(error), replacing(old) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise error
 

@@ -185,7 +185,10 @@ REFUSED = (CheckpointError, ConfigError)
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder of a network and one of a baseline."""
     folders = {}
-    for name, kind in {"network": ("knn", "images"), "baseline": ("random-forest", "tables")}.items():  # fmt: skip
+    for name, kind in {
+        "network": ("knn", "images"),
+        "baseline": ("random-forest", "tables"),
+    }.items():
         folders[name] = tmp_path_factory.mktemp(name)
         model_of(*kind).save(folders[name])
     return folders
@@ -271,7 +274,10 @@ def test_the_files_of_two_models_are_refused(
 def test_the_recipe_of_another_encoder_is_refused(copy: Any) -> None:
     folder = copy("network")
     recipe = (folder / "recipe.yaml").read_text()
-    for other in (recipe.replace("width: 4", "width: 5"), recipe.replace("residual-cnn", "vit").replace("  width: 4\n", "")):  # fmt: skip
+    for other in (
+        recipe.replace("width: 4", "width: 5"),
+        recipe.replace("residual-cnn", "vit").replace("  width: 4\n", ""),
+    ):
         assert other != recipe
         (folder / "recipe.yaml").write_text(other)
         with pytest.raises(CheckpointError, match=r"model\.safetensors: encoder/"):
@@ -380,7 +386,12 @@ def test_tensors_of_another_shape_type_or_value_are_refused(copy: Any) -> None:
     path = folder / "model.safetensors"
     whole = load_file(path)
     for name in ("normaliser/mean", "encoder/stages.0.0.weight", "head/memory"):
-        for other in (whole[name].double(), whole[name][..., :0], whole[name] * torch.nan, whole[name].sum()):  # fmt: skip
+        for other in (
+            whole[name].double(),
+            whole[name][..., :0],
+            whole[name] * torch.nan,
+            whole[name].sum(),
+        ):
             save_file({**whole, name: other.contiguous()}, path)
             with pytest.raises(CheckpointError, match=r"model\.safetensors"):
                 Model.load(sealed(folder))

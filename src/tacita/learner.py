@@ -67,11 +67,13 @@ class Learner(ABC):
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N,)` predicted labels, in the user's own words."""
-        return np.asarray(self.task_.decode(self.task_.predict(self.logits(data))))
+        logits = self.logits(data)
+        return np.asarray(self.task_.decode(self.task_.predict(logits)))
 
     def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, K)` class probabilities, in the order of `task_.classes`."""
-        return self.task_.probabilities(self.logits(data)).numpy()
+        logits = self.logits(data)
+        return self.task_.probabilities(logits).numpy()
 
     def score(self, data: Any, y: Any = None) -> float:
         """The task's metric over the labelled samples; higher is better."""

@@ -141,7 +141,11 @@ def test_tensors_that_are_not_the_objectives_are_refused(
     elif change == "moment":
         tensors["optimizer/99/exp_avg"] = torch.zeros(1)
     else:
-        other = {"shape": torch.zeros(9), "dtype": tensors[name].double(), "nan": torch.full((4,), torch.nan)}  # fmt: skip
+        other = {
+            "shape": torch.zeros(9),
+            "dtype": tensors[name].double(),
+            "nan": torch.full((4,), torch.nan),
+        }
         tensors[name] = other[change]
     path = tmp_path / "bad.safetensors"
     save_file(tensors, path, metadata)

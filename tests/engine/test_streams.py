@@ -50,4 +50,7 @@ def test_seeds_are_in_range_and_their_order_matters(a: int, b: int) -> None:
 
 
 def test_neighbouring_steps_share_no_seed() -> None:
-    assert len({mix(seed, step, rank) for seed in range(20) for step in range(50) for rank in (0, 1)}) == 2000  # fmt: skip
+    assert (
+        len({mix(seed, step, rank) for seed in range(20) for step in range(50) for rank in (0, 1)})
+        == 2000
+    )

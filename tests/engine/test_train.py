@@ -224,8 +224,11 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
 
 def test_parts_of_a_batch_add_up_to_the_batch() -> None:
     options: dict[str, Any] = {
-        "steps": 12, "batch_size": 16, "precision": "64-true", "log_every": 1,
-    }  # fmt: skip
+        "steps": 12,
+        "batch_size": 16,
+        "precision": "64-true",
+        "log_every": 1,
+    }
     one, parts = plain(DATA), plain(DATA)
     whole = train(one, DATA, **options)
     cut = train(parts, DATA, accumulate=2, **options)
@@ -265,9 +268,14 @@ def test_the_gradient_is_clipped_to_its_norm(clip: float) -> None:
         torch.stack([p.grad.norm() for p in reference.parameters() if p.grad is not None]).norm()
     )
     options: dict[str, Any] = {
-        "steps": 1, "batch_size": 40, "optimizer": "sgd", "learning_rate": 0.01,
-        "weight_decay": 0.0, "warmup": 0.0, "clip": clip,
-    }  # fmt: skip
+        "steps": 1,
+        "batch_size": 40,
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "warmup": 0.0,
+        "clip": clip,
+    }
     train(objective, DATA, **options)
     moved = torch.stack([(v - before[k]).norm() for k, v in objective.state_dict().items()]).norm()
     # The first step of SGD with Nesterov momentum 0.9 goes 1.9 times the gradient.
@@ -437,8 +445,11 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     subprocess.run(
         [*command, str(ROOT / "tests/engine/runs.py"), str(out)],
-        check=True, env=environment, timeout=200, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        env=environment,
+        timeout=200,
+        capture_output=True,
+    )
     shared, _ = read_tensors(out, remedy="")
     history, alone = shared_run()
     totals = torch.tensor([row["total"] for row in history.rows], dtype=torch.float64)
