@@ -1,4 +1,4 @@
-"""Using an encoder: a probe leaves it alone, neighbours vote as they should, fine-tuning starts at the probe."""
+"""Using an encoder: a probe leaves it alone, neighbours vote, fine-tuning starts at the probe."""
 
 from __future__ import annotations
 

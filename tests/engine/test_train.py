@@ -326,6 +326,16 @@ def test_rows_come_every_few_steps_and_at_the_end(tmp_path: Path) -> None:
     assert history.final == history.rows[-1]
 
 
+def test_a_resumed_run_writes_no_row_twice(tmp_path: Path) -> None:
+    log, options = tmp_path / "log.jsonl", {"steps": 12, "batch_size": 16, "log_every": 2}
+    history = train(plain(DATA), DATA, callbacks=[JsonLines(log)], **options)  # type: ignore[arg-type]
+    whole = log.read_text()
+    log.write_text(whole[:-5])
+    row = history.rows[3]
+    JsonLines(log)(Progress(int(row["step"]), 12, row, 0.0))
+    assert log.read_text() == "".join(whole.splitlines(keepends=True)[:4])
+
+
 class Failing(Plain):
     """Its `bad` term is NaN, or an error is raised, from the sixth step on."""
 

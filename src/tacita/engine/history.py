@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from tacita.files import write_text
+
 
 @dataclass
 class History:
@@ -44,12 +46,23 @@ Callback = Callable[[Progress], None]
 
 
 class JsonLines:
-    """A callback that appends each row to a file, one JSON object a line."""
+    """A callback that appends each row to a file, one JSON object a line.
+
+    A run that goes on from a checkpoint first drops the rows that it will write again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.begun = False
 
     def __call__(self, progress: Progress) -> None:
+        if not self.begun and self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # A kill can have cut the last line short; it is one of those to be written again.
+            whole = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in whole if json.loads(line)["step"] < progress.step]
+            write_text(self.path, "".join(kept))
+        self.begun = True
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(progress.row) + "\n")
 

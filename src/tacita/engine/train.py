@@ -71,7 +71,7 @@ def train(
     Raises `ConfigError` for options that do not fit the data, `DivergedError` when the loss is not
     finite, `OutOfMemoryError` with the batch size to try, `CheckpointError` when resuming fails.
     """
-    _check_options(objective, data, steps, batch_size, accumulate, log_every, clip)
+    check_options(objective, data, steps, batch_size, accumulate, log_every, clip)
     fabric = _fabric(device, precision)
     if data.normaliser is None:
         data = data.normalised()
@@ -227,7 +227,7 @@ class Batches:
         return list(mine.tensor_split(self.accumulate))
 
 
-def _check_options(
+def check_options(
     objective: Objective[Any],
     data: Dataset,
     steps: int,
