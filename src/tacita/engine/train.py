@@ -232,9 +232,9 @@ def check_options(
     data: Dataset,
     steps: int,
     batch_size: int,
-    accumulate: int,
-    log_every: int,
-    clip: float,
+    accumulate: int = 1,
+    log_every: int = 1,
+    clip: float = math.inf,
 ) -> None:
     counts = {"steps": steps, "batch_size": batch_size, "accumulate": accumulate}
     for name, count in {**counts, "log_every": log_every}.items():
