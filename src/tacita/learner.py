@@ -77,7 +77,7 @@ class Learner(ABC):
 
     def score(self, data: Any, y: Any = None) -> float:
         """The task's metric over the labelled samples; higher is better."""
-        data = self._like_training(data, y)
+        data = self._like_training(data, y).recoded(self.task_)
         known = data.labelled.nonzero().squeeze(1)
         scores = self.task_.scores(self.logits(data.subset(known)), data.y[known])
         return scores[self.task_.metric]
@@ -91,7 +91,7 @@ class Learner(ABC):
             data = joined(list(read_like(data, self.data_.schema)))
         if y is not None:
             data = as_dataset(data, y, task=self.task_.name)
-        return data.recoded(self.task_).normalised(self.data_.normaliser)
+        return data.normalised(self.data_.normaliser)
 
 
 class NetworkLearner(Learner):

@@ -124,7 +124,7 @@ class Model:
 
     def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
         """The task's scores over the labelled samples."""
-        data = self.learner._like_training(data, y)
+        data = self.learner._like_training(data, y).recoded(self.task)
         known = data.labelled.nonzero().squeeze(1)
         if not len(known):
             raise DataError(

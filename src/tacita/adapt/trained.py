@@ -10,6 +10,7 @@ import torch
 from tacita.adapt.supervised import Supervised
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
+from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.engine.history import History
 from tacita.engine.train import train
@@ -90,4 +91,6 @@ class FineTune(Trained):
         known = data.labelled.nonzero().squeeze(1)
         values = features(self.encoder, data)
         head = fit_linear_head(values, known, data.y[known], data.task, self.penalty)
-        return Supervised(self.encoder, data.task, head=head)
+        # The probe's head is already good: strong views would first undo it (measured on digits).
+        views = default_views(self.encoder.spec, "weak")
+        return Supervised(self.encoder, data.task, head=head, views=views)

@@ -28,7 +28,7 @@ from tacita.data.splits import (
     hold_out,
 )
 from tacita.encoders import default_encoder
-from tacita.engine.train import train
+from tacita.engine.train import check_options, train
 from tacita.errors import ConfigError, MissingExtraError
 from tacita.files import write_text
 from tacita.selection.build import (
@@ -209,7 +209,7 @@ def resolved(recipe: Recipe, data: Dataset) -> Recipe:
         if trains(recipe, key):
             options = training_options(recipe, key)
             options.pop("seed")
-            if key == "pretrain":
+            if key == "pretrain" and "batch_size" not in recipe.sections[key].train:
                 options["batch_size"] = min(options.get("batch_size", 64), max(2, len(data) // 2))
             section = recipe.sections[key].model_copy(update={"train": options})
             recipe = recipe.model_copy(update={key: section})
@@ -225,7 +225,9 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
             raise ConfigError(f"{card.slug} does not do {data.task.name}.")
     encoder = None if is_baseline(recipe) else encoder_for(recipe, data.spec)
     if recipe.pretrain is not None and encoder is not None:
-        pretraining_for(recipe, encoder)
+        objective = pretraining_for(recipe, encoder)
+        train = recipe.pretrain.train
+        check_options(objective, data, train["steps"], train["batch_size"])
     if recipe.learn is not None:
         learner = learner_for(recipe, encoder)
         if isinstance(learner, Baseline):

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skops.io import dump
-from skops.io import load as skops_load
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from tacita.data.batch import InputSpec
 from tacita.errors import CheckpointError
@@ -33,6 +30,8 @@ REMEDY = "The folder is damaged or not from tacita; use it as it was saved."
 
 def save_estimator(estimator: Any, path: Path) -> None:
     """Write a fitted estimator, whole or not at all."""
+    from skops.io import dump
+
     with replacing(path) as temporary:
         dump(estimator, temporary)
 
@@ -43,6 +42,10 @@ def load_estimator(path: Path, like: Any, spec: InputSpec) -> Any:
     Raises `CheckpointError` for a damaged file, for a type that no baseline uses, and for trees or
     kernels that point outside of their arrays.
     """
+    # Imported when used: it takes two seconds, which no network's prediction should wait for.
+    from skops.io import load as skops_load
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:

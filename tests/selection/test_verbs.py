@@ -1,0 +1,120 @@
+"""Single steps: what pretrain leaves is what adapt starts from, and both can be resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tacita
+from tacita.data.read import load
+from tacita.errors import ConfigError, DataError
+from tacita.learner import NetworkLearner
+from tacita.model import Model
+
+
+def pretrained(folder: Path, **options: object) -> Model:
+    settings = {
+        "steps": 20,
+        "out": folder,
+        "quiet": True,
+        "encoder": "residual-cnn",
+        "encoder.width": 8,
+        **options,
+    }
+    return tacita.pretrain("barlow-twins", "digits", **settings)
+
+
+def test_a_pretrained_model_embeds_and_says_what_it_cannot_do(tmp_path: Path) -> None:
+    model = pretrained(tmp_path / "encoder")
+    again = Model.load(tmp_path / "encoder")
+    data = load("digits").subset(torch.arange(50))
+    assert model.embed(data).shape == (50, 32)
+    assert (model.embed(data) == again.embed(data)).all()
+    assert model.metrics.health is not None
+    with pytest.raises(ConfigError, match="adapt"):
+        model.predict(data)
+
+
+def test_no_label_is_needed_or_used_to_pretrain(tmp_path: Path) -> None:
+    data = load("digits")
+    options = {"steps": 10, "quiet": True, "encoder": "residual-cnn", "encoder.width": 8}
+    with_labels = tacita.pretrain("barlow-twins", data, **options)
+    without = tacita.pretrain("barlow-twins", data.x.numpy(), **options)
+    assert (with_labels.embed(data) == without.embed(data)).all()
+
+
+def test_adapting_starts_from_the_pretrained_encoder_and_leaves_it_alone(tmp_path: Path) -> None:
+    model = pretrained(tmp_path / "encoder")
+    assert isinstance(model.learner, NetworkLearner)
+    before = {k: v.clone() for k, v in model.learner.encoder.state_dict().items()}
+    probe = tacita.adapt("linear-probe", "digits", start=model, quiet=True, out=tmp_path / "probe")
+    tuned = tacita.adapt(
+        "fine-tune", "digits", start=model, steps=5, quiet=True, out=tmp_path / "f"
+    )
+    for name, value in model.learner.encoder.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert isinstance(probe.learner, NetworkLearner)
+    assert isinstance(tuned.learner, NetworkLearner)
+    same = probe.learner.encoder.state_dict()
+    assert all(torch.equal(same[name], value) for name, value in before.items())
+    assert any(
+        not torch.equal(tuned.learner.encoder.state_dict()[name], value)
+        for name, value in before.items()
+    )
+    assert probe.recipe.pretrain == model.recipe.pretrain
+    assert probe.metrics.held_out is not None
+    assert probe.metrics.held_out["accuracy"] > 0.8
+    assert (Model.load(tmp_path / "probe").predict("digits") == probe.predict("digits")).all()
+
+
+def test_adapting_keeps_the_normaliser_of_the_pretraining(tmp_path: Path) -> None:
+    data = load("digits")
+    model = pretrained(tmp_path / "encoder")
+    brighter = tacita.as_dataset((data.x // 2).numpy(), data.y.numpy(), modality="images")
+    probe = tacita.adapt("knn", brighter, start=model, quiet=True)
+    ours, theirs = probe.learner.data_.normaliser, model.learner.data_.normaliser
+    assert ours is not None
+    assert theirs is not None
+    assert torch.equal(ours.mean, theirs.mean)
+
+
+def test_an_encoder_of_other_data_is_refused(tmp_path: Path) -> None:
+    model = pretrained(tmp_path / "encoder")
+    with pytest.raises(ConfigError, match="images of shape"):
+        tacita.adapt("linear-probe", "wine", start=model, quiet=True)
+
+
+def test_compare_gives_a_row_a_method() -> None:
+    model = tacita.compare(
+        "wine", "knn,random-forest,linear-probe", quiet=True, out=None, draws=None
+    )
+    assert {row.name for row in model.metrics.leaderboard} == {
+        "knn",
+        "random-forest",
+        "linear-probe",
+    }
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"stepz": 3}, "did you mean"),
+        ({"steps": "many"}, "steps"),
+        ({"encoder": "residual-conv"}, "series"),
+        ({"batch_size": 4000}, "larger than"),
+    ],
+)
+def test_a_wrong_option_is_named_before_anything_is_written(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        pretrained(tmp_path / "encoder", **options)
+    assert not (tmp_path / "encoder" / "model.safetensors").exists()
+
+
+def test_adapting_needs_labels() -> None:
+    with pytest.raises(DataError, match="has a label"):
+        tacita.adapt("linear-probe", np.random.default_rng(0).normal(size=(20, 3)), quiet=True)
