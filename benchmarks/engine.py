@@ -14,7 +14,7 @@ from tacita.engine.streams import Stream
 from tacita.engine.train import train
 from tacita.pretrain.barlow_twins import BarlowTwins
 
-STEPS = 60
+STEPS = 200
 
 
 def run() -> list[Result]:

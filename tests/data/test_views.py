@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from tacita.data.batch import Batch, InputSpec, Modality
 from tacita.data.views import ImageViews, SeriesViews, TableViews, default_views
+from tacita.data.views.images import _grid
 from tests.helpers import assert_close
 
 SPECS = {
@@ -69,6 +71,12 @@ def test_a_shift_is_a_share_of_the_side(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.ones(*shape))
     shifted = ImageViews(translate=0.25)(Batch(image, torch.zeros(1), torch.zeros(1))).x
     assert shifted[0, 0, 2, 2] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_grid_is_that_of_affine_grid() -> None:
+    x, matrices = torch.zeros(5, 2, 7, 9), torch.randn(5, 2, 3)
+    expected = functional.affine_grid(matrices, [5, 2, 7, 9], align_corners=False)
+    assert_close(_grid(matrices, x), expected)
 
 
 def test_an_erased_square_is_no_larger_than_asked_and_zero() -> None:
