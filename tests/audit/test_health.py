@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tacita.audit.health import effective_rank, health, uniformity
+from tacita.data.read import load
 from tacita.encoders import build
 from tacita.encoders.base import Encoder, Encoding
 from tests.engine.runs import digits_data
@@ -101,14 +102,19 @@ def test_a_living_encoder_is_not_warned_of_collapse() -> None:
     assert found.as_dict()["effective_rank"] == found.effective_rank
 
 
-def test_nearest_neighbours_leave_the_sample_itself_out() -> None:
-    data = DATA.subset(torch.arange(60))
-    unit = functional.normalize(data.take(torch.arange(60)).x.flatten(1), dim=1).numpy()
+@pytest.mark.parametrize("count, neighbours", [(200, 5), (20, 1)])
+def test_nearest_neighbours_leave_the_sample_itself_out(count: int, neighbours: int) -> None:
+    # With two labels a class, five neighbours could never be of one class.
+    data = load("digits").normalised()
+    order = torch.argsort(data.y, stable=True)
+    each = [order[data.y[order] == code][: count // 10] for code in range(10)]
+    data = data.subset(torch.cat(each))
+    unit = functional.normalize(data.take(torch.arange(count)).x.flatten(1), dim=1).numpy()
     y, right = data.y.numpy(), 0
-    for i in range(60):
-        order = [j for j in np.argsort(-(unit @ unit[i])) if j != i][:5]
+    for i in range(count):
+        order = [j for j in np.argsort(-(unit @ unit[i])) if j != i][:neighbours]
         right += int(np.bincount(y[order], minlength=10).argmax() == y[i])
-    assert health(Fixed("pixels"), data).knn == pytest.approx(right / 60)
+    assert health(Fixed("pixels"), data).knn == pytest.approx(right / count)
 
 
 def test_gauging_changes_nothing() -> None:

@@ -21,6 +21,7 @@ from tacita.learner import chunks, features
 
 SAMPLES = 2048
 """Samples that the gauges are computed on; drawn with a fixed seed."""
+NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Health:
     dead: share of the features that are the same for every sample.
     alignment: mean cosine between two weak views of a sample.
     uniformity: log of the mean Gaussian potential of pairs; more negative is more uniform.
-    knn: leave-one-out accuracy of 5 nearest neighbours over the labelled samples, if there are
-        two of a class.
+    knn: leave-one-out accuracy of the nearest neighbours (5, or one fewer than the rarest class
+        has) over the labelled samples, if every class has two.
     """
 
     dim: int
@@ -49,7 +50,7 @@ class Health:
 
     def line(self) -> str:
         """One line for the screen."""
-        knn = "" if self.knn is None else f", knn@5 {self.knn:.2f}"
+        knn = "" if self.knn is None else f", knn {self.knn:.2f}"
         state = "ok" if not self.warnings else "; ".join(self.warnings)
         return (
             f"{state} (effective rank {self.effective_rank:.1f} of {self.dim}, "
@@ -140,12 +141,15 @@ def _view_features(encoder: Encoder, data: Dataset, view: torch.nn.Module) -> Te
     return torch.cat([encoder(batch.x, batch.mask).pooled.float() for batch in views])
 
 
-def _leave_one_out(unit: Tensor, data: Dataset, k: int = 5) -> float | None:
+def _leave_one_out(unit: Tensor, data: Dataset) -> float | None:
+    """Accuracy by the nearest other labelled samples: five, or as many as the rarest class has."""
     if not data.task.discrete:
         return None
     known = data.labelled
     unit, y = unit[known], data.y[known]
-    if len(y) <= k or torch.bincount(y).max() < 2:
+    counts = torch.bincount(y)
+    k = min(NEIGHBOURS, int(counts[counts > 0].min()) - 1) if len(y) else 0
+    if k < 1:
         return None
     similarity = unit @ unit.T
     similarity.fill_diagonal_(-torch.inf)

@@ -40,7 +40,8 @@ class Metrics(BaseModel):
 
     protocol: how the folds were made, in words.
     winner: the name of the leaderboard's first row.
-    held_out: the returned model's scores on samples that nothing was chosen on, or null.
+    held_out: the returned model's scores on held-out samples, or null. Nothing was learnt from
+        them; but where labels are hidden on purpose, candidates were ranked on them too.
     health: the gauges of the winner's encoder (see `tacita.audit.health`), or null.
     """
 
