@@ -62,7 +62,7 @@ class Learner(ABC):
 
     def logits(self, data: Any) -> Tensor:
         """`(N, out_dim)` raw outputs."""
-        data = self._like_training(data)
+        data = self.like_training(data)
         return torch.cat([self._logits(batch) for batch in chunks(data)])
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
@@ -77,12 +77,13 @@ class Learner(ABC):
 
     def score(self, data: Any, y: Any = None) -> float:
         """The task's metric over the labelled samples; higher is better."""
-        data = self._like_training(data, y).recoded(self.task_)
+        data = self.like_training(data, y).recoded(self.task_)
         known = data.labelled.nonzero().squeeze(1)
         scores = self.task_.scores(self.logits(data.subset(known)), data.y[known])
         return scores[self.task_.metric]
 
-    def _like_training(self, data: Any, y: Any = None) -> Dataset:
+    def like_training(self, data: Any, y: Any = None) -> Dataset:
+        """Further samples read by the training data's schema and normalised by its statistics."""
         if not hasattr(self, "data_"):
             raise ConfigError(
                 f"This {type(self).__name__} has learnt nothing yet.", remedy="Call fit first."
@@ -110,7 +111,7 @@ class NetworkLearner(Learner):
 
     def embed(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, dim)` features."""
-        return features(self.encoder, self._like_training(data)).numpy()
+        return features(self.encoder, self.like_training(data)).numpy()
 
 
 class EncoderOnly(NetworkLearner):

@@ -124,7 +124,7 @@ class Model:
 
     def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
         """The task's scores over the labelled samples."""
-        data = self.learner._like_training(data, y).recoded(self.task)
+        data = self.learner.like_training(data, y).recoded(self.task)
         known = data.labelled.nonzero().squeeze(1)
         if not len(known):
             raise DataError(
@@ -309,10 +309,12 @@ class Model:
 
 
 def _write_csv(file: Any, header: list[str], rows: Iterator[list[Any]]) -> int:
+    """Rows under their header, which waits for the first: nothing is written for what cannot be read."""
     writer = csv.writer(file)
-    writer.writerow(header)
     count = 0
     for row in rows:
+        if not count:
+            writer.writerow(header)
         writer.writerow(row)
         count += 1
     return count
