@@ -57,6 +57,9 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
+    needs_tokens: ClassVar[bool] = False
+    """Whether its encoder must be a `TokenEncoder`."""
+
     engine_defaults: ClassVar[Mapping[str, Any]] = {}
     """The method's own options for `tacita.engine.train.train`; a recipe overrides them."""
 

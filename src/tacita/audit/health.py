@@ -51,12 +51,12 @@ class Health:
     def line(self) -> str:
         """One line for the screen."""
         knn = "" if self.knn is None else f", knn {self.knn:.2f}"
-        state = "ok" if not self.warnings else "; ".join(self.warnings)
-        return (
-            f"{state} (effective rank {self.effective_rank:.1f} of {self.dim}, "
-            f"spread {self.spread:.2f}, dead {self.dead:.0%}, alignment {self.alignment:.2f}, "
-            f"uniformity {self.uniformity:.2f}{knn})"
+        figures = (
+            f"effective rank {self.effective_rank:.1f} of {self.dim}, spread {self.spread:.2f}, "
+            f"dead {self.dead:.0%}, alignment {self.alignment:.2f}, "
+            f"uniformity {self.uniformity:.2f}{knn}"
         )
+        return f"{figures}; {'; '.join(self.warnings) or 'ok'}"
 
     def as_dict(self) -> dict[str, object]:
         """The figures under their names."""

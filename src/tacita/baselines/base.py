@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,8 @@ class Baseline(Learner):
         batch = data.take(positions)
         labelled = int(data.labelled.sum())
         self.estimator_ = self.estimator(data.task, data.spec, labelled, seed)
-        self.estimator_.fit(self._rows(batch), batch.y.numpy())
+        with np.errstate(invalid="ignore"):
+            self.estimator_.fit(self._rows(batch), batch.y.numpy())
 
     def _logits(self, batch: Batch) -> Tensor:
         if not self.task_.discrete:
@@ -43,9 +45,10 @@ class Baseline(Learner):
         # A fold may lack a class: the estimator knows only those that it saw.
         seen = torch.as_tensor(self.estimator_.classes_).long()
         if hasattr(self.estimator_, "predict_proba"):
-            found = torch.as_tensor(self.estimator_.predict_proba(self._rows(batch)))
+            # Label spreading gives NaN to a sample that no label reaches, and warns.
+            with np.errstate(invalid="ignore"):
+                found = torch.as_tensor(self.estimator_.predict_proba(self._rows(batch)))
             probabilities = torch.zeros(len(batch), len(self.task_.classes))
-            # Label spreading gives NaN to a sample that no label reaches.
             probabilities[:, seen] = found.float().nan_to_num(1 / len(seen))
             return self.task_.logits_from(probabilities)
         margins = torch.as_tensor(self.estimator_.decision_function(self._rows(batch))).float()

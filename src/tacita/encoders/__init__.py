@@ -13,15 +13,16 @@ from tacita.errors import ConfigError
 __all__ = ["Encoder", "Encoding", "TokenEncoder", "build", "default_encoder"]
 
 DEFAULTS = {"images": "residual-cnn", "series": "residual-conv", "tables": "feature-tokens"}
+TOKEN_DEFAULTS = {"images": "vit", "series": "series-transformer", "tables": "feature-tokens"}
 
 
-def default_encoder(spec: InputSpec) -> str:
-    """The encoder for samples of a modality where none is named.
+def default_encoder(spec: InputSpec, *, tokens: bool = False) -> str:
+    """The encoder for samples of a modality where none is named; with `tokens`, one that has them.
 
     >>> default_encoder(InputSpec("series", (100, 3)))
     'residual-conv'
     """
-    return DEFAULTS[spec.modality]
+    return TOKEN_DEFAULTS[spec.modality] if tokens else DEFAULTS[spec.modality]
 
 
 def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:

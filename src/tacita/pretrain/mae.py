@@ -52,6 +52,7 @@ class MAE(Objective[Batch]):
     """
 
     reads = "unlabelled"
+    needs_tokens = True
     engine_defaults = {
         "steps": 2000,
         "batch_size": 128,

@@ -13,7 +13,6 @@ from tacita.catalog.recipe import Recipe, Section
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
 from tacita.encoders import build as build_encoder
-from tacita.encoders import default_encoder
 from tacita.encoders.base import Encoder
 from tacita.engine.history import History
 from tacita.engine.train import train
@@ -23,11 +22,10 @@ from tacita.objective import Objective
 
 
 def encoder_for(recipe: Recipe, spec: InputSpec) -> Encoder:
-    """The recipe's encoder with weights drawn from the recipe's seed."""
+    """A resolved recipe's encoder with weights drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        if recipe.encoder is None:
-            return build_encoder(default_encoder(spec), spec)
+        assert recipe.encoder is not None
         return build_encoder(recipe.encoder.method, spec, **recipe.arguments("encoder"))
 
 

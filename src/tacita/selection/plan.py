@@ -203,7 +203,8 @@ def resolved(recipe: Recipe, data: Dataset) -> Recipe:
     if is_baseline(recipe):
         _try_learner(recipe, data)
         return recipe
-    encoder = recipe.encoder or Section(method=default_encoder(data.spec))
+    hides = recipe.pretrain is not None and discover.load_class(recipe.pretrain.method).needs_tokens
+    encoder = recipe.encoder or Section(method=default_encoder(data.spec, tokens=hides))
     recipe = recipe.model_copy(update={"encoder": encoder})
     for key in ("pretrain", "learn"):
         if trains(recipe, key):
