@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,12 +38,14 @@ class Trained(NetworkLearner):
         options: Mapping[str, Any] | None = None,
         engine: Mapping[str, Any] | None = None,
     ) -> None:
-        self.encoder = encoder
+        self.begin = self.encoder = encoder
         self.objective = objective
         self.options = dict(options or {})
         self.engine = {**objective.engine_defaults, **(engine or {})}
 
     def _fit(self, data: Dataset, seed: int) -> None:
+        # The given encoder stays as it is, so that a second fit starts where the first one did.
+        self.encoder = copy.deepcopy(self.begin)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             objective = self.build(data)

@@ -18,6 +18,7 @@ from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
 from tacita.encoders.base import Encoding, TokenEncoder, masked_mean
 from tacita.errors import ConfigError
+from tacita.parts.transformer import DEEPEST
 
 
 @method(
@@ -56,9 +57,9 @@ class FeatureTokens(TokenEncoder):
     def __init__(self, spec: InputSpec, *, dim: int = 128, depth: int = 2) -> None:
         super().__init__()
         self.require(spec)
-        if dim < 1 or depth < 1:
+        if dim < 1 or not 1 <= depth <= DEEPEST:
             raise ConfigError(
-                f"dim={dim}, depth={depth} must both be positive.",
+                f"dim={dim} must be positive and depth={depth} from 1 to {DEEPEST}.",
                 remedy="The defaults are 128 and 2.",
             )
         columns = spec.channels

@@ -15,6 +15,9 @@ from tacita.data.batch import InputSpec
 from tacita.encoders.base import Encoder, Encoding, hide_padding, masked_mean
 from tacita.errors import ConfigError
 
+DEEPEST = 16
+"""The dilation doubles with every block: beyond this many they look further than any series."""
+
 
 @method(
     "residual-conv",
@@ -49,9 +52,9 @@ class ResidualConv(Encoder):
     def __init__(self, spec: InputSpec, *, width: int = 64, depth: int = 6) -> None:
         super().__init__()
         self.require(spec)
-        if width < 1 or depth < 1:
+        if width < 1 or not 1 <= depth <= DEEPEST:
             raise ConfigError(
-                f"width={width}, depth={depth} must both be positive.",
+                f"width={width} must be positive and depth={depth} from 1 to {DEEPEST}.",
                 remedy="The defaults are 64 and 6.",
             )
         self.spec = spec

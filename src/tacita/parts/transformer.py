@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from tacita.errors import ConfigError
 
+DEEPEST = 256
+"""More blocks than anyone trains: beyond it a damaged recipe would build for hours."""
+
 
 class Attention(nn.Module):
     """Multi-head self-attention in which no token looks at a token that is not valid."""
@@ -64,6 +67,8 @@ class Transformer(nn.Module):
 
     def __init__(self, dim: int, *, depth: int, heads: int, expansion: int = 4) -> None:
         super().__init__()
+        if not 1 <= depth <= DEEPEST:
+            raise ConfigError(f"depth={depth} is not from 1 to {DEEPEST}.")
         self.layers = nn.ModuleList(Block(dim, heads, expansion) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 

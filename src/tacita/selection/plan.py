@@ -47,6 +47,7 @@ DRAWN_HELD_OUT = 0.3
 LONGEST = 4.0
 """A budget stretches the methods' own number of steps by at most this."""
 FEWEST_STEPS = 20
+LARGEST_PLAN = 2**30
 
 AUTO: dict[str, tuple[str, ...]] = {
     "images": ("supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch"),
@@ -90,6 +91,8 @@ class Plan(BaseModel):
 def load_plan(path: Path) -> Plan:
     """Read a plan; raises `ConfigError` naming the file and the key."""
     try:
+        if path.stat().st_size > LARGEST_PLAN:
+            raise ConfigError(f"{path}: is larger than {LARGEST_PLAN} bytes; no plan is.")
         plan = Plan.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error}).") from error
