@@ -82,6 +82,6 @@ def test_a_patch_that_does_not_fit_is_refused(patch):
 
 
 def test_sizes_that_make_no_network_are_refused():
-    for sizes in ({"depth": 0}, {"width": 0}):
-        with pytest.raises(ConfigError, match=r"width=\d+, depth=\d+ must both be positive"):
+    for sizes in ({"depth": 0}, {"width": 0}, {"depth": 10**9}):
+        with pytest.raises(ConfigError, match=r"width=\d+ .* depth=\d+ from 1 to"):
             ResidualConv(InputSpec("series", (7, 2)), **sizes)
