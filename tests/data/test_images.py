@@ -197,7 +197,28 @@ def test_a_whole_path_means_that_file_even_where_another_has_the_same_name(tmp_p
 
 def test_only_image_formats_are_decoded_whatever_the_name_says(tmp_path):
     buffer = io.BytesIO()
-    Image.fromarray(GREY[0]).save(buffer, "PPM")
+    Image.fromarray(GREY[0]).save(buffer, "PCX")
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     with pytest.raises(errors.DataError, match=r"a\.png"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("last", [False, True])
+def test_arrays_have_one_to_four_channels_of_8_or_16_bits(channels, dtype, last):
+    x = np.zeros((2, channels, 6, 5), dtype)
+    x[1] = np.iinfo(dtype).max
+    data = as_dataset(x.transpose(0, 2, 3, 1) if last else x, modality="images")
+    assert data.spec.shape == (channels, 6, 5)
+    assert data.take(torch.arange(2)).x.amax((1, 2, 3)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tiff", "gif", "ppm", "jpg"])
+def test_the_formats_of_image_files_give_one_image(tmp_path, suffix):
+    pixels = np.full((6, 5, 3), 200, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
+    Image.fromarray(pixels[::-1]).save(tmp_path / f"b.{suffix}")
+    data = load(tmp_path)
+    assert data.spec.shape[1:] == (6, 5)
+    assert ((data.x.int() - 200).abs() <= 4).all()

@@ -21,16 +21,16 @@ from tacita.data.readers.samples import Samples
 from tacita.data.readers.values import check_finite, check_size, damaged, to_float32, to_tensor
 from tacita.errors import ConfigError, DataError
 
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
-_CHANNELS = (1, 3, 4)
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+_CHANNELS = (1, 2, 3, 4)
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _LARGEST_SIDE = 96
 _TURNED = frozenset({5, 6, 7, 8})
 _ORIENTATION = 0x0112
 
 
 def image_array(x: NDArray[Any], *, source: str, start: int = 0) -> Samples:
-    """`(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)` with 1, 3 or 4 channels, to `(N, C, H, W)`."""
+    """`(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)` with 1 to 4 channels, to `(N, C, H, W)`."""
     x = channels_first(x, source)
     if x.dtype == np.bool_:
         return Samples("images", to_tensor(x.astype(np.uint8) * 255), source)
@@ -50,7 +50,7 @@ def image_array(x: NDArray[Any], *, source: str, start: int = 0) -> Samples:
 
 
 def channels_first(x: NDArray[Any], source: str) -> NDArray[Any]:
-    """The layout is told by the axis that has 1, 3 or 4 entries; if both may be it, it is refused."""
+    """The layout is told by the axis that has 1 to 4 entries; if both may be it, it is refused."""
     if x.ndim == 3 and x.size:
         return x[:, None]
     if x.ndim != 4 or not x.size:
@@ -66,7 +66,7 @@ def channels_first(x: NDArray[Any], source: str) -> NDArray[Any]:
         )
     if not first and not last:
         raise DataError(
-            f"{source}: images of shape {x.shape} have no axis of 1, 3 or 4 channels.",
+            f"{source}: images of shape {x.shape} have no axis of 1 to 4 channels.",
             remedy="Give (N, C, H, W) or (N, H, W, C); for series pass modality='series'.",
         )
     return x if first else x.transpose(0, 3, 1, 2)
@@ -112,7 +112,7 @@ def decode(path: Path, channels: int, size: tuple[int, int]) -> Image.Image:
             )
         if image.mode.startswith("I"):
             image = _from_16_bit(image)
-        if channels != 4 and image.has_transparency_data:
+        if channels not in (2, 4) and image.has_transparency_data:
             image = _on_white(image)
         image = image.convert(_MODES[channels])
         if image.size != (size[1], size[0]):
