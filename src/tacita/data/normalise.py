@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from tacita.data.batch import InputSpec, length_mask
 
+_BLOCK = 2**20
+
 
 class Normaliser(nn.Module):
     """`(x - mean) / std`; missing table cells become the mean, padding of series stays zero.
@@ -36,24 +38,36 @@ class Normaliser(nn.Module):
     @classmethod
     @torch.no_grad()
     def fit(cls, spec: InputSpec, x: Tensor, lengths: Tensor | None = None) -> Normaliser:
-        """Statistics of all valid values, in float64, a channel at a time to keep memory small."""
+        """Statistics of all valid values, in float64; in blocks of samples to keep memory small."""
         normaliser = cls(spec)
         axis = 1 if spec.modality != "series" else 2
-        mask = None if lengths is None else length_mask(lengths, x.shape[1])
-        for channel in range(spec.channels):
-            if spec.modality == "tables" and spec.cardinalities[channel]:
-                continue
-            values = x.select(axis, channel)
-            if mask is not None:
-                values = values[mask]
-            values = values.double() / (255 if x.dtype == torch.uint8 else 1)
-            values = values[~values.isnan()]
-            if not values.numel():
-                continue
-            std, mean = torch.std_mean(values, correction=0)
-            normaliser.mean[channel] = mean
-            # A constant channel carries nothing: it becomes zero rather than a division by zero.
-            normaliser.std[channel] = std if std > 1e-12 * (1 + mean.abs()) else 1.0
+        count = torch.zeros(spec.channels, dtype=torch.float64)
+        mean, squares = torch.zeros_like(count), torch.zeros_like(count)
+        rows = max(1, _BLOCK // max(1, x[:1].numel()))
+        for start in range(0, len(x), rows):
+            block = x[start : start + rows]
+            values = block.movedim(axis, 0).double() / (255 if x.dtype == torch.uint8 else 1)
+            valid = ~values.isnan()
+            if lengths is not None:
+                valid &= length_mask(lengths[start : start + rows], x.shape[1])
+            values, valid = values.flatten(1), valid.flatten(1)
+            found = valid.sum(1)
+            middle = values.where(valid, 0).sum(1) / found.clamp(min=1)
+            spread = (values - middle[:, None]).where(valid, 0).square().sum(1)
+            # Chan, Golub and LeVeque (1979): the moments of two parts make those of the whole.
+            total = (count + found).clamp(min=1)
+            shift = middle - mean
+            squares += spread + shift.square() * count * found / total
+            mean += shift * found / total
+            count += found
+        std = (squares / count.clamp(min=1)).sqrt()
+        # A constant channel carries nothing: it becomes zero rather than a division by zero.
+        std = std.where(std > 1e-12 * (1 + mean.abs()), 1)
+        if spec.modality == "tables":
+            number = torch.tensor(spec.cardinalities) == 0
+            mean, std = mean.where(number, 0), std.where(number, 1)
+        normaliser.mean.copy_(mean.reshape(normaliser.mean.shape))
+        normaliser.std.copy_(std.reshape(normaliser.std.shape))
         return normaliser
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
