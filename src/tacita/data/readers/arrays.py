@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -26,6 +27,8 @@ _PLAIN = "biufUS"
 _MEMBERS = 1000
 _RATIO = 200
 _SMALL = 2**30
+_MAPPED = 2**24
+"""Smaller arrays are read, so that their checksum is looked at."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class ArrayFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.headers: dict[str, Header] = {}
+        self._members: dict[str, zipfile.ZipInfo] = {}
         with damaged(path, "NumPy arrays"):
             if path.suffix.lower() == ".npz":
                 self._read_directory()
@@ -63,12 +67,20 @@ class ArrayFile:
         return name in self.headers
 
     def read(self, name: str) -> NDArray[Any]:
-        """A whole array; a `.npy` is memory-mapped (copy on write), so it may exceed the memory."""
+        """A whole array; a `.npy`, and a large array that lies uncompressed in a `.npz`, are
+        memory-mapped (copy on write), so they may exceed the memory.
+        """
         header = self.headers[name]
         with damaged(self.path, "NumPy arrays"):
             if self.path.suffix.lower() == ".npy" and header.size:
                 mapped = np.load(self.path, mmap_mode="c", allow_pickle=False)
                 return mapped.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
+            at = self._stored_at(name) if header.size >= _MAPPED else None
+            if at is not None:
+                order: Literal["F", "C"] = "F" if header.fortran else "C"
+                place = at + header.offset
+                inside = np.memmap(self.path, header.dtype, "c", place, header.shape, order)
+                return inside.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
             count = header.shape[0] if header.shape else 1
             return next(iter(self.chunks(name, [count])))
 
@@ -92,6 +104,21 @@ class ArrayFile:
                 data = _exactly(file, count * math.prod(row) * header.dtype.itemsize)
                 shape = (count, *row) if header.shape else ()
                 yield np.frombuffer(data, header.dtype).reshape(shape).astype(native, copy=False)
+
+    def _stored_at(self, name: str) -> int | None:
+        """At which byte of the archive an uncompressed array's file begins; None for a compressed one."""
+        member = self._members[name]
+        encrypted = member.flag_bits & 1
+        if member.compress_type != zipfile.ZIP_STORED or encrypted:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(member.header_offset)
+            local = file.read(30)
+        begin = member.header_offset + 30 + sum(struct.unpack("<HH", local[26:30]))
+        whole = begin + member.file_size <= os.stat(self.path).st_size
+        if local[:4] != b"PK\x03\x04" or not whole:
+            raise EOFError("the archive is cut short")
+        return int(begin)
 
     @property
     def main(self) -> str:
@@ -142,8 +169,10 @@ class ArrayFile:
                     f"{self.path}: {len(members)} arrays; at most {_MEMBERS} are read.",
                     remedy="Put the samples into one array x (N, ...).",
                 )
-            total = sum(member.file_size for member in members)
-            packed = sum(member.compress_size for member in members)
+            # A stored member is as large as its bytes, so only the others can be bombs.
+            pressed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
+            total = sum(member.file_size for member in pressed)
+            packed = sum(member.compress_size for member in pressed)
             if total > LARGEST or (total > _SMALL and total > _RATIO * packed):
                 raise DataError(
                     f"{self.path}: would unpack from {packed / 2**20:.1f} MiB to {total / 2**30:.1f}"
@@ -157,6 +186,7 @@ class ArrayFile:
                         f"{self.path}: {member.filename!r} is not an array, or is there twice.",
                         remedy="Write the file with numpy.savez.",
                     )
+                self._members[name] = member
                 with archive.open(member) as file:
                     self.headers[name] = self._header(name, file, member.file_size)
 
