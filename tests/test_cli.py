@@ -133,7 +133,7 @@ def test_version_and_no_verb(run) -> None:
     [
         ("ftt x", "'ftt'. Did you mean 'fit'?"),
         ("fit", "Missing argument 'DATA'"),
-        ("fit x --seeed 1", "--seeed (Possible options: --seed)"),
+        ("fit x --seeed 1", "--seeed (Possible options: --seed"),
         ("fit x --seed -1", "'--seed'"),
         ("fit x --task guess", "'guess' is not one of 'classification', 'ordinal', 'regression'"),
         ("fit x --recipe fixmach", "'fixmach'; did you mean fixmatch?"),
@@ -197,7 +197,8 @@ def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
         "--test t.csv --labels-per-class 2 --draws 5 --group g --missing impute --modality images "
-        "--image-size 32 --resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
+        "--image-size 32 --series-id m --time t "
+        "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
     assert run(*command.split()) == (0, "", "")
     expected = {
@@ -214,6 +215,8 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "missing": "impute",
         "modality": "images",
         "image_size": 32,
+        "series_id": "m",
+        "time": "t",
         "resume": True,
         "overwrite": True,
         "dry_run": True,

@@ -60,6 +60,19 @@ Modality = Annotated[
     typer.Option(help="What the samples are; by default told from the data."),
 ]
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Resize images to this side.")]
+SeriesId = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="For tables of one row a time step: the column naming the series."
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="The times, as numbers or dates; irregular series are interpolated at their median step.",
+    ),
+]
 Budget = Annotated[str | None, typer.Option(help="Time to spend: 90s, 5m, 2h.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Governs everything random.")]
 Out = Annotated[Path | None, typer.Option(help="The folder of the run; must not exist yet.")]
@@ -116,6 +129,8 @@ def fit(
     missing: Missing = "refuse",
     modality: Modality = None,
     image_size: ImageSize = None,
+    series_id: SeriesId = None,
+    time: Time = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: PlanOnly = False,
@@ -147,6 +162,8 @@ def fit(
         missing=missing,
         modality=modality,
         image_size=image_size,
+        series_id=series_id,
+        time=time,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -170,6 +187,8 @@ def pretrain(
     missing: Missing = "refuse",
     modality: Modality = None,
     image_size: ImageSize = None,
+    series_id: SeriesId = None,
+    time: Time = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: PlanOnly = False,
@@ -199,6 +218,8 @@ def pretrain(
         missing=missing,
         modality=modality,
         image_size=image_size,
+        series_id=series_id,
+        time=time,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -227,6 +248,8 @@ def adapt(
     missing: Missing = "refuse",
     modality: Modality = None,
     image_size: ImageSize = None,
+    series_id: SeriesId = None,
+    time: Time = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: PlanOnly = False,
@@ -255,6 +278,8 @@ def adapt(
         missing=missing,
         modality=modality,
         image_size=image_size,
+        series_id=series_id,
+        time=time,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -323,6 +348,8 @@ def compare(
     missing: Missing = "refuse",
     modality: Modality = None,
     image_size: ImageSize = None,
+    series_id: SeriesId = None,
+    time: Time = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     device: Device = "auto",
@@ -348,6 +375,8 @@ def compare(
         missing=missing,
         modality=modality,
         image_size=image_size,
+        series_id=series_id,
+        time=time,
         overwrite=overwrite,
         quiet=quiet,
         device=device,
@@ -364,6 +393,8 @@ def describe(
     missing: Missing = "refuse",
     modality: Modality = None,
     image_size: ImageSize = None,
+    series_id: SeriesId = None,
+    time: Time = None,
 ) -> None:
     """Print what is understood of the data, and what is suspicious.
 
@@ -379,6 +410,8 @@ def describe(
         missing=missing,
         modality=modality,
         image_size=image_size,
+        series_id=series_id,
+        time=time,
     )
     print("\n".join(tacita.describe(loaded).lines()))
 

@@ -64,6 +64,9 @@ class _Signature(BaseModel):
     id_column: str | None = None
     missing: Missing = "refuse"
     bytes: bool = False
+    series_id: str | None = None
+    time: str | None = None
+    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Model:
@@ -287,6 +290,9 @@ class Model:
             id_column=schema.id_column,
             missing=schema.missing,
             bytes=schema.bytes,
+            series_id=schema.series_id,
+            time=schema.time,
+            step=schema.step,
         )
 
     def write_report(self, out: str | Path | None = None) -> Path:
@@ -384,6 +390,9 @@ def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Data
         group=signature.group,
         id_column=signature.id_column,
         missing=signature.missing,
+        series_id=signature.series_id,
+        time=signature.time,
+        step=signature.step,
         source=str(folder),
     )
 

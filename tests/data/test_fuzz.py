@@ -48,13 +48,24 @@ VALID = {
     "set/i.bmp": image("BMP"),
     "set/i.webp": image("WEBP", lossless=True),
     "set/i.tiff": image("TIFF", compression="tiff_deflate"),
+    "set/i.gif": image("GIF"),
+    "set/i.ppm": image("PPM"),
     "set/s.csv": b"u,v\n1,2\n3,4\n",
+    "set/s.npy": written(lambda file: np.save(file, SERIES[0])),
+    "set/s.parquet": written(lambda file: FRAME[["a"]].to_parquet(file)),
+    "s.ts": b"@classLabel true a b\n@data\n1,2:3,4:a\n5,6:7,8:b\n",
+    "z.npz": written(lambda file: np.savez(file, x=SERIES, time=np.arange(12.0).reshape(3, 4))),
 }
 SCHEMAS = {
     "tables": as_dataset(FRAME, target="y").schema,
     "series": as_dataset(SERIES).schema,
     "images": as_dataset(np.zeros((2, 3, 6, 6), np.uint8)).schema,
 }
+LONG = as_dataset(
+    pd.DataFrame({"m": ["p", "p", "q"], "t": [0.0, 1, 0], "u": [1.0, 2, 3]}),
+    series_id="m",
+    time="t",
+).schema
 fuzz = settings(
     deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -117,6 +128,25 @@ def test_flipped_bits(tmp_path, name, data):
 @given(content=st.text(alphabet="ab1.,-;\t\n\r\"\0e é'nai", max_size=80))
 def test_text_that_is_almost_a_table(tmp_path, name, content):
     survives(tmp_path, name, content.encode())
+
+
+@fuzz
+@given(content=st.text(alphabet='pq01.,-e2\n"', max_size=80))
+def test_text_that_is_almost_a_long_table(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_text("m,t,u\n" + content)
+    with suppress(TacitaError):
+        data = load(path, series_id="m", time="t")
+        assert data.x.isfinite().all()
+        assert len(describe(data).lines()) >= 1
+    with suppress(TacitaError):
+        assert sum(len(part) for part in read_like(path, LONG, chunk=2))
+
+
+@fuzz
+@given(content=st.text(alphabet="ab1.,:?-e@#\n ", max_size=80))
+def test_text_that_is_almost_ts(tmp_path, content):
+    survives(tmp_path, "s.ts", b"@classLabel true a b\n@data\n" + content.encode())
 
 
 @fuzz

@@ -1,6 +1,7 @@
 """Series: every format gives the same samples; padding is zero and never counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tacita import errors
 from tacita.data.convert import as_dataset
-from tacita.data.read import load
+from tacita.data.read import load, read_like
 from tacita.data.readers.series import interpolate
 
 RAGGED = [np.arange(6, dtype=float).reshape(3, 2), np.ones((1, 2)), np.full((2, 2), 7.0)]
@@ -144,3 +145,30 @@ def test_files_of_differing_channels_are_refused_by_name(tmp_path):
     (folder / "q.csv").write_text("u,w\n1,2\n")
     with pytest.raises(errors.DataError, match=r"q\.csv"):
         load(folder)
+
+
+@pytest.mark.parametrize("kind", ["tsv", "parquet", "npy"])
+def test_a_folder_may_hold_one_file_of_any_of_these_a_series(tmp_path, kind):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for name, item in zip("pqr", RAGGED, strict=True):
+        frame = pd.DataFrame(item, columns=["u", "v"])
+        path = folder / f"{name}.{kind}"
+        if kind == "npy":
+            np.save(path, item)
+        elif kind == "tsv":
+            frame.to_csv(path, sep="\t", index=False)
+        else:
+            frame.to_parquet(path)
+    (folder / "labels.csv").write_text("file,label\np,a\nr,b\n")
+    data = load(folder)
+    expected = as_dataset(RAGGED, ["a", None, "b"])
+    assert torch.equal(data.x, expected.x)
+    assert torch.equal(data.y, expected.y)
+    assert data.columns == (() if kind == "npy" else ("u", "v"))
+    parts = list(read_like(folder, data.schema, chunk=2))
+    assert torch.equal(torch.cat([part.x for part in parts]), data.x)
+    if kind == "npy":
+        np.save(folder / "r.npy", np.zeros((2, 3)))
+        with pytest.raises(errors.DataError, match=r"r\.npy: 3 channels, p\.npy has 2"):
+            load(folder)

@@ -19,6 +19,7 @@ from tacita.data.readers.build import (
     check_modality,
     finish,
     labelled_table,
+    only_for_long,
     raw_labels,
     sample_names,
 )
@@ -41,13 +42,16 @@ def as_dataset(
     task: str | None = None,
     missing: Missing = "refuse",
     target: str | None = None,
+    series_id: str | None = None,
+    time: str | None = None,
 ) -> Dataset:
     """A data set over arrays, tensors, frames, a list of series, or a torch data set of `(x, y)`.
 
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
     4-D are images; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "". In a
     frame, `target` may name the label column and `groups` the group column; elsewhere `target` is a
-    label file by row numbers from 0. Nothing is written to; float32 and uint8 arrays are shared.
+    label file by row numbers from 0. A frame of one row a time step is read as series with
+    `series_id` and `time` as in `load`. Nothing is written to; float32 and uint8 arrays are shared.
 
     >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
     >>> data.modality, data.lengths.tolist(), data.y.tolist()
@@ -57,12 +61,22 @@ def as_dataset(
     """
     missing = check_missing(missing)
     check_modality(modality)
+    if not is_frame(x):
+        only_for_long("the data in memory", series_id, time)
     if isinstance(x, Dataset):
         return _relabelled(x, y, groups, task, modality, target)
     if is_frame(x):
         group = groups if isinstance(groups, str) else None
         samples = labelled_table(
-            frame_table(x), target, group, modality, missing, "data frame", array_row()
+            frame_table(x),
+            target,
+            group,
+            modality,
+            missing,
+            "data frame",
+            array_row(),
+            series_id,
+            time,
         )
         groups = None if group is not None else groups
     elif isinstance(x, torch.utils.data.Dataset):

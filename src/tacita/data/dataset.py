@@ -41,6 +41,10 @@ class Schema:
     """What was done about missing values, and is done again."""
     bytes: bool = False
     """Whether images are uint8, 0 to 255, so that floats must be 0 to 1."""
+    series_id: str | None = None
+    time: str | None = None
+    step: float | None = None
+    """`series_id`, `time` and `step` as in `Dataset`: later series come onto the same step."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,16 @@ class Dataset:
     """The column that the ids came from."""
     missing: Missing = "refuse"
     """What was done about missing values when it was read."""
+    series_id: str | None = None
+    """The column of a long table that says which series a row belongs to."""
+    time: str | None = None
+    """The column or array with the time of each value."""
+    step: float | None = None
+    """The time from one value to the next, where times are known; dates are in seconds."""
+    resampled: int = 0
+    """How many series were irregular and were interpolated at every step."""
+    gaps: int = 0
+    """How many gaps of more than ten steps were bridged by that."""
 
     def __post_init__(self) -> None:
         count = len(self.x)
@@ -118,6 +132,9 @@ class Dataset:
             self.id_column,
             self.missing,
             self.x.dtype == torch.uint8,
+            self.series_id,
+            self.time,
+            self.step,
         )
 
     @property

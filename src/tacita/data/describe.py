@@ -42,6 +42,10 @@ class Description:
     """What each column is: "number" or "4 categories"."""
     id_column: str | None = None
     group: str | None = None
+    time: str | None = None
+    step: float | None = None
+    """The time between values, and how many series were irregular and were brought onto it."""
+    resampled: int = 0
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -65,6 +69,9 @@ class Description:
         if self.groups is not None:
             origin = f" of {self.group!r}" if self.group else ""
             said.append(("groups", f"{self.groups}{origin}, never split between parts"))
+        if self.step is not None:
+            done = f"; {self.resampled} irregular series interpolated" if self.resampled else ""
+            said.append(("time", f"from {self.time!r}, a step of {self.step:g}{done}"))
         said += [("warning", text) for text in self.warnings]
         return [f"{key:<9} {text}" for key, text in said]
 
@@ -116,6 +123,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         *_about_labels(data, classes),
         *_about_columns(data),
         *_about_lengths(lengths),
+        *_about_gaps(data),
         *_about_duplicates(data),
         *(_about_leakage(data, held_out) if held_out is not None else []),
     ]
@@ -135,6 +143,9 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         columns=columns,
         id_column=data.id_column,
         group=data.group,
+        time=data.time,
+        step=data.step,
+        resampled=data.resampled,
         warnings=warnings,
     )
 
@@ -232,6 +243,12 @@ def _about_lengths(lengths: tuple[int, float, int] | None) -> list[str]:
     return [
         f"lengths are very unequal ({low} to {high}, median {median:g}): most of a batch is padding"
     ]
+
+
+def _about_gaps(data: Dataset) -> list[str]:
+    if not data.gaps:
+        return []
+    return [f"{_plural(data.gaps, 'gap')} of more than 10 steps bridged by straight lines"]
 
 
 def _about_duplicates(data: Dataset) -> list[str]:

@@ -1,8 +1,9 @@
 """From a path or a name to a data set, and further samples of the same kind as a stream.
 
 Formats: `.csv` `.tsv` `.parquet` tables (or one series a row, with `modality="series"`); `.npz` with
-`x`, or `values` end to end, and optionally `y`, `lengths`, `groups`; `.npy`; folders of images or of
-one `.csv` a series, with class sub-folders or a label file (`labels.csv` in the folder is found).
+`x`, or `values` end to end, and optionally `y`, `lengths`, `groups`, `time`; `.npy`; `.ts`; tables of
+one row a time step, with `series_id`; folders of images or of one file a series, with class
+sub-folders or a label file (`labels.csv` in the folder is found).
 2-D arrays are tables, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`; 4-D are images.
 """
 
@@ -24,11 +25,13 @@ from tacita.data.readers.build import (
     check_modality,
     finish,
     labelled_table,
+    only_for_long,
     sample_names,
 )
 from tacita.data.readers.files import (
     ARRAY_FILES,
     TABLE_FILES,
+    TEXT_SERIES,
     existing,
     nearest,
     unknown_extension,
@@ -38,9 +41,10 @@ from tacita.data.readers.frames import read_table
 from tacita.data.readers.images import common_size, image_files, resized, square
 from tacita.data.readers.labels import LabelFile, with_labels_from
 from tacita.data.readers.samples import Samples
-from tacita.data.readers.series import ragged_series, series_files
+from tacita.data.readers.series import ragged_series, series_files, timed_series
 from tacita.data.readers.stream import read_like
 from tacita.data.readers.tables import array_row, spreadsheet_row
+from tacita.data.readers.ts import ts_series
 from tacita.data.readers.values import check_missing
 from tacita.errors import ConfigError, DataError
 
@@ -56,6 +60,8 @@ def load(
     group: str | None = None,
     missing: Missing = "refuse",
     image_size: int | None = None,
+    series_id: str | None = None,
+    time: str | None = None,
 ) -> Dataset:
     """Read a file, a folder, or a built-in data set by name (a path that exists wins).
 
@@ -64,6 +70,10 @@ def load(
     -1, NaN, None or empty. `group`: the column or array that names the subject of each sample.
     `missing`: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
     `image_size`: side in pixels that image files are read in; default from the files, at most 96.
+
+    `series_id`: the column of a table with one row a time step that says which series a row belongs
+    to; `time`: its column of times (of a `.npz`: the array; `time` is found), by which rows are
+    sorted. Series whose times are irregular are interpolated at the median step of the data set.
 
     Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
 
@@ -75,6 +85,7 @@ def load(
     missing = check_missing(missing)
     check_modality(modality)
     if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
+        only_for_long(f"the built-in {source}", series_id, time)
         data, _ = load_builtin(source)
         if group is not None:
             raise ConfigError(
@@ -85,9 +96,10 @@ def load(
         return as_dataset(data, target=target, task=task, modality=modality)
     path = existing(source, also=BUILTIN)
     if path.is_dir():
+        only_for_long(f"the folder {path}", series_id, time)
         samples = _read_folder(path, labels, group, modality, missing, image_size)
     else:
-        samples = _read_file(path, labels, group, modality, missing)
+        samples = _read_file(path, labels, group, modality, missing, series_id, time)
     x = _in_size(samples.x, samples.modality, image_size, samples.source)
     return finish(replace(samples, x=x), task, missing)
 
@@ -108,31 +120,49 @@ def _read_file(
     group: str | None,
     modality: Modality | None,
     missing: Missing,
+    series_id: str | None,
+    time: str | None,
 ) -> Samples:
     if path.suffix.lower() in TABLE_FILES:
-        return _read_table_file(path, labels, group, modality, missing)
+        return labelled_table(
+            read_table(path),
+            labels,
+            group,
+            modality,
+            missing,
+            str(path),
+            array_row() if path.suffix.lower() == ".parquet" else spreadsheet_row(),
+            series_id,
+            time,
+        )
+    only_for_long(str(path), series_id, None)
     if path.suffix.lower() in ARRAY_FILES:
-        return _read_array_file(path, labels, group, modality, missing)
+        return _read_array_file(path, labels, group, modality, missing, time)
+    only_for_long(str(path), None, time)
+    if path.suffix.lower() in TEXT_SERIES:
+        return _read_ts_file(path, labels, group, modality, missing)
     raise unknown_extension(path)
 
 
-def _read_table_file(
+def _read_ts_file(
     path: Path,
     labels: Source | None,
     group: str | None,
     modality: Modality | None,
     missing: Missing,
 ) -> Samples:
-    table = read_table(path)
-    return labelled_table(
-        table,
-        labels,
-        group,
-        modality,
-        missing,
-        str(path),
-        array_row() if path.suffix.lower() == ".parquet" else spreadsheet_row(),
-    )
+    if modality not in (None, "series"):
+        raise ConfigError(f"{path}: a .ts file holds series.", remedy="Leave modality out.")
+    label_file = None if labels is None else LabelFile.read(existing(labels), group)
+    if group is not None and (label_file is None or label_file.group is None):
+        raise ConfigError(
+            f"group={group!r}, but a .ts file has no columns.",
+            remedy="Give a label file with a column of that name.",
+        )
+    samples = ts_series(path, missing=missing)
+    if label_file is None:
+        return samples
+    return with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
 
 
 def _read_array_file(
@@ -141,6 +171,7 @@ def _read_array_file(
     group: str | None,
     modality: Modality | None,
     missing: Missing,
+    time: str | None,
 ) -> Samples:
     arrays = ArrayFile(path)
     source = str(path)
@@ -158,6 +189,8 @@ def _read_array_file(
         if group not in arrays:
             raise _no_array(arrays, group, "group")
         groups = group
+    if time is not None and time not in arrays:
+        raise _no_array(arrays, time, "time")
     lengths = arrays.read("lengths") if "lengths" in arrays else None
     if "values" in arrays:
         if lengths is None:
@@ -174,6 +207,9 @@ def _read_array_file(
     else:
         x = arrays.numbers(arrays.main)
         samples = array_samples(x, lengths, modality, missing=missing, source=source)
+    time = time or ("time" if "time" in arrays and samples.modality == "series" else None)
+    if time is not None:
+        samples = timed_series(samples, arrays.numbers(time), time)
     samples = replace(
         samples,
         labels=None if target is None else arrays.per_sample(target),

@@ -35,7 +35,7 @@ def read_dataset(data: Any, y: Any = None, **options: Any) -> Dataset:
                 "y was given beside a path.", remedy="Name the labels with labels= instead."
             )
         return load(data, **options)
-    kept = {k: options[k] for k in ("task", "modality", "missing")}
+    kept = {k: options[k] for k in ("task", "modality", "missing", "series_id", "time")}
     return as_dataset(data, y, groups=options["group"], target=options["labels"], **kept)
 
 

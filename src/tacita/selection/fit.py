@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 import torch
@@ -64,6 +64,8 @@ def fit(
     missing: Literal["refuse", "impute"] = "refuse",
     modality: Modality | None = None,
     image_size: int | None = None,
+    series_id: str | None = None,
+    time: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -90,11 +92,11 @@ def fit(
     folder = run_folder(data, out, resume)
     check_folder(folder, resume=resume, overwrite=overwrite)
     screen = Screen(quiet=quiet)
-    began = time.monotonic()
+    began = monotonic()
     engine = {"device": device, "precision": precision}
     whole = read_dataset(
         data, y, labels=labels, task=task, group=group, missing=missing,
-        modality=modality, image_size=image_size,
+        modality=modality, image_size=image_size, series_id=series_id, time=time,
     )  # fmt: skip
     check_trainable(whole)
     held = _test_set(test, whole)
@@ -151,7 +153,7 @@ def fit(
     screen.leaderboard(rows)
     screen.line("result", verdict(leaderboard_rows(metrics)))
     finish(screen, model, pool, folder)
-    screen.line("took", f"{time.monotonic() - began:.0f} s")
+    screen.line("took", f"{monotonic() - began:.0f} s")
     return model
 
 

@@ -59,6 +59,8 @@ def pretrain(
     missing: Missing = "refuse",
     modality: Modality | None = None,
     image_size: int | None = None,
+    series_id: str | None = None,
+    time: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -74,7 +76,7 @@ def pretrain(
     """
     whole = read_dataset(
         data, y, labels=labels, task=task, group=group, missing=missing,
-        modality=modality, image_size=image_size,
+        modality=modality, image_size=image_size, series_id=series_id, time=time,
     )  # fmt: skip
     recipe = recipe_from_options("pretrain", method, options, seed)
     settings = _Settings(
@@ -110,6 +112,8 @@ def adapt(
     missing: Missing = "refuse",
     modality: Modality | None = None,
     image_size: int | None = None,
+    series_id: str | None = None,
+    time: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -125,7 +129,7 @@ def adapt(
     """
     whole = read_dataset(
         data, y, labels=labels, task=task, group=group, missing=missing,
-        modality=modality, image_size=image_size,
+        modality=modality, image_size=image_size, series_id=series_id, time=time,
     )  # fmt: skip
     check_trainable(whole)
     recipe = recipe_from_options("learn", method, options, seed)

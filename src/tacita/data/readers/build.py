@@ -15,6 +15,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.readers.files import nearest
 from tacita.data.readers.images import image_array
 from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, with_labels_from
+from tacita.data.readers.long import long_series
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import series_array, wide_series
 from tacita.data.readers.tables import table_samples
@@ -50,6 +51,11 @@ def finish(samples: Samples, task: str | None, missing: Missing = "refuse") -> D
         source=samples.source,
         id_column=samples.id_column,
         missing=missing,
+        series_id=samples.series_id,
+        time=samples.time,
+        step=samples.step,
+        resampled=samples.resampled,
+        gaps=samples.gaps,
     )
 
 
@@ -105,8 +111,23 @@ def labelled_table(
     missing: Missing,
     source: str,
     row_name: Callable[[int], str],
+    series_id: str | None = None,
+    time: str | None = None,
 ) -> Samples:
-    """A table with its labels from a column or a label file; one series a row if so asked."""
+    """A table with its labels from a column or a label file; one series a row if so asked.
+
+    With `series_id` it is a long table: one row a time step.
+    """
+    if series_id is None and time is not None:
+        raise ConfigError(
+            f"{source}: time={time!r} without series_id.",
+            remedy="Name the column that says which series a row belongs to (--series-id).",
+        )
+    if series_id is not None and modality not in (None, "series"):
+        raise ConfigError(
+            f"{source}: series_id={series_id!r}, but modality={modality!r}.",
+            remedy="Leave modality out: a table with a series_id holds series.",
+        )
     label_file = None
     if labels is not None and str(labels) not in table.column_names and Path(labels).is_file():
         elsewhere = None if group in table.column_names else group
@@ -118,10 +139,14 @@ def labelled_table(
             f"{source}: a table cannot be read as images.",
             remedy="Images come as a folder, or as an array in a .npz.",
         )
-    read = wide_series if modality == "series" else table_samples
-    samples = read(
-        table, labels=target, group=group, missing=missing, source=source, row_name=row_name
-    )
+    how: dict[str, Any] = {"missing": missing, "source": source, "row_name": row_name}
+    if series_id is not None:
+        samples = long_series(
+            table, series_id=series_id, time=time, labels=target, group=group, **how
+        )
+    else:
+        read = wide_series if modality == "series" else table_samples
+        samples = read(table, labels=target, group=group, **how)
     if label_file is None:
         return samples
     return with_labels_from(label_file, samples, sample_names(samples, 0), files=False)
@@ -135,6 +160,16 @@ def check_modality(modality: str | None) -> None:
             f"modality={modality!r} is not one.",
             remedy=f"Did you mean {near!r}?" if near else f"Modalities: {', '.join(_MODALITIES)}.",
         )
+
+
+def only_for_long(source: str, series_id: str | None, time: str | None) -> None:
+    """Raises `ConfigError` where the names of a long table's columns come with anything else."""
+    for argument, name in (("series_id", series_id), ("time", time)):
+        if name is not None:
+            raise ConfigError(
+                f"{argument}={name!r}, but {source} is no table.",
+                remedy="Leave it out: it names a column of a table with one row a time step.",
+            )
 
 
 def raw_labels(data: Dataset) -> list[Any]:

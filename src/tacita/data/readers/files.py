@@ -13,11 +13,15 @@ from tacita.errors import DataError
 
 TABLE_FILES = frozenset({".csv", ".tsv", ".parquet"})
 ARRAY_FILES = frozenset({".npz", ".npy"})
-IMAGE_FILES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-SERIES_FILES = frozenset({".csv", ".tsv"})
+IMAGE_FILES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm"}
+)
+SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
+TEXT_SERIES = frozenset({".ts"})
 READ = (
-    "Tables: .csv .tsv .parquet. Arrays: .npz .npy."
-    " Folders of images (.png .jpg .bmp .webp .tiff) or of one .csv a series."
+    "Tables: .csv .tsv .parquet. Arrays: .npz .npy. Series: .ts."
+    " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm),"
+    " or of a .csv, .tsv, .parquet or .npy a series."
 )
 NO_CLASS = "unlabelled"
 

@@ -27,6 +27,11 @@ class Samples:
     target: str | None = None
     group: str | None = None
     id_column: str | None = None
+    series_id: str | None = None
+    time: str | None = None
+    step: float | None = None
+    resampled: int = 0
+    gaps: int = 0
 
     def __len__(self) -> int:
         return len(self.x)

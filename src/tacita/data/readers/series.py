@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.data.batch import Missing
-from tacita.data.readers.files import Entry
+from tacita.data.readers.arrays import ArrayFile
+from tacita.data.readers.files import ARRAY_FILES, Entry
 from tacita.data.readers.frames import read_table
 from tacita.data.readers.samples import Samples
+from tacita.data.readers.sampling import on_grid
 from tacita.data.readers.tables import (
     RowName,
     parse_numbers,
@@ -54,7 +57,7 @@ def series_array(
     if lengths is not None:
         known = check_lengths(lengths, len(x), x.shape[1], source)
         valid = np.arange(x.shape[1]) < known[:, None]
-        if (values[~valid] != 0).any():
+        if not _is_padded(values, valid):
             values = np.where(valid[:, :, None], values, np.float32(0))
     if check_finite(values, source, place, missing=missing):
         values = interpolate(values, known, source, start)
@@ -119,9 +122,11 @@ def series_files(
     source: str,
     start: int = 0,
 ) -> Samples:
-    """One CSV a series; its columns are the channels, the same in every file."""
+    """One table or `.npy` a series; its columns are the channels, the same in every file."""
 
     def one(entry: Entry) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        if entry.path.suffix.lower() in ARRAY_FILES:
+            return _array_series(entry, missing)
         table = read_table(entry.path)
         names = columns or tuple(table.column_names)
         absent = [name for name in names if name not in table.column_names]
@@ -145,6 +150,13 @@ def series_files(
                 remedy="Every file of the folder needs the same header.",
             )
     arrays = [array for _, array in read]
+    for entry, array in zip(entries, arrays, strict=True):
+        if array.shape[1] != arrays[0].shape[1]:
+            raise DataError(
+                f"{entry.path}: {array.shape[1]} channels, {entries[0].name} has"
+                f" {arrays[0].shape[1]}.",
+                remedy="Every file of the folder needs the same channels.",
+            )
     lengths = np.array([len(array) for array in arrays])
     data = ragged_series(
         np.concatenate(arrays), lengths, missing=missing, source=source, start=start
@@ -157,6 +169,36 @@ def series_files(
         ids=tuple(entry.name for entry in entries),
         columns=names,
     )
+
+
+def timed_series(
+    samples: Samples, times: NDArray[Any], name: str, *, step: float | None = None, start: int = 0
+) -> Samples:
+    """Series with the time of each value, `(N, L)` or end to end, onto a regular grid if need be."""
+    count, longest = samples.x.shape[:2]
+    lengths = np.full(count, longest) if samples.lengths is None else samples.lengths.numpy()
+    valid = np.arange(longest) < lengths[:, None]
+    if times.shape not in ((count, longest), (int(lengths.sum()),)):
+        raise DataError(
+            f"{samples.source}: {name!r} has shape {times.shape}, the series have {(count, longest)}.",
+            remedy="Give one time a value.",
+        )
+    sample, position = np.nonzero(valid)
+    flat = (times[valid] if times.ndim > 1 else times).astype(np.float64)
+    grid = on_grid(
+        samples.x.numpy()[valid],
+        lengths,
+        flat,
+        step=step,
+        source=samples.source,
+        place=lambda at: f"sample {start + sample[at]}, position {position[at]}",
+    )
+    if grid.resampled:
+        data = ragged_series(
+            grid.values, grid.lengths, missing="refuse", source=samples.source, start=start
+        )
+        samples = replace(samples, x=data.x, lengths=data.lengths)
+    return replace(samples, time=name, step=grid.step, resampled=grid.resampled, gaps=grid.gaps)
 
 
 def wide_series(
@@ -305,6 +347,34 @@ def _fill(
     if lengths is not None:
         done = np.where(position < lengths[sample, None], done, np.float32(0))
     x[sample, :, channel] = done
+
+
+def _is_padded(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bool:
+    """Whether all values beyond the lengths are zero; looked at in blocks."""
+    rows = max(1, _BLOCK // values[0].size)
+    return not any(
+        (values[at : at + rows][~valid[at : at + rows]] != 0).any()
+        for at in range(0, len(values), rows)
+    )
+
+
+def _array_series(entry: Entry, missing: Missing) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    arrays = ArrayFile(entry.path)
+    values = arrays.numbers(arrays.main)
+    values = values[:, None] if values.ndim == 1 else values
+    source = str(entry.path)
+    if values.ndim != 2:
+        raise DataError(
+            f"{source}: an array of shape {values.shape}; (length, channels) is needed.",
+            remedy="Save one series a file, or all of them in one .npz.",
+        )
+
+    def place(index: tuple[int, ...]) -> str:
+        return f"position {index[0]}, channel {index[1]}"
+
+    narrow = to_float32(values, source, place)
+    check_finite(narrow, source, place, missing=missing)
+    return (), narrow
 
 
 def _one_series(item: Any, position: int, source: str) -> NDArray[np.float32]:

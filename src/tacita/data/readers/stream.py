@@ -14,24 +14,36 @@ import torch
 
 from tacita.data.batch import UNLABELLED, Missing
 from tacita.data.dataset import Dataset, Schema
-from tacita.data.readers.arrays import ArrayFile
+from tacita.data.readers.arrays import ArrayFile, Header
 from tacita.data.readers.build import Source, array_samples, raw_labels, sample_names
-from tacita.data.readers.files import ARRAY_FILES, TABLE_FILES, existing, unknown_extension
+from tacita.data.readers.files import (
+    ARRAY_FILES,
+    TABLE_FILES,
+    TEXT_SERIES,
+    existing,
+    unknown_extension,
+)
 from tacita.data.readers.folders import folder_entries, label_path
-from tacita.data.readers.frames import frame_table, is_frame, stream_table
+from tacita.data.readers.frames import frame_table, is_frame, read_table, stream_table
 from tacita.data.readers.images import image_files, resized
 from tacita.data.readers.labels import LabelFile, encode_like, match
+from tacita.data.readers.long import lie_together, long_series, whole_series
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import (
     check_lengths,
     pad_to,
     ragged_series,
     series_files,
+    timed_series,
     wide_series,
 )
 from tacita.data.readers.tables import array_row, spreadsheet_row, table_like
+from tacita.data.readers.ts import stream_ts
 from tacita.data.readers.values import check_missing
 from tacita.errors import ConfigError, DataError
+
+_ROWS = 2**16
+"""Rows of a long table that are looked at together."""
 
 
 def read_like(
@@ -45,13 +57,17 @@ def read_like(
     """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
 
     `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
-    matched by name; labels, where there are any, are decoded by the model's classes.
+    matched by name; labels, where there are any, are decoded by the
+    model's classes; `labels` is a label file, or the label column of the training data.
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
     """
     missing = check_missing(missing or schema.missing)
     if chunk < 1:
         raise ConfigError(f"chunk={chunk} is too small.", remedy="Give at least 1.")
+    if labels is not None and str(labels) == schema.target and not os.path.exists(labels):
+        # The model knows its label column already.
+        labels = None
     label_file = None if labels is None else LabelFile.read(existing(labels))
     if label_file is not None and _is_folder(source):
         label_file.check_inside()
@@ -91,8 +107,14 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
         path = existing(source, also=BUILTIN)
         if path.is_dir():
             return _stream_folder(path, schema, chunk, missing)
+        if path.suffix.lower() in TEXT_SERIES:
+            if kind != "series":
+                raise _wrong_modality(str(path), "series", schema)
+            return (_shaped(s, schema) for s in stream_ts(path, chunk, missing=missing))
         if path.suffix.lower() in TABLE_FILES:
             counted = array_row if path.suffix.lower() == ".parquet" else spreadsheet_row
+            if schema.series_id is not None:
+                return _stream_long(path, schema, chunk, missing, counted)
             pieces = stream_table(path, chunk)
             return _stream_tables(pieces, schema, missing, str(path), counted)
         if path.suffix.lower() in ARRAY_FILES:
@@ -100,6 +122,9 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
         raise unknown_extension(path)
     if is_frame(source):
         table = frame_table(source)
+        if schema.series_id is not None:
+            samples = _long_samples(table, schema, missing, "data frame", array_row(), 0)
+            return _in_parts(_shaped(samples, schema), chunk)
         slices = (table.slice(start, chunk) for start in range(0, len(table), chunk))
         return _stream_tables(slices, schema, missing, "data frame", array_row)
     if not isinstance(source, Dataset):
@@ -167,6 +192,64 @@ def _stream_tables(
         start += len(table)
 
 
+def _stream_long(
+    path: Path,
+    schema: Schema,
+    chunk: int,
+    missing: Missing,
+    counted: Callable[[int], Callable[[int], str]],
+) -> Iterator[Samples]:
+    """A table of one row a time step; one whose series lie scattered has to be read whole."""
+    name = schema.series_id
+    assert name is not None
+    if not lie_together(stream_table(path, _ROWS), name):
+        samples = _long_samples(read_table(path), schema, missing, str(path), counted(0), 0)
+        yield from _in_parts(_shaped(samples, schema), chunk)
+        return
+    start = 0
+    for row, table in whole_series(stream_table(path, _ROWS), name, chunk):
+        samples = _long_samples(table, schema, missing, str(path), counted(row), start)
+        yield _shaped(samples, schema)
+        start += len(samples)
+
+
+def _long_samples(
+    table: pa.Table,
+    schema: Schema,
+    missing: Missing,
+    source: str,
+    row_name: Callable[[int], str],
+    start: int,
+) -> Samples:
+    present = set(table.column_names)
+    assert schema.series_id is not None
+    return long_series(
+        table,
+        series_id=schema.series_id,
+        time=schema.time,
+        labels=schema.target if schema.target in present else None,
+        group=schema.group if schema.group in present else None,
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        channels=schema.columns,
+        step=schema.step,
+        start=start,
+    )
+
+
+def _in_parts(samples: Samples, chunk: int) -> Iterator[Samples]:
+    for start in range(0, len(samples), chunk):
+        part = slice(start, start + chunk)
+        yield replace(
+            samples,
+            x=samples.x[part],
+            lengths=None if samples.lengths is None else samples.lengths[part],
+            labels=None if samples.labels is None else samples.labels[part],
+            ids=samples.ids[part],
+        )
+
+
 def _stream_folder(path: Path, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
     kind = schema.spec.modality
     entries, _ = folder_entries(path, label_path(path, None), kind)
@@ -219,11 +302,13 @@ def _stream_arrays(path: Path, schema: Schema, chunk: int, missing: Missing) -> 
         raise DataError(
             f"{source}: {len(raw)} labels but {count} samples.", remedy="Give one label a sample."
         )
+    times = _times(arrays, schema)
     starts = range(0, count, chunk)
     stops = [min(start + chunk, count) for start in starts]
+    each = known if known is not None else np.full(count, _length(arrays.headers[name]))
+    ends = np.concatenate([[0], np.cumsum(each)])
     sizes: Sequence[int] = [stop - start for start, stop in zip(starts, stops, strict=True)]
-    if ragged and known is not None:
-        ends = np.concatenate([[0], np.cumsum(known)])
+    if ragged:
         sizes = [int(ends[stop] - ends[start]) for start, stop in zip(starts, stops, strict=True)]
     for start, stop, x in zip(starts, stops, arrays.chunks(name, sizes), strict=True):
         part = None if known is None else known[start:stop]
@@ -231,8 +316,31 @@ def _stream_arrays(path: Path, schema: Schema, chunk: int, missing: Missing) -> 
             samples = ragged_series(x, part, missing=missing, source=source, start=start)
         else:
             samples = array_samples(x, part, kind, missing=missing, source=source, start=start)
+        if times is not None and schema.time is not None:
+            flat = times.ndim == 1
+            at = (
+                times[ends[start] : ends[stop]] if flat else times[start:stop, : samples.x.shape[1]]
+            )
+            samples = timed_series(samples, at, schema.time, step=schema.step, start=start)
         labels = None if raw is None else raw[start:stop]
         yield _shaped(replace(samples, labels=labels), schema)
+
+
+def _times(arrays: ArrayFile, schema: Schema) -> np.ndarray[Any, Any] | None:
+    """The times of a model's series, which their step needs."""
+    if schema.time is None:
+        return None
+    if schema.time not in arrays:
+        raise DataError(
+            f"{arrays.path}: there is no array {schema.time!r}, and the model was trained with times.",
+            remedy="Save the time of each value beside the series.",
+        )
+    return arrays.numbers(schema.time)
+
+
+def _length(header: Header) -> int:
+    """The padded length of series in an array."""
+    return header.shape[1] if len(header.shape) > 1 else 1
 
 
 def _shaped(samples: Samples, schema: Schema) -> Samples:
@@ -304,6 +412,9 @@ def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[s
         source=samples.source,
         id_column=schema.id_column,
         missing=schema.missing,
+        series_id=schema.series_id,
+        time=schema.time,
+        step=schema.step,
     )
 
 

@@ -99,7 +99,7 @@ def table_like(
     ]
     ids: tuple[str, ...] = ()
     if schema.id_column in table.column_names:
-        ids = tuple(text or "" for text in _strings(table[schema.id_column]).to_pylist())
+        ids = tuple(text or "" for text in strings(table[schema.id_column]).to_pylist())
     labels = arrow_labels(table[schema.target]) if schema.target in table.column_names else None
     return Samples(
         "tables",
@@ -142,8 +142,8 @@ def take_ids(
     text = [name for name in table.column_names if parsed[name] is None]
     for name in (*named, *text):
         if _all_different(table[name]):
-            ids = tuple(_strings(table[name]).to_pylist())
-            if not any(_is_blank(value) for value in ids):
+            ids = tuple(strings(table[name]).to_pylist())
+            if not any(is_blank(value) for value in ids):
                 return ids, name, table.drop_columns([name])
     return (), None, table
 
@@ -190,11 +190,11 @@ def _infer(
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     if numbers is not None:
         return _finite(numbers, name, missing, source, row_name), ()
-    text = _strings(column)
+    text = strings(column)
     blank = _blank(text)
     if blank.any() and missing == "refuse":
         raise _empty_cells(blank, name, source, row_name)
-    names = {value for value in pc.unique(text).to_pylist() if not _is_blank(value)}
+    names = {value for value in pc.unique(text).to_pylist() if not is_blank(value)}
     if len(names) > _MANY:
         raise DataError(
             f"{source}: column {name!r} is text with {len(names)} different values;"
@@ -212,7 +212,7 @@ def _numbers_like(
 ) -> NDArray[np.float32]:
     numbers = parse_numbers(column)
     if numbers is None:
-        texts = _strings(column)
+        texts = strings(column)
         for position, text in enumerate(texts.to_pylist()):
             if parse_numbers(pa.chunked_array([[text]], pa.string())) is None:
                 raise DataError(
@@ -234,7 +234,7 @@ def _codes_like(
     source: str,
     row_name: RowName,
 ) -> NDArray[np.float32]:
-    text = _strings(column)
+    text = strings(column)
     blank = _blank(text)
     if blank.any() and (missing == "refuse" or MISSING not in names):
         raise _empty_cells(blank, name, source, row_name, known=MISSING in names)
@@ -281,7 +281,7 @@ def _blank(text: pa.ChunkedArray) -> NDArray[np.bool_]:
     return np.asarray(blank.to_numpy(), dtype=bool)
 
 
-def _is_blank(value: str | None) -> bool:
+def is_blank(value: str | None) -> bool:
     return value is None or value.lower() in _BLANK
 
 
@@ -297,7 +297,7 @@ def _empty_cells(
     )
 
 
-def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Any column as trimmed text; booleans as Python and pandas write them."""
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "True", "False")
