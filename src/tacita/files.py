@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,19 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside `path`.
+
+    Only for whoever is alone in writing to it: another's temporary file would go as well.
+    """
+    # The rest of the name is what `mkstemp` draws.
+    leftover = re.compile(re.escape(f".{path.name}.") + r"[a-z0-9_]{8}")
+    if path.parent.is_dir():
+        for other in path.parent.iterdir():
+            if leftover.fullmatch(other.name):
+                other.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

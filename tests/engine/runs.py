@@ -106,10 +106,12 @@ def killed_run(folder: Path) -> None:
     write_tensors(folder / "final.safetensors", objective.state_dict(), {})
 
 
-def shared_run(out: Path | None = None) -> tuple[History, Plain]:
+def shared_run(out: Path | None = None, spare: bool = False) -> tuple[History, Plain]:
     """A run whose result does not depend on how many processes share its batches."""
     data = digits_data()
     objective = plain(data)
+    if spare:
+        objective.spare = nn.Linear(2, 2)
     history = train(
         objective, data, steps=10, batch_size=16, accumulate=2, device="cpu", log_every=1
     )
@@ -120,4 +122,4 @@ def shared_run(out: Path | None = None) -> tuple[History, Plain]:
 
 
 if __name__ == "__main__":
-    shared_run(Path(sys.argv[1]))
+    shared_run(Path(sys.argv[1]), "spare" in sys.argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,16 @@ from safetensors.torch import save_file
 
 from tacita.engine.checkpoint import (
     Checkpoint,
+    digest_of,
     load_checkpoint,
+    load_newest,
+    previous_of,
     read_tensors,
+    remove_checkpoint,
     save_checkpoint,
     write_tensors,
 )
+from tacita.engine.history import Best
 from tacita.engine.optimizer import build_optimizer
 from tacita.errors import CheckpointError
 from tacita.files import WriteError
@@ -128,7 +134,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "none.safetensors", "abc", *stepped())
 
 
-@pytest.mark.parametrize("change", ["extra", "missing", "shape", "dtype", "nan", "moment"])
+@pytest.mark.parametrize("change", ["extra", "missing", "shape", "dtype", "nan", "moment", "best"])
 def test_tensors_that_are_not_the_objectives_are_refused(
     change: str, saved: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +144,8 @@ def test_tensors_that_are_not_the_objectives_are_refused(
         tensors["objective/more"] = torch.zeros(1)
     elif change == "missing":
         del tensors[name]
+    elif change == "best":
+        tensors[name.replace("objective/", "best/")] = tensors[name].clone()
     elif change == "moment":
         tensors["optimizer/99/exp_avg"] = torch.zeros(1)
     else:
@@ -147,9 +155,12 @@ def test_tensors_that_are_not_the_objectives_are_refused(
             "nan": torch.full((4,), torch.nan),
         }
         tensors[name] = other[change]
+    # Someone made the file so: its digest is right.
+    del metadata["digest"]
+    metadata["digest"] = digest_of(tensors, metadata)
     path = tmp_path / "bad.safetensors"
     save_file(tensors, path, metadata)
-    with pytest.raises(CheckpointError, match="bad"):
+    with pytest.raises(CheckpointError, match=r"bad.*(encoder|more|99)"):
         load_checkpoint(path, "abc", *stepped())
 
 
@@ -170,3 +181,73 @@ def test_a_full_disk_is_a_write_error_and_keeps_the_old_file(
         save_checkpoint(path, STATE, *stepped())
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_one_before_is_kept_and_both_are_removed(tmp_path: Path) -> None:
+    path, other = tmp_path / "run.safetensors", tmp_path / "run.2.safetensors"
+    before = tmp_path / "run.previous.safetensors"
+    assert previous_of(path) == before
+    for file in (path, other):
+        save_checkpoint(file, STATE, *stepped())
+    old = path.read_bytes()
+    assert not before.exists()
+    save_checkpoint(path, replace(STATE, step=8), *stepped())
+    assert before.read_bytes() == old
+    assert load_checkpoint(path, "abc", *stepped()).step == 8
+    save_checkpoint(path, replace(STATE, step=9), *stepped())
+    assert load_checkpoint(before, "abc", *stepped()).step == 8
+    remove_checkpoint(path)
+    assert list(tmp_path.iterdir()) == [other]
+    remove_checkpoint(path)
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+@pytest.mark.parametrize("at", ["unlink", "hardlink_to", "replace"])
+def test_at_every_instant_there_is_a_whole_checkpoint(
+    at: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.safetensors"
+    for step in (7, 8):
+        save_checkpoint(path, replace(STATE, step=step), *stepped())
+    saw: list[int] = []
+
+    def watched(name: str) -> None:
+        real = getattr(Path, name)
+
+        def call(self: Path, *arguments: Any, **named: Any) -> Any:
+            if name == "hardlink_to" and not links:
+                raise OSError("no hard links here")
+            result = real(self, *arguments, **named)
+            if name == at:
+                found = load_newest(path, "abc", *stepped())
+                assert found is not None
+                saw.append(found[0].step)
+            return result
+
+        monkeypatch.setattr(Path, name, call)
+
+    for name in {"hardlink_to", at}:
+        watched(name)
+    save_checkpoint(path, replace(STATE, step=9), *stepped())
+    assert set(saw) <= {8, 9}
+    assert saw or (at == "hardlink_to" and not links)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    left = tmp_path / ".run.safetensors.ab_c12de"
+    others = [tmp_path / ".run.safetensors.x.ab_c12de", tmp_path / ".xrun.safetensors.abcdefgh"]
+    for file in (left, *others):
+        file.write_bytes(b"half")
+    save_checkpoint(path, STATE, *stepped())
+    assert set(tmp_path.iterdir()) == {path, *others}
+
+
+def test_time_and_the_best_weights_come_back(tmp_path: Path) -> None:
+    objective, optimizer = stepped()
+    best = weights(stepped(seed=3)[0])
+    state = replace(STATE, seconds=1.25, best=Best(5, 0.1), best_weights=best)
+    save_checkpoint(tmp_path / "a", state, objective, optimizer)
+    found = load_checkpoint(tmp_path / "a", "abc", objective, optimizer)
+    assert found == state
+    assert equal(dict(found.best_weights), best)

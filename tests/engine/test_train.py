@@ -4,6 +4,7 @@ cut, or on what else drew random numbers; and a loss that went bad without anyon
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -22,10 +23,17 @@ from hypothesis import strategies as st
 
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
-from tacita.engine.checkpoint import read_tensors
-from tacita.engine.history import JsonLines, Progress
-from tacita.engine.train import DivergedError, train
-from tacita.errors import CheckpointError, ConfigError, DataError, OutOfMemoryError
+from tacita.engine.checkpoint import previous_of, read_tensors
+from tacita.engine.history import DivergedError, JsonLines, Progress, TensorBoard
+from tacita.engine.stopping import Stopping
+from tacita.engine.train import check_all_used, train
+from tacita.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    OutOfMemoryError,
+)
 from tacita.objective import Losses
 from tests.engine.runs import (
     KILLED_STEPS,
@@ -138,17 +146,14 @@ def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_not(
     whole = fixmatch(DATA)
     expected = train(whole, DATA, **options)
 
-    class Stopped(Exception):
-        pass
-
-    class Stopping(type(fixmatch(DATA))):  # type: ignore[misc]
+    class Halting(type(fixmatch(DATA))):  # type: ignore[misc]
         def after_step(self, step: int) -> None:
             super().after_step(step)
             if step == stop:
                 raise Stopped
 
     halted = fixmatch(DATA)
-    halted.__class__ = Stopping
+    halted.__class__ = Halting
     halted.__class__.__name__ = "FixMatch"
     with pytest.raises(Stopped):
         train(halted, DATA, checkpoint=path, **options)
@@ -156,6 +161,67 @@ def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_not(
     history = train(resumed, DATA, checkpoint=path, resume=True, **options)
     assert equal(weights(resumed), weights(whole))
     assert history.rows == expected.rows
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopped_after(step: int, path: Path, **options: Any) -> None:
+    """A run that ends at a step, without a word."""
+
+    def stop(progress: Progress) -> None:
+        if progress.step == step:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trained(checkpoint=path, checkpoint_every=0.0, log_every=1, callbacks=[stop], **options)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run.safetensors"
+    stopped_after(7, path)
+    previous = previous_of(path)
+    steps = [int(read_tensors(file, remedy="")[1]["step"]) for file in (path, previous)]
+    assert steps == [6, 5]
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-9] if damage == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    rows: list[Progress] = []
+    resumed = trained(
+        checkpoint=path, checkpoint_every=600.0, resume=True, log_every=1, callbacks=[rows.append]
+    )
+    assert rows[0].step == 6
+    assert equal(weights(resumed), weights(trained()))
+    warned = [record.message for record in caplog.records if record.name == "tacita"]
+    assert len(warned) == (damage != "missing")
+    assert all("run.safetensors" in text and "at step 5" in text for text in warned)
+    # The damaged one is not kept in place of the whole one.
+    assert [int(read_tensors(f, remedy="")[1]["step"]) for f in (path, previous)] == [12, 5]
+
+
+def test_two_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    stopped_after(7, path)
+    path.write_bytes(b"")
+    previous_of(path).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"run\.safetensors: not a readable"):
+        trained(checkpoint=path, resume=True)
+
+
+def test_another_runs_checkpoint_does_not_fall_back(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    stopped_after(7, path)
+    other = tmp_path / "other.safetensors"
+    trained(checkpoint=other, seed=1)
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(CheckpointError, match="another run"):
+        trained(checkpoint=path, resume=True)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
@@ -182,6 +248,8 @@ def test_without_resume_a_checkpoint_is_not_read(tmp_path: Path) -> None:
         {"data": digits_data(labelled=30)},
         {"data": digits_data(samples=150)},
         {"objective": plain(DATA, scale=2.0)},
+        {"schedule": "linear"},
+        {"stopping": Stopping(float)},
         {"objective": Plain(Flat(DATA.spec, dim=5))},
     ],
     ids=lambda change: next(iter(change)),
@@ -284,7 +352,7 @@ def test_the_gradient_is_clipped_to_its_norm(clip: float) -> None:
 
 def test_a_parameters_own_wishes_are_honoured() -> None:
     objective = plain(DATA)
-    objective.head.weight.learning_rate = 0.0  # type: ignore[union-attr]
+    objective.head.optimizer_hints = {"weight": {"learning_rate": 0.0}}  # type: ignore[union-attr, assignment]
     before = weights(objective)
     trained(objective, weight_decay=0.0)
     after = weights(objective)
@@ -334,6 +402,90 @@ def test_a_resumed_run_writes_no_row_twice(tmp_path: Path) -> None:
     row = history.rows[3]
     JsonLines(log)(Progress(int(row["step"]), 12, row, 0.0))
     assert log.read_text() == "".join(whole.splitlines(keepends=True)[:4])
+
+
+def test_runs_that_share_a_file_lose_no_row_of_each_other(tmp_path: Path) -> None:
+    log, options = tmp_path / "log.jsonl", {"steps": 4, "batch_size": 16, "log_every": 2}
+    for name in ("a", "b"):
+        train(plain(DATA), DATA, callbacks=[JsonLines(log, candidate=name)], **options)  # type: ignore[arg-type]
+    whole = log.read_text()
+    JsonLines(log, candidate="a")(Progress(4, 4, json.loads(whole.splitlines()[1]), 0.0))
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sorted((row["candidate"], row["step"]) for row in rows) == [
+        ("a", 2), ("a", 4), ("b", 2), ("b", 4),
+    ]  # fmt: skip
+    assert sorted(log.read_text().splitlines()) == sorted(whole.splitlines())
+
+
+def test_without_tensorboard_its_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"tacita\[tensorboard\]"):
+        TensorBoard(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_shows_every_row(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    history = train(
+        plain(DATA),
+        DATA,
+        steps=4,
+        batch_size=16,
+        log_every=2,
+        callbacks=[TensorBoard(tmp_path)],
+    )
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert set(found.Tags()["scalars"]) == set(history.final) - {"step"}
+    totals = [(point.step, point.value) for point in found.Scalars("total")]
+    assert totals == [(row["step"], pytest.approx(row["total"])) for row in history.rows]
+
+
+# Time
+
+
+class Slow(Plain):
+    """A step takes a little."""
+
+    def after_step(self, step: int) -> None:
+        time.sleep(0.01)
+
+
+def test_training_ends_after_the_step_that_passes_its_time() -> None:
+    history = train(
+        Slow(Flat(DATA.spec)), DATA, steps=100_000, batch_size=16, log_every=1000, max_seconds=0.2
+    )
+    assert history.stopped_at is not None
+    assert 1 <= history.stopped_at <= 20
+    assert 0.2 <= history.seconds < 2
+    assert [row["step"] for row in history.rows] == [history.stopped_at]
+
+
+def test_a_run_in_time_does_all_its_steps() -> None:
+    assert train(plain(DATA), DATA, steps=3, batch_size=16, max_seconds=600).stopped_at is None
+
+
+def test_time_before_a_kill_counts(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "steps": 100_000,
+        "batch_size": 16,
+        "checkpoint": tmp_path / "run.safetensors",
+        "resume": True,
+    }
+    first = train(Slow(Flat(DATA.spec)), DATA, max_seconds=0.2, **options)
+    assert first.stopped_at is not None
+    seen: list[Progress] = []
+    again = train(Slow(Flat(DATA.spec)), DATA, max_seconds=0.2, callbacks=[seen.append], **options)
+    assert seen == []
+    assert again.stopped_at == first.stopped_at
+    more = train(Slow(Flat(DATA.spec)), DATA, max_seconds=0.4, callbacks=[seen.append], **options)
+    assert more.stopped_at is not None
+    assert first.stopped_at < more.stopped_at <= 40
+    assert more.seconds >= 0.4
+    assert all(progress.seconds >= 0.2 for progress in seen)
 
 
 class Failing(Plain):
@@ -434,6 +586,9 @@ def test_data_without_labels_are_refused() -> None:
         {"accumulate": 17},
         {"log_every": 0},
         {"clip": 0.0},
+        {"max_seconds": 0.0},
+        {"max_seconds": float("nan")},
+        {"schedule": "cosin"},
         {"device": "gpu"},
         {"precision": "16-mixed", "device": "cpu"},
     ],
@@ -448,18 +603,41 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], tmp_path: P
 # Several processes
 
 
+def test_a_parameter_that_the_loss_does_not_reach_is_named() -> None:
+    objective = plain(DATA)
+    objective.spare = torch.nn.Linear(2, 2)
+    objective.frozen = torch.nn.Linear(2, 2).requires_grad_(False)
+    objective.loss(DATA.take(torch.arange(4))).total.backward()  # type: ignore[no-untyped-call]
+    with pytest.raises(ConfigError, match=r"depend on spare\.weight, spare\.bias,"):
+        check_all_used(objective)
+    objective.spare.requires_grad_(False)
+    check_all_used(objective)
+
+
+@pytest.mark.slow
+def test_several_processes_refuse_what_the_loss_does_not_reach(tmp_path: Path) -> None:
+    finished = together(tmp_path / "shared.safetensors", "spare", check=False)
+    assert finished.returncode != 0
+    assert "does not depend on spare.weight" in finished.stderr
+
+
+def together(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """A shared run in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run(
+        [*command, str(ROOT / "tests/engine/runs.py"), *map(str, arguments)],
+        check=check,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        timeout=200,
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     out = tmp_path / "shared.safetensors"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    subprocess.run(
-        [*command, str(ROOT / "tests/engine/runs.py"), str(out)],
-        check=True,
-        env=environment,
-        timeout=200,
-        capture_output=True,
-    )
+    together(out)
     shared, _ = read_tensors(out, remedy="")
     history, alone = shared_run()
     totals = torch.tensor([row["total"] for row in history.rows], dtype=torch.float64)

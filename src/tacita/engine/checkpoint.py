@@ -1,15 +1,18 @@
-"""A training run on disk: one safetensors file that a kill at any instant cannot spoil.
+"""A training run on disk: safetensors files that a kill at any instant cannot spoil.
 
-It holds the objective's tensors, the optimiser's, and the step reached. Random numbers need no
-place in it: the engine seeds every step from (seed, step), so a resumed run draws the same ones.
+A checkpoint holds the objective's tensors, the optimiser's, the best weights of a run that stops
+early, and the step reached. Random numbers need no place in it: the engine seeds every step from
+(seed, step), so a resumed run draws the same ones. The checkpoint before the newest is kept as
+`NAME.previous.safetensors`, for the day when the disk damages the newest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,11 +20,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tacita.engine.history import Best
 from tacita.errors import CheckpointError
-from tacita.files import replacing
+from tacita.files import remove_leftovers, replacing
 
-FORMAT = "1"
+FORMAT = "2"
 ANOTHER_RUN = "Delete it, or start anew in another folder without --resume."
+
+
+class DamagedError(CheckpointError):
+    """The file is not what was written; another copy may be."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,20 @@ class Checkpoint:
     """Names the run's options, networks and data: a checkpoint of another run is refused."""
     rows: list[dict[str, float]]
     """The history so far."""
+    seconds: float = 0.0
+    """Time spent so far."""
+    best: Best | None = None
+    best_weights: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
+    """The objective's tensors at the best step, in a run that stops early."""
 
 
 def save_checkpoint(
     path: Path, checkpoint: Checkpoint, objective: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the state of a run; the file before it stays until the new one is whole."""
+    """Write the state of a run; the one before it stays, as `previous_of(path)`."""
+    remove_leftovers(path)
     tensors = {f"objective/{k}": v for k, v in objective.state_dict().items()}
+    tensors |= {f"best/{k}": v for k, v in checkpoint.best_weights.items()}
     for number, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
             tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value)
@@ -48,39 +63,105 @@ def save_checkpoint(
         "step": str(checkpoint.step),
         "fingerprint": checkpoint.fingerprint,
         "rows": json.dumps(checkpoint.rows),
+        "seconds": repr(checkpoint.seconds),
+        "best": json.dumps(checkpoint.best),
     }
-    metadata["digest"] = _digest(tensors, metadata)
-    write_tensors(path, tensors, metadata)
+    metadata["digest"] = digest_of(tensors, metadata)
+    write_tensors(path, tensors, metadata, previous=previous_of(path))
+
+
+def load_newest(
+    path: Path, fingerprint: str, objective: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Checkpoint, Path] | None:
+    """Put back the state of a run from its newest whole checkpoint, and say which file that is.
+
+    None where there is no checkpoint. A damaged one is passed over, with a warning, for the one
+    before it. Raises `CheckpointError` as `load_checkpoint` does.
+    """
+    previous = previous_of(path)
+    if not path.exists() and not previous.exists():
+        return None
+    try:
+        # Without hard links there is an instant at which only the previous one is there.
+        newest = path if path.exists() else previous
+        return load_checkpoint(newest, fingerprint, objective, optimizer), newest
+    except DamagedError as error:
+        if newest == previous or not previous.exists():
+            raise
+        try:
+            saved = load_checkpoint(previous, fingerprint, objective, optimizer)
+        except DamagedError:
+            raise error from None
+        logging.getLogger("tacita").warning(
+            "%s The run goes on from the checkpoint before it, at step %d.",
+            error.message,
+            saved.step,
+        )
+        return saved, previous
 
 
 def load_checkpoint(
     path: Path, fingerprint: str, objective: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Checkpoint:
     """Put a saved run's state back; raises `CheckpointError` and changes nothing if it does not fit."""
-    tensors, metadata = read_tensors(path, remedy=ANOTHER_RUN)
+    try:
+        tensors, metadata = read_tensors(path, remedy=ANOTHER_RUN)
+    except CheckpointError as error:
+        raise DamagedError(error.message, remedy=error.remedy) from error
+    if metadata.pop("digest", "") != digest_of(tensors, metadata):
+        raise DamagedError(f"{path}: is damaged (its digest differs).", remedy=ANOTHER_RUN)
     if metadata.get("format") != FORMAT or metadata.get("fingerprint") != fingerprint:
         raise CheckpointError(
             f"{path}: belongs to another run: its options, data or networks differ.",
             remedy="Resume with the options it was started with, or start anew in another folder.",
         )
-    networks = {
-        key.removeprefix("objective/"): value
-        for key, value in tensors.items()
-        if key.startswith("objective/")
-    }
-    check_tensors(path, networks, objective.state_dict())
-    if metadata.pop("digest", "") != _digest(tensors, metadata):
-        raise CheckpointError(f"{path}: is damaged (its digest differs).", remedy=ANOTHER_RUN)
-    saved = Checkpoint(int(metadata["step"]), fingerprint, json.loads(metadata["rows"]))
+    expected = objective.state_dict()
+    networks, best_weights = _under("objective/", tensors), _under("best/", tensors)
+    check_tensors(path, networks, expected)
+    if best_weights:
+        check_tensors(path, best_weights, expected)
+    best = json.loads(metadata["best"])
+    saved = Checkpoint(
+        int(metadata["step"]),
+        fingerprint,
+        json.loads(metadata["rows"]),
+        float(metadata["seconds"]),
+        None if best is None else Best(*best),
+        best_weights,
+    )
     state = optimizer.state_dict()
-    moments = _moments(path, tensors, optimizer)
+    moments = _moments(path, _under("optimizer/", tensors), optimizer)
     objective.load_state_dict(networks)
     optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
     return saved
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Replace a safetensors file, whole or not at all; raises `WriteError` when the disk is full."""
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before the newest is kept.
+
+    >>> previous_of(Path("work/run.safetensors")).as_posix()
+    'work/run.previous.safetensors'
+    """
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a run's checkpoints, the previous one and what killed processes left of others too."""
+    remove_leftovers(path)
+    previous_of(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: dict[str, str],
+    previous: Path | None = None,
+) -> None:
+    """Replace a safetensors file, whole or not at all; what it replaces is kept as `previous`.
+
+    Raises `WriteError` when the disk is full.
+    """
     with replacing(path) as temporary:
         # Tied weights share storage, which the format refuses: every entry gets its own.
         own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
@@ -88,6 +169,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
             save_file(own, temporary, metadata)
         except SafetensorError as error:
             raise OSError(str(error)) from error
+        if previous is not None and path.exists():
+            _keep(path, previous)
 
 
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -131,7 +214,8 @@ def add_to_digest(digest: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
 
 
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A digest over everything in a checkpoint but itself."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     add_to_digest(digest, tensors)
     return digest.hexdigest()
@@ -144,13 +228,11 @@ def _moments(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        if key.startswith("objective/"):
-            continue
-        kind, number, name = [*key.split("/"), "", ""][:3]
-        known = kind == "optimizer" and number.isdecimal() and int(number) < len(parameters)
+        number, _, name = key.partition("/")
+        known = number.isdecimal() and int(number) < len(parameters)
         if not known or value.shape not in ((), parameters[int(number)].shape):
             raise CheckpointError(
-                f"{path}: {key} does not belong to the optimiser.", remedy=ANOTHER_RUN
+                f"{path}: optimizer/{key} does not belong to the optimiser.", remedy=ANOTHER_RUN
             )
         if value.ndim:
             # Fused optimisers walk through memory: moments must lie in it as their parameter does
@@ -158,3 +240,19 @@ def _moments(
             value = torch.empty_like(parameters[int(number)], requires_grad=False).copy_(value)
         moments.setdefault(int(number), {})[name] = value
     return moments
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Let a second name point to a file that is about to be replaced; `path` is there all the while."""
+    previous.unlink(missing_ok=True)
+    try:
+        previous.hardlink_to(path)
+    except OSError:
+        # A file system without hard links: for an instant there is only the second name.
+        path.replace(previous)

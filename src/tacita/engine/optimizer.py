@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import nn
 
-Schedule = Literal["cosine", "constant"]
+from tacita.catalog.discover import did_you_mean
+from tacita.errors import ConfigError
+
+Schedule = Literal["cosine", "constant", "linear"]
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda progress: 0.5 + 0.5 * math.cos(math.pi * progress),
+    "constant": lambda progress: 1.0,
+    "linear": lambda progress: 1.0 - progress,
+}
+"""The share of the learning rate after warm-up, as a function of the progress from 0 to 1."""
+
+HINTS = ("learning_rate", "weight_decay")
 
 
 def build_optimizer(
@@ -16,14 +29,16 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """AdamW, or SGD with Nesterov momentum 0.9, over the parameters that a gradient reaches.
 
-    Norms, biases and other parameters of one axis or none get no weight decay. A parameter may
-    carry `learning_rate` and `weight_decay` attributes of its own (state-space layers set them).
+    Norms, biases and other parameters of one axis or none get no weight decay. A module may say
+    otherwise of its own parameters, as state-space layers do, in `optimizer_hints`:
+    `{"step": {"learning_rate": 1e-3, "weight_decay": 0.0}}`. It is the module's and not the
+    parameter's, so it is there in a copy too. Raises `ConfigError` for a hint that means nothing.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in module.parameters():
+    for parameter, hints in _hinted(module):
         if parameter.requires_grad:
-            rate = getattr(parameter, "learning_rate", learning_rate)
-            decay = getattr(parameter, "weight_decay", weight_decay if parameter.ndim > 1 else 0.0)
+            rate = hints.get("learning_rate", learning_rate)
+            decay = hints.get("weight_decay", weight_decay if parameter.ndim > 1 else 0.0)
             groups.setdefault((rate, decay), []).append(parameter)
     settings = [
         {"params": parameters, "lr": rate, "base": rate, "weight_decay": decay}
@@ -35,6 +50,15 @@ def build_optimizer(
     return torch.optim.AdamW(settings, lr=learning_rate, fused=True)
 
 
+def check_schedule(name: str) -> None:
+    """Raise `ConfigError` with the nearest name for a schedule that there is not."""
+    if name not in SCHEDULES:
+        raise ConfigError(
+            f"schedule={name!r}: unknown{did_you_mean(name, SCHEDULES)}",
+            remedy=f"Known: {', '.join(SCHEDULES)}.",
+        )
+
+
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, schedule: Schedule, step: int, steps: int, warmup: float
 ) -> float:
@@ -42,10 +66,28 @@ def set_learning_rate(
     rising = max(1, round(warmup * steps))
     if step < rising:
         factor = (step + 1) / rising
-    elif schedule == "constant":
-        factor = 1.0
     else:
-        factor = 0.5 + 0.5 * math.cos(math.pi * (step - rising) / max(1, steps - rising))
+        factor = SCHEDULES[schedule]((step - rising) / max(1, steps - rising))
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * factor
     return factor
+
+
+def _hinted(module: nn.Module) -> Iterator[tuple[nn.Parameter, dict[str, float]]]:
+    """Every parameter once, with what its module says of it."""
+    seen: set[int] = set()
+    for path, each in module.named_modules():
+        own = dict(each.named_parameters(recurse=False, remove_duplicate=False))
+        hints: dict[str, dict[str, float]] = getattr(each, "optimizer_hints", {})
+        for name, hint in hints.items():
+            unknown = set(hint) - set(HINTS)
+            if name not in own or unknown:
+                raise ConfigError(
+                    f"optimizer_hints of {path or type(each).__name__}: "
+                    + (f"{min(unknown)} is unknown." if name in own else f"it has no {name}."),
+                    remedy=f"Name own parameters and, of each, {' or '.join(HINTS)}.",
+                )
+        for name, parameter in own.items():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter, hints.get(name, {})

@@ -20,11 +20,19 @@ from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
 from tacita.data.splits import Fold
 from tacita.encoders.base import Encoder
-from tacita.engine.history import Callback, Progress, peak_memory_mb, reset_peak_memory
+from tacita.engine.checkpoint import remove_checkpoint
+from tacita.engine.history import (
+    Callback,
+    JsonLines,
+    Progress,
+    peak_memory_mb,
+    reset_peak_memory,
+)
 from tacita.errors import TacitaError
 from tacita.files import write_text
 from tacita.learner import Learner
 from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
+from tacita.selection.folder import PROGRESS
 from tacita.selection.metrics import Row
 
 Rows = list[dict[str, float]]
@@ -109,13 +117,13 @@ class Run:
             **self.engine,
             "checkpoint": self.work / f"{name}.safetensors",
             "resume": True,
-            "callbacks": (self._callback(recipe.name),),
+            "callbacks": self._callbacks(recipe.name, name),
         }
         learner = learner_for(recipe, encoder, engine)
         learner.fit(data, seed=recipe.seed + number)
         if isinstance(learner, Trained):
             self.histories.setdefault(recipe.name, learner.history_.rows)
-        (self.work / f"{name}.safetensors").unlink(missing_ok=True)
+        remove_checkpoint(self.work / f"{name}.safetensors")
         return learner
 
     def first(self, recipe: Recipe) -> Learner:
@@ -135,22 +143,17 @@ class Run:
         if key not in self._encoders:
             name = f"{recipe.pretrain.method} (pretraining)"
             path = self.work / f"pretrain-{key}.safetensors"
-            timing = path.with_suffix(".json")
             encoder, _, history = pretrain_encoder(
                 recipe,
                 self.data,
                 **self.engine,
                 checkpoint=path,
                 resume=True,
-                callbacks=(self._callback(name),),
+                callbacks=self._callbacks(name, path.stem),
             )
-            # A resumed run trained only the rest: what an earlier process took is added.
-            if not timing.exists():
-                write_text(timing, json.dumps({"seconds": history.seconds}))
-            seconds = json.loads(timing.read_text(encoding="utf-8"))["seconds"]
             self.histories[name] = history.rows
             self.healths[key] = health(encoder, self.data)
-            self._encoders[key] = (encoder, seconds)
+            self._encoders[key] = (encoder, history.seconds)
         return copy.deepcopy(self._encoders[key][0])
 
     def health_of(self, recipe: Recipe) -> Health | None:
@@ -162,12 +165,14 @@ class Run:
             return 0.0
         return self._encoders[_pretraining_key(recipe)][1] / len(self.folds)
 
-    def _callback(self, name: str) -> Callback:
+    def _callbacks(self, name: str, training: str) -> tuple[Callback, ...]:
+        """What each logged step is told to: a file on disk, and the screen."""
+
         def callback(progress: Progress) -> None:
             if self.tick is not None:
                 self.tick(name, progress)
 
-        return callback
+        return JsonLines(self.work / PROGRESS, candidate=name, training=training), callback
 
 
 def _pretraining_key(recipe: Recipe) -> str:
