@@ -232,6 +232,11 @@ def test_a_run_is_repeated_from_its_folder(run, calls, tmp_path: Path) -> None:
     assert calls[0][2]["recipe"] == str(tmp_path)
 
 
+def test_pretraining_passes_on_the_run_to_start_from(run, calls) -> None:
+    assert run("pretrain", "barlow-twins", "d.npz", "--from", "runs/x")[0] == 0
+    assert calls[-1][2]["start"] == "runs/x"
+
+
 def test_key_value_options_reach_the_verb_as_values(run, calls) -> None:
     run("pretrain", "barlow-twins", "d.npz", "steps=10", "projector=[8,8]", "--budget", "1m")
     run("adapt", "fine-tune", "d.npz", "encoder=vit", "--from", "runs/x")

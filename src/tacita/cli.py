@@ -73,6 +73,10 @@ Time = Annotated[
         help="The times, as numbers or dates; irregular series are interpolated at their median step.",
     ),
 ]
+Start = Annotated[
+    str | None,
+    typer.Option("--from", metavar="MODEL", help="The run whose encoder is to be used."),
+]
 Budget = Annotated[str | None, typer.Option(help="Time to spend: 90s, 5m, 2h.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Governs everything random.")]
 Out = Annotated[Path | None, typer.Option(help="The folder of the run; must not exist yet.")]
@@ -178,6 +182,7 @@ def pretrain(
     method: Method,
     data: Data,
     options: Options = None,
+    start: Start = None,
     labels: Labels = None,
     task: Task = None,
     budget: Budget = None,
@@ -209,6 +214,7 @@ def pretrain(
     tacita.pretrain(
         method,
         data,
+        start=start,
         labels=labels,
         task=task,
         budget=budget,
@@ -235,10 +241,7 @@ def adapt(
     method: Method,
     data: Data,
     options: Options = None,
-    start: Annotated[
-        str | None,
-        typer.Option("--from", metavar="MODEL", help="The run whose encoder is to be used."),
-    ] = None,
+    start: Start = None,
     labels: Labels = None,
     task: Task = None,
     budget: Budget = None,

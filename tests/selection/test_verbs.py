@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 import tacita
 from tacita.data.read import load
+from tacita.engine.history import Progress
 from tacita.errors import ConfigError, DataError
 from tacita.learner import NetworkLearner
 from tacita.model import Model
+from tacita.selection.screen import Screen
 
 
 def pretrained(folder: Path, **options: object) -> Model:
@@ -79,6 +82,49 @@ def test_adapting_keeps_the_normaliser_of_the_pretraining(tmp_path: Path) -> Non
     assert ours is not None
     assert theirs is not None
     assert torch.equal(ours.mean, theirs.mean)
+
+
+def test_pretraining_goes_on_from_a_models_encoder_on_new_data(tmp_path: Path) -> None:
+    model = pretrained(tmp_path / "encoder")
+    data = load("digits")
+    new = tacita.as_dataset((data.x[:300] // 2).numpy(), modality="images")
+    still = {"steps": 1, "learning_rate": 0.0, "quiet": True}
+    first = tacita.pretrain("barlow-twins", new, start=tmp_path / "encoder", **still)
+    more = tacita.pretrain("barlow-twins", new, start=model, steps=5, quiet=True)
+    networks = [dict(m.learner.encoder.named_parameters()) for m in (model, first, more)]
+    assert all(torch.equal(networks[0][name], value) for name, value in networks[1].items())
+    assert any(not torch.equal(networks[0][name], value) for name, value in networks[2].items())
+    assert first.recipe.encoder == model.recipe.encoder
+    assert first.recipe.encoder is not None
+    ours, theirs = first.learner.data_.normaliser, model.learner.data_.normaliser
+    assert ours is not None
+    assert theirs is not None
+    assert torch.equal(ours.mean, theirs.mean)
+
+
+def test_pretraining_from_a_model_refuses_other_data_and_another_encoder(tmp_path: Path) -> None:
+    model = pretrained(tmp_path / "encoder")
+    with pytest.raises(ConfigError, match="images of shape"):
+        tacita.pretrain("barlow-twins", "wine", start=model, quiet=True)
+    for verb, method in ((tacita.pretrain, "barlow-twins"), (tacita.adapt, "linear-probe")):
+        with pytest.raises(ConfigError, match="beside a model to start from"):
+            verb(method, "digits", start=model, quiet=True, encoder="vit")
+
+
+def test_a_trainings_rows_are_on_disk_as_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def look(self: Screen, name: str, step: Progress) -> None:
+        text = (tmp_path / "run" / "work" / "progress.jsonl").read_text()
+        seen.append(json.loads(text.splitlines()[-1])["candidate"])
+        assert json.loads(text.splitlines()[-1])["step"] == step.step
+
+    monkeypatch.setattr(Screen, "tick", look)
+    pretrained(tmp_path / "run", steps=40)
+    assert seen == ["barlow-twins"] * 2
+    assert not (tmp_path / "run" / "work").exists()
 
 
 def test_an_encoder_of_other_data_is_refused(tmp_path: Path) -> None:

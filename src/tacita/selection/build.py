@@ -39,10 +39,13 @@ def pretraining_for(recipe: Recipe, encoder: Encoder) -> Objective[Any]:
 
 
 def pretrain_encoder(
-    recipe: Recipe, data: Dataset, **run: Any
+    recipe: Recipe, data: Dataset, *, encoder: Encoder | None = None, **run: Any
 ) -> tuple[Encoder, Objective[Any], History]:
-    """Train the recipe's encoder without labels; `run` goes to `train`: device, checkpoint, ..."""
-    objective = pretraining_for(recipe, encoder_for(recipe, data.spec))
+    """Train the recipe's encoder without labels, from random weights or from a given encoder's.
+
+    `run` goes to `train`: device, checkpoint, ...
+    """
+    objective = pretraining_for(recipe, encoder or encoder_for(recipe, data.spec))
     history = train(objective, data, **training_options(recipe, "pretrain"), **run)
     return objective.encoder, objective, history
 

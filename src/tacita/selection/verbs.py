@@ -20,7 +20,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.describe import describe
 from tacita.data.splits import HELD_OUT, enough_to_hold_out, hold_out
 from tacita.encoders.base import Encoder
-from tacita.engine.history import History
+from tacita.engine.history import History, JsonLines
 from tacita.errors import ConfigError, DryRun
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
 from tacita.model import Model
@@ -37,7 +37,7 @@ from tacita.selection.common import (
     steps_of,
 )
 from tacita.selection.fit import fit
-from tacita.selection.folder import PLAN, check_folder, work_folder
+from tacita.selection.folder import PLAN, PROGRESS, check_folder, work_folder
 from tacita.selection.metrics import Metrics
 from tacita.selection.plan import Plan, Splits, fit_to_budget, load_plan, resolved
 from tacita.selection.screen import Screen
@@ -50,6 +50,7 @@ def pretrain(
     data: Any,
     y: Any = None,
     *,
+    start: Model | str | Path | None = None,
     labels: str | Path | None = None,
     task: str | None = None,
     budget: float | str | None = None,
@@ -71,6 +72,8 @@ def pretrain(
 ) -> Model:
     """Train an encoder on all samples without using a label; the model embeds, and can be adapted.
 
+    start: a model or its folder, whose encoder is trained on from where it is, seeing the new data
+        through its normaliser; it is not changed. (`resume` goes on with a run that was interrupted.)
     `options`: arguments of the method, of `tacita.train` (`steps`, `batch_size`, ...), `encoder`
     and `encoder.NAME`. Labels, where there are any, only serve the report. All else as in `fit`.
     """
@@ -79,6 +82,13 @@ def pretrain(
         modality=modality, image_size=image_size, series_id=series_id, time=time,
     )  # fmt: skip
     recipe = recipe_from_options("pretrain", method, options, seed)
+    encoder = None
+    if start is not None:
+        first = start if isinstance(start, Model) else Model.load(start)
+        encoder, whole = _started(first, whole, recipe)
+        recipe = recipe.model_copy(update={"encoder": first.recipe.encoder})
+    if whole.normaliser is None:
+        whole = whole.normalised()
     settings = _Settings(
         data,
         out,
@@ -91,10 +101,11 @@ def pretrain(
     )
 
     def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> tuple[Learner, History]:
-        encoder, _, history = pretrain_encoder(recipe, pool, **engine)
-        return EncoderOnly(encoder).fit(pool), history
+        begin = copy.deepcopy(encoder)
+        trained, _, history = pretrain_encoder(recipe, pool, encoder=begin, **engine)
+        return EncoderOnly(trained).fit(pool), history
 
-    return _run(recipe, whole.normalised(), None, settings, make)
+    return _run(recipe, whole, None, settings, make)
 
 
 def adapt(
@@ -136,7 +147,7 @@ def adapt(
     encoder = None
     if start is not None:
         first = start if isinstance(start, Model) else Model.load(start)
-        encoder, whole = _started(first, whole)
+        encoder, whole = _started(first, whole, recipe)
         recipe = recipe.model_copy(
             update={"encoder": first.recipe.encoder, "pretrain": first.recipe.pretrain}
         )
@@ -223,7 +234,10 @@ def _run(
             **settings.engine,
             "checkpoint": work / "training.safetensors",
             "resume": True,
-            "callbacks": (lambda step: screen.tick(recipe.name, step),),
+            "callbacks": (
+                JsonLines(work / PROGRESS, candidate=recipe.name, training="training"),
+                lambda step: screen.tick(recipe.name, step),
+            ),
         }
         learner, history = make(recipe, data, engine)
         metrics = Metrics(
@@ -240,8 +254,13 @@ def _run(
     return model
 
 
-def _started(first: Model, whole: Dataset) -> tuple[Encoder, Dataset]:
+def _started(first: Model, whole: Dataset, recipe: Recipe) -> tuple[Encoder, Dataset]:
     """The encoder of a model, and the data as that model sees it."""
+    if recipe.encoder is not None:
+        raise ConfigError(
+            f"encoder={recipe.encoder.method} was given beside a model to start from.",
+            remedy="Leave it out: the encoder is the model's.",
+        )
     if not isinstance(first.learner, NetworkLearner):
         raise ConfigError(
             f"{first.recipe.name} is a baseline without an encoder.",
