@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 
 from tacita.engine.checkpoint import (
     Checkpoint,
@@ -159,7 +158,7 @@ def test_tensors_that_are_not_the_objectives_are_refused(
     del metadata["digest"]
     metadata["digest"] = digest_of(tensors, metadata)
     path = tmp_path / "bad.safetensors"
-    save_file(tensors, path, metadata)
+    write_tensors(path, tensors, metadata)
     with pytest.raises(CheckpointError, match=r"bad.*(encoder|more|99)"):
         load_checkpoint(path, "abc", *stepped())
 

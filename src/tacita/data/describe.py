@@ -75,6 +75,9 @@ class Description:
         said += [("warning", text) for text in self.warnings]
         return [f"{key:<9} {text}" for key, text in said]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def _what(self) -> str:
         if self.modality == "images":
             channels, height, width = self.shape

@@ -166,7 +166,8 @@ def write_tensors(
         # Tied weights share storage, which the format refuses: every entry gets its own.
         own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
         try:
-            save_file(own, temporary, metadata)
+            # One entry, since the format keeps several in no certain order.
+            save_file(own, temporary, {"tacita": json.dumps(metadata, sort_keys=True)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
         if previous is not None and path.exists():
@@ -178,7 +179,7 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            return tensors, dict(json.loads((file.metadata() or {}).get("tacita", "{}")))
     except Exception as error:
         # A damaged header can fail anywhere inside safetensors or torch.
         raise CheckpointError(

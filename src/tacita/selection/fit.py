@@ -18,6 +18,7 @@ from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset, joined
 from tacita.data.describe import describe
 from tacita.data.read import read_like
+from tacita.engine.devices import make_fabric
 from tacita.errors import ConfigError, DryRun
 from tacita.model import Model
 from tacita.report.content import verdict
@@ -91,6 +92,7 @@ def fit(
     """
     folder = run_folder(data, out, resume)
     check_folder(folder, resume=resume, overwrite=overwrite)
+    make_fabric(device, precision)  # type: ignore[arg-type]  # Refuses what is not there.
     screen = Screen(quiet=quiet)
     began = monotonic()
     engine = {"device": device, "precision": precision}
@@ -131,6 +133,9 @@ def fit(
         for each in plan.recipes:
             rows.append(run.row(each))
             screen.row(rows[-1])
+            gauges = run.new_health(each)
+            if gauges is not None:
+                screen.line("health", f"{each.name}: {gauges.line()}")
         rows, winner = _ranked(rows, plan.recipes)
         # Where labels are hidden on purpose, the model is that of the first draw.
         if plan.splits.score_on_held_out:

@@ -55,8 +55,8 @@ class Run:
     engine: dict[str, Any] = field(default_factory=dict)
     tick: Callable[[str, Progress], None] | None = None
     histories: dict[str, Rows] = field(default_factory=dict)
-    healths: dict[str, Health] = field(default_factory=dict)
     _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
+    _healths: dict[str, Health] = field(default_factory=dict)
     _first: dict[str, Learner] = field(default_factory=dict)
 
     def row(self, recipe: Recipe) -> Row:
@@ -88,10 +88,13 @@ class Run:
             error=error,
         )
 
-    def _fold(self, recipe: Recipe, number: int) -> dict[str, float]:
+    def _fold(self, recipe: Recipe, number: int) -> dict[str, Any]:
         path = self.work / f"{_file_name(recipe)}.{number}.json"
         if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if result["rows"]:
+                self.histories.setdefault(recipe.name, result["rows"])
+            return result
         fold = self.folds[number]
         if recipe.pretrain is not None:
             # Shared by all folds and timed apart, so it does not count as the first fold's time.
@@ -105,6 +108,7 @@ class Run:
         result = {
             "score": scores[self.data.task.metric],
             "seconds": time.monotonic() - began + self._pretraining_share(recipe),
+            "rows": [] if number else self.histories.get(recipe.name, []),
         }
         write_text(path, json.dumps(result))
         return result
@@ -152,13 +156,14 @@ class Run:
                 callbacks=self._callbacks(name, path.stem),
             )
             self.histories[name] = history.rows
-            self.healths[key] = health(encoder, self.data)
+            self._healths[key] = health(encoder, self.data)
             self._encoders[key] = (encoder, history.seconds)
         return copy.deepcopy(self._encoders[key][0])
 
-    def health_of(self, recipe: Recipe) -> Health | None:
-        """The gauges of the recipe's pretrained encoder, if it has one."""
-        return None if recipe.pretrain is None else self.healths.get(_pretraining_key(recipe))
+    def new_health(self, recipe: Recipe) -> Health | None:
+        """The gauges of the recipe's pretrained encoder, the first time they are asked for."""
+        key = None if recipe.pretrain is None else _pretraining_key(recipe)
+        return None if key is None else self._healths.pop(key, None)
 
     def _pretraining_share(self, recipe: Recipe) -> float:
         if recipe.pretrain is None:

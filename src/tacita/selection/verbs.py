@@ -20,6 +20,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.describe import describe
 from tacita.data.splits import HELD_OUT, enough_to_hold_out, hold_out
 from tacita.encoders.base import Encoder
+from tacita.engine.devices import make_fabric
 from tacita.engine.history import History, JsonLines
 from tacita.errors import ConfigError, DryRun
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
@@ -213,6 +214,7 @@ def _run(
     screen.lines(description.lines())
     folder = run_folder(settings.origin, settings.out, settings.resume)
     check_folder(folder, resume=settings.resume, overwrite=settings.overwrite)
+    make_fabric(**settings.engine)  # Refuses a device that is not there.
     if settings.resume and folder is not None and (folder / PLAN).exists():
         plan = load_plan(folder / PLAN)
     else:

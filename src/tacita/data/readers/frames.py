@@ -28,7 +28,10 @@ def read_table(path: Path) -> pa.Table:
         with _parquet(path) as file:
             # Runs of one value take no room in the file, so its size says nothing.
             check_size(str(path), (file.metadata.num_rows, file.metadata.num_columns), 8)
-            return _checked(file.read(use_threads=False), str(path))
+            table = file.read(use_threads=False)
+            # Arrow reads text as it lies there; what is not text would fail far from here.
+            table.validate(full=True)
+            return _checked(table, str(path))
     with _csv(path) as (options, names):
         table = pa_csv.read_csv(str(path), **options)
         return _checked(_renamed(table, names, path), str(path))
@@ -39,6 +42,7 @@ def stream_table(path: Path, chunk: int) -> Iterator[pa.Table]:
     if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
             for batch in file.iter_batches(batch_size=chunk, use_threads=False):
+                batch.validate(full=True)
                 yield pa.Table.from_batches([batch])
         return
     with _csv(path) as (options, names):
