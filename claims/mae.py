@@ -31,7 +31,9 @@ CLAIM = Claim(
     criterion="mean accuracy after fine-tuning above the baseline's, and k-NN accuracy above the "
     "random ViT's by 3 points or more in every seed",
     paper="ImageNet, ViT-L: 84.9% fine-tuned against 82.5% from scratch (section 4)",
-    differs="a ViT of 4 blocks 96 wide on 8x8 images; 1,000 steps of pretraining",
+    differs="a ViT of 4 blocks 96 wide on 8x8 images; 1,000 steps of pretraining; also tried: "
+    "10 labels a class, fine-tuning for 300 steps at 3e-4 from the probe's head: 90.6% against 92.0% "
+    "from scratch (one seed)",
 )
 
 
