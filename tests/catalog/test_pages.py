@@ -49,9 +49,10 @@ def test_measured_figures_are_shown_where_there_are_any() -> None:
     results = claims._folders()[0] / "results"
     results.mkdir(parents=True)
     (results / "tiny-probe.json").write_text(
-        json.dumps({"holds": True, "accuracy": 0.912345, "paper": 0.95, "runs": [1, 2]})
+        json.dumps({"holds": False, "mean": {"probe": 0.912345, "random": 0.95}, "seeds": [1, 2]})
     )
-    assert "measured  holds True, accuracy 0.9123, paper 0.95" in method_page("tiny-probe")
+    page = method_page("tiny-probe")
+    assert "claim does NOT hold here: probe 0.912, random 0.950 (mean of 2 seeds)" in page
     (results / "tiny-probe.json").write_text("{")
     with pytest.raises(ConfigError, match=r"tiny-probe\.json: is not JSON"):
         method_page("tiny-probe")

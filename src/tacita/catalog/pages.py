@@ -73,13 +73,17 @@ def _option(parameter: Parameter, width: int) -> str:
     return _row(f"  {parameter.name}={default}", text, width, indent=6)
 
 
-def _figures(figures: Mapping[str, Any]) -> str:
-    """The plain values of a result, one after another; nested ones are left to the file."""
-    plain = {key: value for key, value in figures.items() if isinstance(value, str | int | float)}
-    return ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in plain.items()
-    )
+def _figures(record: Mapping[str, Any]) -> str:
+    """What a claim check recorded: whether the claim holds, and the means over the seeds."""
+    if not record:
+        return ""
+    mean = record.get("mean")
+    figures = mean.items() if isinstance(mean, dict) else ()
+    shown = [f"{name} {value:.3f}" for name, value in figures if isinstance(value, int | float)]
+    seeds = record.get("seeds")
+    count = f" (mean of {len(seeds)} seeds)" if isinstance(seeds, list) else ""
+    verdict = "the claim holds here" if record.get("holds") else "the claim does NOT hold here"
+    return f"{verdict}: {', '.join(shown)}{count}"
 
 
 def _row(head: str, text: str, width: int, indent: int = 10) -> str:
