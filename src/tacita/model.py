@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from tacita.baselines.base import Baseline
 from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
-from tacita.data.batch import Batch, InputSpec, Missing, Modality
-from tacita.data.dataset import Dataset, Schema
+from tacita.data.batch import Batch, InputSpec
+from tacita.data.dataset import Schema
 from tacita.data.normalise import Normaliser
 from tacita.data.read import read_like
 from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors, write_tensors
@@ -34,39 +32,8 @@ from tacita.learner import Learner, NetworkLearner
 from tacita.selection.build import encoder_for, is_baseline, learner_for
 from tacita.selection.metrics import Metrics
 from tacita.selection.safe_estimator import load_estimator, save_estimator
-from tacita.tasks import TASKS, Regression, Task
-
-FORMAT = 1
-LARGEST_JSON = 64 * 2**20
-DAMAGED = "The folder is damaged; use it as it was saved."
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class _Signature(BaseModel):
-    """`labels.json`: what goes in and what comes out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int
-    task: str
-    classes: list[str] = Field(max_length=1_000_000)
-    mean: float = 0.0
-    std: float = 1.0
-    modality: Modality
-    shape: list[int] = Field(min_length=1, max_length=3)
-    unequal: bool = False
-    """Whether series come with their lengths."""
-    cardinalities: list[int] = Field(max_length=1_000_000)
-    columns: list[str]
-    categories: list[list[str]]
-    target: str | None = None
-    group: str | None = None
-    id_column: str | None = None
-    missing: Missing = "refuse"
-    bytes: bool = False
-    series_id: str | None = None
-    time: str | None = None
-    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+from tacita.signature import DAMAGED, FORMAT, Signature, empty_dataset, parse_json, signature_of
+from tacita.tasks import Task
 
 
 class Model:
@@ -202,7 +169,7 @@ class Model:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "recipe.yaml", dump_recipe(self.recipe))
-        write_text(folder / "labels.json", self._signature().model_dump_json(indent=1))
+        write_text(folder / "labels.json", signature_of(self.learner).model_dump_json(indent=1))
         write_text(folder / "metrics.json", self.metrics.model_dump_json(indent=1))
         if isinstance(self.learner, Baseline):
             save_estimator(self.learner.estimator_, folder / "baseline.skops")
@@ -222,15 +189,15 @@ class Model:
                 remedy="Give the folder that `tacita fit --out` wrote.",
             )
         recipe = load_recipe(folder / "recipe.yaml")
-        signature = _parse(_Signature, folder / "labels.json")
+        signature = parse_json(Signature, folder / "labels.json")
         recipe.check(signature.modality)
-        metrics = _parse(Metrics, folder / "metrics.json")
+        metrics = parse_json(Metrics, folder / "metrics.json")
         if signature.format != FORMAT:
             raise CheckpointError(
                 f"{folder}: format {signature.format}; this version reads format {FORMAT}.",
                 remedy="Load it with the version of tacita that metrics.json names.",
             )
-        spec, empty = _empty_dataset(folder, signature)
+        spec, empty = empty_dataset(folder, signature)
         tensors, metadata = read_tensors(folder / "model.safetensors", remedy=DAMAGED)
         learner = _untrained(recipe, spec, empty.task, tensors, folder)
         learner.task_ = empty.task
@@ -271,30 +238,6 @@ class Model:
             for key, value in module.state_dict().items()
         }
 
-    def _signature(self) -> _Signature:
-        schema, task = self.schema, self.task
-        return _Signature(
-            format=FORMAT,
-            task=task.name,
-            classes=list(task.classes),
-            mean=getattr(task, "mean", 0.0),
-            std=getattr(task, "std", 1.0),
-            modality=schema.spec.modality,
-            shape=list(schema.spec.shape),
-            unequal=self.learner.data_.lengths is not None,
-            cardinalities=list(schema.spec.cardinalities),
-            columns=list(schema.columns),
-            categories=[list(names) for names in schema.categories],
-            target=schema.target,
-            group=schema.group,
-            id_column=schema.id_column,
-            missing=schema.missing,
-            bytes=schema.bytes,
-            series_id=schema.series_id,
-            time=schema.time,
-            step=schema.step,
-        )
-
     def write_report(self, out: str | Path | None = None) -> Path:
         """Where the model's report stands; written at the end of `fit`."""
         if self.folder is None or not (self.folder / "report.html").is_file():
@@ -333,70 +276,6 @@ def _npy_header(file: Any, rows: int, dim: int) -> None:
     file.write(described.ljust(117).encode("latin1") + b"\n")
 
 
-def _parse(kind: type[ModelT], path: Path) -> ModelT:
-    remedy = DAMAGED
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise CheckpointError(f"{path}: larger than {LARGEST_JSON} bytes.", remedy=remedy)
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror}).", remedy=remedy
-        ) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise CheckpointError(f"{path}: {where}: {first['msg']}.", remedy=remedy) from error
-
-
-def _empty_dataset(folder: Path, signature: _Signature) -> tuple[InputSpec, Dataset]:
-    """A data set of no samples that looks like the training data did."""
-    shape = tuple(signature.shape)
-    ranks = {"images": 3, "series": 2, "tables": 1}
-    kinds = TASKS.get(signature.task)
-    fits = (
-        kinds is not None
-        and len(shape) == ranks[signature.modality]
-        and all(1 <= size <= 2**24 for size in shape)
-        and math.prod(shape) <= 2**28
-        and all(0 <= size <= 2**24 for size in signature.cardinalities)
-        and math.isfinite(signature.mean)
-        and math.isfinite(signature.std)
-        and _columns_fit(signature)
-        and signature.std > 0
-    )
-    if not fits or kinds is None:
-        raise CheckpointError(
-            f"{folder / 'labels.json'}: the task or the shape of the input makes no sense.",
-            remedy=DAMAGED,
-        )
-    task = (
-        Regression(mean=signature.mean, std=signature.std)
-        if kinds is Regression
-        else kinds(tuple(signature.classes))
-    )
-    spec = InputSpec(signature.modality, shape, tuple(signature.cardinalities))
-    x = torch.zeros(0, *shape, dtype=torch.uint8 if signature.bytes else torch.float32)
-    y = torch.zeros(0, dtype=torch.int64 if task.discrete else torch.float32)
-    return spec, Dataset(
-        signature.modality,
-        x,
-        y,
-        task,
-        lengths=torch.zeros(0, dtype=torch.int64) if signature.unequal else None,
-        columns=tuple(signature.columns),
-        categories=tuple(tuple(names) for names in signature.categories),
-        target=signature.target,
-        group=signature.group,
-        id_column=signature.id_column,
-        missing=signature.missing,
-        series_id=signature.series_id,
-        time=signature.time,
-        step=signature.step,
-        source=str(folder),
-    )
-
-
 def _try_out(learner: Baseline, folder: Path) -> None:
     """One prediction, so that an estimator of other classes or columns is refused at once."""
     x = torch.zeros(1, *learner.spec_.shape)
@@ -411,19 +290,6 @@ def _try_out(learner: Baseline, folder: Path) -> None:
             f"{folder / 'baseline.skops'}: the estimator is not of the recipe's task or input.",
             remedy=DAMAGED,
         )
-
-
-def _columns_fit(signature: _Signature) -> bool:
-    """Whether columns, categories and cardinalities say the same of a table's width."""
-    sizes = [len(names) for names in signature.categories]
-    if signature.modality != "tables":
-        return not sizes and not signature.cardinalities
-    width = signature.shape[0]
-    return (
-        len(signature.cardinalities) == width
-        and (sizes or [0] * width) == signature.cardinalities
-        and len(signature.columns) in (0, width)
-    )
 
 
 def _digest(folder: Path, tensors: dict[str, Tensor]) -> str:
