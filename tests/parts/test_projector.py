@@ -25,3 +25,10 @@ def test_widths_are_those_asked_for():
 def test_widths_that_make_no_network_are_refused(widths):
     with pytest.raises(ConfigError, match="projector="):
         projector(8, widths)
+
+
+def test_a_norm_at_the_output_has_neither_scale_nor_shift():
+    *layers, last = projector(8, (16, 4), norm_output=True)
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert isinstance(last, nn.BatchNorm1d)
+    assert list(last.parameters()) == []

@@ -10,11 +10,12 @@ from torch import nn
 from tacita.errors import ConfigError
 
 
-def projector(in_dim: int, widths: Sequence[int]) -> nn.Sequential:
+def projector(in_dim: int, widths: Sequence[int], *, norm_output: bool = False) -> nn.Sequential:
     """Linear layers of the given output widths, with batch norm and ReLU between them.
 
-    The last layer is linear and without bias or norm, as in SimCLR and Barlow Twins: their losses
-    centre or standardise the embeddings themselves. Shapes: `(B, in_dim)` to `(B, widths[-1])`.
+    The last layer is linear and without bias, as in SimCLR and Barlow Twins: their losses normalise
+    the embeddings themselves. With `norm_output` a batch norm without scale and shift follows it,
+    as in SimSiam. Shapes: `(B, in_dim)` to `(B, widths[-1])`.
 
     >>> len(projector(64, (128, 32)))
     4
@@ -28,4 +29,7 @@ def projector(in_dim: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, width in pairwise((in_dim, *hidden)):
         layers += [nn.Linear(before, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear((in_dim, *hidden)[-1], out_dim, bias=False))
+    layers.append(nn.Linear((in_dim, *hidden)[-1], out_dim, bias=False))
+    if norm_output:
+        layers.append(nn.BatchNorm1d(out_dim, affine=False))
+    return nn.Sequential(*layers)
