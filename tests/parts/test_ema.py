@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tacita.parts.ema import EMA
+from tacita.parts.ema import EMA, cosine_momentum
 
 
 def network(seed: int) -> nn.Module:
@@ -57,3 +57,11 @@ def test_the_teacher_is_a_copy_that_no_gradient_reaches() -> None:
     with torch.no_grad():
         student[0].weight.add_(1.0)  # type: ignore[index]
     assert not torch.equal(average.teacher[0].weight, student[0].weight)
+
+
+def test_the_momentum_rises_to_1_along_half_a_cosine() -> None:
+    rates = [cosine_momentum(0.9, step, 60) for step in range(61)]
+    assert rates[0] == pytest.approx(0.9)
+    assert rates[20] == pytest.approx(0.925)  # the cosine of 60 degrees is a half
+    assert rates[60] == 1
+    assert rates == sorted(rates)

@@ -15,7 +15,7 @@ from tacita.errors import ConfigError
 from tacita.pretrain.vicreg import VICReg, covariance_term, variance_term, vicreg_loss
 from tests.helpers import assert_close, image_batch
 from tests.pretrain.derivation import assert_derived, embeddings
-from tests.pretrain.training import neighbour_accuracy, train_on_digits
+from tests.pretrain.training import embedded, neighbour_accuracy, train_on_digits
 
 
 def variance_by_hand(z: np.ndarray) -> float:
@@ -152,6 +152,15 @@ def test_anchors_are_the_projected_features():
     objective = VICReg(build("residual-cnn", spec, width=8), projector=(16, 24)).eval()
     expected = objective.projector(objective.encoder(batch.x).pooled)
     assert torch.equal(objective.anchors(batch), expected)
+
+
+@pytest.mark.parametrize("weight, least, most", [(25.0, 0.3, 1.5), (0.0, 0.0, 0.1)])
+def test_embeddings_shrink_to_a_point_without_the_variance_term_only(weight, least, most):
+    torch.manual_seed(0)
+    encoder = build("residual-cnn", InputSpec("images", (1, 8, 8)), width=8)
+    objective = VICReg(encoder, variance_weight=weight)
+    train_on_digits(objective, steps=150, rate=2e-3)
+    assert least <= embedded(objective).std(0).mean().item() <= most
 
 
 def test_training_gives_digits_better_neighbours():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Generic, TypeVar
 
 import torch
@@ -46,3 +47,12 @@ class EMA(nn.Module, Generic[ModuleT]):
             torch._foreach_lerp_(old, new, 1 - rate)
         for mine, theirs in zip(self.teacher.buffers(), student.buffers(), strict=True):
             mine.copy_(theirs)
+
+
+def cosine_momentum(start: float, step: int, steps: int) -> float:
+    """The rate at a step (from 0) that rises from `start` to 1 along half a cosine (BYOL, section 3.3).
+
+    >>> [round(cosine_momentum(0.99, step, 100), 4) for step in (0, 50, 100)]
+    [0.99, 0.995, 1.0]
+    """
+    return 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
