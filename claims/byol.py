@@ -16,8 +16,8 @@ CLAIM = Claim(
     data=claim_probe.DATA,
     criterion=claim_probe.CRITERION,
     paper="ImageNet, ResNet-50, 1000 epochs: linear probe 74.3% top-1 (table 1)",
-    differs="a small CNN on 8x8 images, 500 steps of 128 images, momentum from 0.99, embeddings of 256; the gain "
-    "is uneven: a fourth and fifth seed pass, one by 3.7 points of the probe, and in a shorter run "
+    differs="a small CNN on 8x8 images, 500 steps of 128 images, momentum from 0.99, embeddings of 256; "
+    "the gain is uneven: a fourth and fifth seed pass, one by 3.7 points of the probe, and in a shorter run "
     "of 400 steps one seed's k-NN did not gain (73.0% against 73.7% untrained)",
 )
 
