@@ -270,10 +270,9 @@ def _write_csv(file: Any, header: list[str], rows: Iterator[list[Any]]) -> int:
 
 
 def _npy_header(file: Any, rows: int, dim: int) -> None:
-    """A header of fixed size, so that the number of rows can be filled in at the end."""
-    described = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}"
-    file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little"))
-    file.write(described.ljust(117).encode("latin1") + b"\n")
+    """NumPy leaves room in a header for the rows to grow, so that they can be filled in at the end."""
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
+    np.lib.format.write_array_header_1_0(file, shape)  # type: ignore[no-untyped-call]
 
 
 def _try_out(learner: Baseline, folder: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import pytest
 import torch
 
 import tacita
+from tacita import cli
 from tacita.data.read import load
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.model import Model
@@ -76,6 +80,31 @@ def test_a_run_replayed_from_its_own_folder_gives_the_same_model(tmp_path: Path)
     assert [(row.name, row.folds) for row in ours] == [(row.name, row.folds) for row in theirs]
     data = load("wine")
     assert (first.predict_proba(data) == again.predict_proba(data)).all()
+
+
+def test_the_reports_command_repeats_the_run(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    rows = [f"{i},{i % 2 + i / 100},{'' if i == 3 else i % 3},{'ab'[i % 2]}" for i in range(60)]
+    table.write_text("\n".join(["n,x,part,kind", *rows]) + "\n")
+    reading = {"labels": "kind", "missing": "impute"}
+    first = tacita.compare(table, "knn,random-forest", out=tmp_path / "run", quiet=True, **reading)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    command = html.unescape(re.search(r'id="command">(.*?)</pre>', page, re.S)[1])  # type: ignore[index]
+    words = shlex.split(command.replace("AGAIN", str(tmp_path / "again")))
+    assert words[:3] == ["tacita", "fit", str(table)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words[1:], "--quiet"])
+    assert ended.value.code == 0
+    again = Model.load(tmp_path / "again")
+    assert [row.folds for row in again.metrics.leaderboard] == [
+        row.folds for row in first.metrics.leaderboard
+    ]
+
+
+def test_test_samples_without_labels_are_refused() -> None:
+    x, y = load("wine").arrays()
+    with pytest.raises(DataError, match="no test sample has a label"):
+        fit(x, y, test=x[:9], recipe=["knn"], quiet=True)
 
 
 def test_another_seed_makes_other_folds(tmp_path: Path) -> None:

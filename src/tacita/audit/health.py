@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,9 +59,9 @@ class Health:
         )
         return f"{figures}; {'; '.join(self.warnings) or 'ok'}"
 
-    def as_dict(self) -> dict[str, object]:
-        """The figures under their names."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        """The figures under their names, as they stand in `metrics.json`."""
+        return {**asdict(self), "warnings": list(self.warnings)}
 
 
 def health(encoder: Encoder, data: Dataset, *, seed: int = 0) -> Health:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -44,7 +45,7 @@ class EMA(nn.Module, Generic[ModuleT]):
         old: list[Tensor] = list(self.teacher.parameters())
         new: list[Tensor] = list(student.parameters())
         if old:
-            torch._foreach_lerp_(old, new, 1 - rate)
+            get_ema_multi_avg_fn(rate)(old, new, step)  # type: ignore[no-untyped-call]
         for mine, theirs in zip(self.teacher.buffers(), student.buffers(), strict=True):
             mine.copy_(theirs)
 

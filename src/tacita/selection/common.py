@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tacita.audit.health import health
+from tacita.audit.health import Health, health
 from tacita.catalog.recipe import Recipe
 from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
@@ -80,14 +80,24 @@ def save_run(
     shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
-def command_for(data: Any, folder: Path) -> str:
-    """The shell line that replays the run from its own plan."""
-    if not isinstance(data, str | Path):
+def replay_command(data: Any, folder: Path, reading: Mapping[str, Any], test: Any) -> str:
+    """The line that repeats a run of `fit` or `compare` exactly, from the plan in its folder.
+
+    `reading`: how the data were read, as in `tacita.load`; what is at its default is left out.
+    """
+    if not isinstance(data, str | Path) or not isinstance(test, str | Path | None):
         return f'tacita.fit(data, recipe="{folder}", out="AGAIN")'
-    words = (
-        [w for w in sys.argv[1:] if w] if Path(sys.argv[0]).name == "tacita" else ["fit", str(data)]
-    )
-    return "tacita " + shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
+    words = ["tacita", "fit", str(data)]
+    for name, value in {**reading, "test": test}.items():
+        if value is not None and (name, value) != ("missing", "refuse"):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
+
+
+def typed_command() -> str:
+    """The command line that this process was started with; empty where it was not `tacita`."""
+    here = Path(sys.argv[0]).name == "tacita"
+    return shlex.join(["tacita", *sys.argv[1:]]) if here else ""
 
 
 def steps_of(recipes: Sequence[Recipe], folds: int) -> int:
@@ -121,12 +131,9 @@ def recipe_in_words(recipe: Recipe) -> str:
     return f"{recipe.name}: {'; '.join(parts)}"
 
 
-def gauges_of(learner: Learner, pool: Dataset) -> dict[str, Any] | None:
-    """The health of a learner's encoder for `metrics.json`; None for a baseline."""
-    if not isinstance(learner, NetworkLearner):
-        return None
-    gauges = health(learner.encoder, pool).as_dict()
-    return {**gauges, "warnings": list(gauges["warnings"])}  # type: ignore[call-overload]
+def gauges_of(learner: Learner, pool: Dataset) -> Health | None:
+    """The health of a learner's encoder; None for a baseline, which has none."""
+    return health(learner.encoder, pool) if isinstance(learner, NetworkLearner) else None
 
 
 def held_out_scores(learner: Learner, held: Dataset | None) -> dict[str, float] | None:
@@ -137,13 +144,13 @@ def held_out_scores(learner: Learner, held: Dataset | None) -> dict[str, float] 
     return learner.task_.scores(learner.logits(held), held.y)
 
 
-def finish(screen: Screen, model: Model, pool: Dataset, folder: Path | None) -> None:
+def finish(screen: Screen, model: Model, gauges: Health | None, folder: Path | None) -> None:
     """The last lines of a run: figures, health, where it is saved, and what to do next."""
     if model.metrics.held_out:
         found = ", ".join(f"{key} {value:.4f}" for key, value in model.metrics.held_out.items())
         screen.line("held out", f"{model.recipe.name}: {found}")
-    if isinstance(model.learner, NetworkLearner):
-        screen.line("health", health(model.learner.encoder, pool).line())
+    if gauges is not None:
+        screen.line("health", gauges.line())
     if folder is not None:
         screen.line("saved", f"{folder}  (report: {folder / 'report.html'})")
         step = f"predict {folder} NEW_DATA --out predicted.csv"

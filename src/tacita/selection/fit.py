@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from tacita.catalog.recipe import Recipe
 from tacita.catalog.values import parse_duration
-from tacita.data.batch import Modality
+from tacita.data.batch import Missing, Modality
 from tacita.data.check import check_trainable
 from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset, joined
 from tacita.data.describe import describe
 from tacita.data.read import read_like
 from tacita.engine.devices import make_fabric
-from tacita.errors import ConfigError, DryRun
+from tacita.errors import ConfigError, DataError, DryRun
 from tacita.model import Model
 from tacita.report.content import verdict
 from tacita.selection.common import (
-    command_for,
     finish,
     gauges_of,
     held_out_scores,
     read_dataset,
     recipe_in_words,
+    replay_command,
     run_folder,
     save_run,
     steps_of,
@@ -62,7 +63,7 @@ def fit(
     labels_per_class: int | None = None,
     draws: int | None = None,
     group: str | None = None,
-    missing: Literal["refuse", "impute"] = "refuse",
+    missing: Missing = "refuse",
     modality: Modality | None = None,
     image_size: int | None = None,
     series_id: str | None = None,
@@ -96,14 +97,13 @@ def fit(
     screen = Screen(quiet=quiet)
     began = monotonic()
     engine = {"device": device, "precision": precision}
-    whole = read_dataset(
-        data, y, labels=labels, task=task, group=group, missing=missing,
-        modality=modality, image_size=image_size, series_id=series_id, time=time,
-    )  # fmt: skip
+    reading = {
+        "labels": labels, "task": task, "group": group, "missing": missing,
+        "modality": modality, "image_size": image_size, "series_id": series_id, "time": time,
+    }  # fmt: skip
+    whole = read_dataset(data, y, **reading)
     check_trainable(whole)
     held = _test_set(test, whole)
-    if held is not None:
-        held = held.subset(held.labelled)
     description = describe(whole, held)
     screen.lines(description.lines())
 
@@ -133,9 +133,9 @@ def fit(
         for each in plan.recipes:
             rows.append(run.row(each))
             screen.row(rows[-1])
-            gauges = run.new_health(each)
-            if gauges is not None:
-                screen.line("health", f"{each.name}: {gauges.line()}")
+            pretrained = run.new_health(each)
+            if pretrained is not None:
+                screen.line("health", f"{each.name}: {pretrained.line()}")
         rows, winner = _ranked(rows, plan.recipes)
         # Where labels are hidden on purpose, the model is that of the first draw.
         if plan.splits.score_on_held_out:
@@ -143,21 +143,21 @@ def fit(
             pool = pool.hide_labels(run.folds[0].train)
         else:
             learner = run.fitted(winner, pool, len(run.folds))
+        gauges = gauges_of(learner, pool)
         metrics = Metrics(
             protocol=plan.protocol,
             winner=winner.name,
             leaderboard=rows,
             held_out=held_out_scores(learner, held),
-            health=gauges_of(learner, pool),
+            health=None if gauges is None else gauges.as_dict(),
         )
         model = Model(winner, learner, metrics)
         if folder is not None:
-            save_run(
-                model, pool, held, run.histories, description, folder, command_for(data, folder)
-            )
+            command = replay_command(data, folder, reading, test)
+            save_run(model, pool, held, run.histories, description, folder, command)
     screen.leaderboard(rows)
     screen.line("result", verdict(leaderboard_rows(metrics)))
-    finish(screen, model, pool, folder)
+    finish(screen, model, gauges, folder)
     screen.line("took", f"{monotonic() - began:.0f} s")
     return model
 
@@ -170,7 +170,12 @@ def _test_set(test: Any, data: Dataset) -> Dataset | None:
     found = joined(list(read_like(x, data.schema)))
     if y is not None:
         found = as_dataset(found, y, task=data.task.name)
-    return found.recoded(data.task)
+    found = found.recoded(data.task)
+    if not bool(found.labelled.any()):
+        raise DataError(
+            f"{found.source}: no test sample has a label.", remedy="Give test samples with labels."
+        )
+    return found.subset(found.labelled)
 
 
 def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) -> Plan | None:
@@ -210,17 +215,15 @@ def _parts(whole: Dataset, held: Dataset | None, plan: Plan) -> tuple[Dataset, D
 
 
 def _ranked(rows: list[Row], recipes: list[Recipe]) -> tuple[list[Row], Recipe]:
-    order = sorted(
-        range(len(rows)), key=lambda i: -float("inf") if rows[i].mean is None else rows[i].mean,  # type: ignore[arg-type, return-value]
+    """The rows best first, those without a score last, and the recipe of the best."""
+    pairs = sorted(
+        zip(rows, recipes, strict=True),
+        key=lambda pair: -math.inf if pair[0].mean is None else pair[0].mean,
         reverse=True,
-    )  # fmt: skip
-    if not rows or rows[order[0]].mean is None:
+    )
+    if not pairs or pairs[0][0].mean is None:
         reasons = "; ".join(f"{row.name}: {row.error}" for row in rows)
         raise ConfigError(
             f"No candidate gave a score ({reasons}).", remedy="See the reasons given."
         )
-    return [rows[i] for i in order], recipes[order[0]]
-
-
-def _held_out_scores(learner: Any, held: Dataset | None) -> dict[str, float] | None:
-    return None if held is None else learner.task_.scores(learner.logits(held), held.y)
+    return [row for row, _ in pairs], pairs[0][1]

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from tacita.adapt.trained import Trained
 from tacita.catalog.recipe import Recipe, recipe_from_options
 from tacita.catalog.values import parse_duration
-from tacita.data.batch import Modality
+from tacita.data.batch import Missing, Modality
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset
 from tacita.data.describe import describe
@@ -27,7 +27,6 @@ from tacita.learner import EncoderOnly, Learner, NetworkLearner
 from tacita.model import Model
 from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
 from tacita.selection.common import (
-    command_for,
     finish,
     gauges_of,
     held_out_scores,
@@ -36,14 +35,13 @@ from tacita.selection.common import (
     run_folder,
     save_run,
     steps_of,
+    typed_command,
 )
 from tacita.selection.fit import fit
 from tacita.selection.folder import PLAN, PROGRESS, check_folder, work_folder
 from tacita.selection.metrics import Metrics
 from tacita.selection.plan import Plan, Splits, fit_to_budget, load_plan, resolved
 from tacita.selection.screen import Screen
-
-Missing = Literal["refuse", "impute"]
 
 
 def pretrain(
@@ -172,7 +170,7 @@ def adapt(
 
     def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> tuple[Learner, History]:
         begin = None if is_baseline(recipe) else encoder or encoder_for(recipe, pool.spec)
-        learner = learner_for(recipe, copy.deepcopy(begin), engine).fit(pool, seed=seed)
+        learner = learner_for(recipe, begin, engine).fit(pool, seed=seed)
         return learner, learner.history_ if isinstance(learner, Trained) else History(0)
 
     return _run(recipe, whole, held, settings, make)
@@ -242,17 +240,18 @@ def _run(
             ),
         }
         learner, history = make(recipe, data, engine)
+        gauges = gauges_of(learner, data)
         metrics = Metrics(
             protocol=plan.protocol,
             winner=recipe.name,
             held_out=held_out_scores(learner, held),
-            health=gauges_of(learner, data),
+            health=None if gauges is None else gauges.as_dict(),
         )
         model = Model(recipe, learner, metrics)
         if folder is not None:
-            command = command_for(settings.origin, folder)
-            save_run(model, data, held, {recipe.name: history.rows}, description, folder, command)
-    finish(screen, model, data, folder)
+            curves = {recipe.name: history.rows}
+            save_run(model, data, held, curves, description, folder, typed_command())
+    finish(screen, model, gauges, folder)
     return model
 
 

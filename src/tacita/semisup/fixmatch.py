@@ -41,8 +41,8 @@ class FixMatch(Objective[SemiBatch]):
     threshold: confidence from which a guess counts, tau (0.95, table 4).
     unlabelled_weight: weight of the unlabelled loss, lambda_u (1, table 4).
     unlabelled_ratio: unlabelled samples a labelled one in a step, mu (7, table 4).
-    momentum: rate of the averaged weights that are kept; with its warm start (section 3 of the
-        code) 0.99 suits runs of hundreds of steps, where the paper's 0.999 suits a million.
+    momentum: rate of the averaged weights that are kept; with the warm start of the official
+        code, 0.99 suits runs of hundreds of steps, where the paper's 0.999 suits a million.
     alignment: whether guesses are divided by their running mean, so that classes are guessed
         equally often ("distribution alignment", ReMixMatch, section 3.1; table 5 of FixMatch).
     weak, strong: view makers; default: those of the modality.
