@@ -159,6 +159,31 @@ def test_hidden_labels_are_never_learnt_from(tmp_path: Path) -> None:
     assert (model.predict_proba(data) == twin.predict_proba(data)).all()
 
 
+def test_hidden_labels_are_not_gauged_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load("wine")
+    said = []
+    for shift in (0, 1):
+        y = data.y.clone()
+        if shift:
+            plan = load_plan(tmp_path / "0" / "plan.json")
+            seen = torch.tensor([*plan.splits.train[0], *plan.splits.held_out])
+            y[~torch.isin(data.index, seen)] = 0
+        fit(
+            data.with_labels(y),
+            recipe=str(tmp_path / "0") if shift else ["mae-linear-probe"],
+            budget="1s",
+            labels_per_class=3,
+            draws=1,
+            out=tmp_path / str(shift),
+        )
+        out = capsys.readouterr().out
+        said.append([line for line in out.splitlines() if line.startswith("health")])
+    assert len(said[0]) == 2
+    assert said[0] == said[1]
+
+
 def test_test_samples_given_apart_are_read_like_the_training_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = ["size,colour,kind"]

@@ -155,7 +155,8 @@ class Run:
                 callbacks=self._callbacks(name, path.stem),
             )
             self.histories[name] = history.rows
-            self._healths[key] = health(encoder, self.data)
+            # By the labels that the first fold learns from: others may be hidden on purpose.
+            self._healths[key] = health(encoder, self.data.hide_labels(self.folds[0].train))
             self._encoders[key] = (encoder, history.seconds)
         # No learner changes the encoder that it is given.
         return self._encoders[key][0]
