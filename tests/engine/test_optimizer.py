@@ -113,6 +113,11 @@ def test_hints_are_there_in_a_copy_and_are_of_the_modules_own_parameters() -> No
     assert rates(copy.deepcopy(module)) == rates(module)
 
 
+def test_a_hinted_rate_is_an_upper_limit() -> None:
+    optimizer = build_optimizer(Hinted(), "adamw", 0.0001, 0.05)
+    assert {group["base"] for group in optimizer.param_groups} == {0.0001}
+
+
 def test_a_parameter_that_two_modules_share_is_optimised_once() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     module[1].weight = module[0].weight

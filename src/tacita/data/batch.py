@@ -15,7 +15,7 @@ from torch import Tensor
 UNLABELLED: Final = -1
 """The class code of a sample without a label. A missing regression target is NaN."""
 
-Modality = Literal["images", "series", "tables"]
+Modality = Literal["images", "series", "tables", "text"]
 Missing = Literal["refuse", "impute"]
 
 
@@ -23,8 +23,9 @@ Missing = Literal["refuse", "impute"]
 class InputSpec:
     """What an encoder must know of its input: the modality, one sample's shape, and its columns.
 
-    Shapes: images `(C, H, W)`; series `(L, C)` with `L` the longest length; tables `(F,)`.
-    `cardinalities` has an entry a table column: the number of categories, or 0 for a number.
+    Shapes: images `(C, H, W)`; series `(L, C)` with `L` the longest length; tables `(F,)`; text `(L,)`.
+    `cardinalities` has an entry a table column: the number of categories, or 0 for a number; for text
+    its one entry is the size of the vocabulary.
 
     >>> InputSpec("tables", (2,), cardinalities=(0, 3)).channels
     2

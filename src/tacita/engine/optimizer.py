@@ -31,13 +31,14 @@ def build_optimizer(
 
     Norms, biases and other parameters of one axis or none get no weight decay. A module may say
     otherwise of its own parameters, as state-space layers do, in `optimizer_hints`:
-    `{"step": {"learning_rate": 1e-3, "weight_decay": 0.0}}`. It is the module's and not the
+    `{"step": {"learning_rate": 1e-3, "weight_decay": 0.0}}`; a hinted rate is an upper limit, so that
+    fine-tuning at a small rate does not raise it. It is the module's and not the
     parameter's, so it is there in a copy too. Raises `ConfigError` for a hint that means nothing.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter, hints in _hinted(module):
         if parameter.requires_grad:
-            rate = hints.get("learning_rate", learning_rate)
+            rate = min(learning_rate, hints.get("learning_rate", learning_rate))
             decay = hints.get("weight_decay", weight_decay if parameter.ndim > 1 else 0.0)
             groups.setdefault((rate, decay), []).append(parameter)
     settings = [

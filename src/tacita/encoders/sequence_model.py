@@ -1,0 +1,137 @@
+"""A residual stack of any sequence layer, from state-space models to attention, as an encoder.
+
+Gu et al., "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, section 3.4. One
+frame for all layers, so that they can be compared; causal ones also run one step at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tacita import layers
+from tacita.catalog.cards import method
+from tacita.catalog.signature import check_arguments, parameters
+from tacita.data.batch import InputSpec
+from tacita.encoders.base import Encoder, Encoding, hide_padding, masked_mean
+from tacita.errors import ConfigError
+from tacita.layers.base import SequenceLayer, State, last_valid
+from tacita.layers.stack import Bidirectional, Block, ChannelMixer, Norm, Stack, make_norm
+
+
+@method(
+    "sequence-model",
+    title="Residual stack of sequence layers",
+    paper="https://arxiv.org/abs/2111.00396",
+    year=2022,
+    family="encoder",
+    modalities=("series", "text"),
+    summary="Features of long series by any sequence layer (S4D, Mamba, attention, ...), linear in length.",
+)
+class SequenceModel(Encoder):
+    """A linear map of each step, `depth` residual blocks, a last norm, and a pooled feature vector.
+
+    layer: name of the sequence layer; `tacita methods layer` lists them.
+    d_model: width of the features.
+    depth: number of blocks.
+    layer_options: arguments of the layer, such as `{"d_state": 16}`.
+    channel_mixer: what follows the layer: `glu`, `mlp` or `none`; by default as suits the layer.
+    norm: `layer` or `rms`.
+    prenorm: norms before the branches rather than after the sums.
+    dropout: share of the channels dropped in training.
+    bidirectional: a second layer a block runs from the end; then it cannot stream.
+    pooling: features of a sample: `mean` of its valid steps, or its `last` valid step.
+
+    Shapes: `x (B, L, C)` numbers, or `(B, L)` token numbers for text; `tokens (B, L, d_model)`, zero
+    where not valid. Raises `ConfigError` for an unknown layer or option.
+
+    >>> model = SequenceModel(InputSpec("series", (50, 3)), layer="s4d", d_model=16, depth=2)
+    >>> model(torch.zeros(2, 50, 3)).tokens.shape
+    torch.Size([2, 50, 16])
+    >>> state = model.initial_state(2)
+    >>> features, state = model.step(torch.zeros(2, 3), state)
+    """
+
+    modalities = ("series", "text")
+
+    def __init__(
+        self,
+        spec: InputSpec,
+        *,
+        layer: str = "s4d",
+        d_model: int = 64,
+        depth: int = 4,
+        layer_options: Mapping[str, Any] | None = None,
+        channel_mixer: ChannelMixer | None = None,
+        norm: Norm = "layer",
+        prenorm: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        pooling: Literal["mean", "last"] = "mean",
+    ) -> None:
+        super().__init__()
+        self.require(spec)
+        if d_model < 1 or not 1 <= depth <= 256:
+            raise ConfigError(
+                f"d_model={d_model} must be positive and depth={depth} from 1 to 256.",
+                remedy="The defaults are 64 and 4.",
+            )
+        if pooling not in ("mean", "last"):
+            raise ConfigError(f"pooling={pooling!r} is unknown.", remedy="Known: mean, last.")
+        self.spec = spec
+        self.dim = d_model
+        self.pooling = pooling
+        cls = layers.get(layer)
+        options = check_arguments(layer, parameters(layer), dict(layer_options or {}))
+
+        def make() -> SequenceLayer:
+            one = cls(d_model, **options)
+            return Bidirectional(one, cls(d_model, **options)) if bidirectional else one
+
+        self.enter: nn.Module = (
+            nn.Embedding(spec.cardinalities[0], d_model)
+            if spec.modality == "text"
+            else nn.Linear(spec.channels, d_model)
+        )
+        self.stack = Stack(
+            [
+                Block(
+                    make(), channel_mixer=channel_mixer, norm=norm, prenorm=prenorm, dropout=dropout
+                )
+                for _ in range(depth)
+            ]
+        )
+        self.norm = make_norm(norm, d_model) if prenorm else nn.Identity()
+
+    def embed(self, x: Tensor) -> Tensor:
+        """`(B, L, d_model)`: each step by itself, before any block."""
+        return self.enter(x)
+
+    def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, L, d_model)` to the same, through all blocks; `mask (B, L)` True = valid, a prefix."""
+        lengths = None if mask is None else mask.sum(1)
+        return hide_padding(self.norm(self.stack(tokens, lengths=lengths)), mask)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+        if self.spec.modality == "series":
+            x = hide_padding(x, mask)
+        tokens = self.blocks(self.embed(x), mask)
+        if self.pooling == "mean":
+            return Encoding(tokens, masked_mean(tokens, mask))
+        lengths = None if mask is None else mask.sum(1)
+        return Encoding(tokens, last_valid(tokens, torch.zeros_like(tokens[:, 0]), lengths))
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first step of a stream."""
+        return self.stack.initial_state(batch_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step of a stream: `(B, C)`, or `(B,)` token numbers, to its `(B, d_model)` and the state.
+
+        The token is the same as that of `forward` over all steps so far.
+        """
+        y, state = self.stack.step(self.embed(x), state)
+        return self.norm(y), state

@@ -1,0 +1,38 @@
+"""The hot loops: scans, exponential sums and long convolutions, each in plain torch and faster.
+
+The functions are imported when they are first used; numba and triton when they first run.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tacita.kernels.convolution import fft_convolution
+    from tacita.kernels.linear.function import linear_scan
+    from tacita.kernels.selective.function import selective_scan
+    from tacita.kernels.vandermonde import vandermonde_product, vandermonde_transpose
+
+_WHERE = {
+    "fft_convolution": "tacita.kernels.convolution",
+    "linear_scan": "tacita.kernels.linear.function",
+    "selective_scan": "tacita.kernels.selective.function",
+    "vandermonde_product": "tacita.kernels.vandermonde",
+    "vandermonde_transpose": "tacita.kernels.vandermonde",
+}
+
+__all__ = [
+    "fft_convolution",
+    "linear_scan",
+    "selective_scan",
+    "vandermonde_product",
+    "vandermonde_transpose",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'tacita.kernels' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return value
