@@ -7,31 +7,41 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 
 @dataclass(frozen=True)
 class Result:
-    """One comparison: median seconds of ours and of the peer; `ratio` above 1 means ours is faster."""
+    """One comparison: median seconds of ours and of the peer, or what else `unit` says.
+
+    `ratio` above 1 means that ours is faster or smaller. A figure without a peer, such as the slope of
+    time in length, has `peer_seconds=None`.
+    """
 
     what: str
     peer: str
     ours_seconds: float
-    peer_seconds: float
+    peer_seconds: float | None
     aim: str
+    unit: Literal["s", "MB", "slope"] = "s"
 
     @property
-    def ratio(self) -> float:
-        """How many times as long the peer takes."""
-        return self.peer_seconds / self.ours_seconds
+    def ratio(self) -> float | None:
+        """How many times as much the peer takes."""
+        return None if self.peer_seconds is None else self.peer_seconds / self.ours_seconds
 
     def line(self) -> str:
         """A row of the table in `docs/benchmarks.md`."""
-        return (
-            f"| {self.what} | {self.peer} | {1000 * self.ours_seconds:.1f} | "
-            f"{1000 * self.peer_seconds:.1f} | {self.ratio:.2f} | {self.aim} |"
-        )
+        peer = "" if self.peer_seconds is None else self._figure(self.peer_seconds)
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        return f"| {self.what} | {self.peer} | {self._figure(self.ours_seconds)} | {peer} | {ratio} | {self.aim} |"
+
+    def _figure(self, value: float) -> str:
+        if self.unit == "s":
+            return f"{1000 * value:.2f} ms" if value < 0.1 else f"{1000 * value:.0f} ms"
+        return f"{value:.0f} MB" if self.unit == "MB" else f"{value:.2f}"
 
 
 def side_by_side(
