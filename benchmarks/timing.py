@@ -17,26 +17,27 @@ class Result:
     """One comparison: median seconds of ours and of the peer, or what else `unit` says.
 
     `ratio` above 1 means that ours is faster or smaller. A figure without a peer, such as the slope of
-    time in length, has `peer_seconds=None`.
+    time in length, has `theirs=None`.
     """
 
     what: str
     peer: str
-    ours_seconds: float
-    peer_seconds: float | None
+    ours: float
+    theirs: float | None
     aim: str
     unit: Literal["s", "MB", "slope"] = "s"
 
     @property
     def ratio(self) -> float | None:
         """How many times as much the peer takes."""
-        return None if self.peer_seconds is None else self.peer_seconds / self.ours_seconds
+        return None if self.theirs is None else self.theirs / self.ours
 
     def line(self) -> str:
         """A row of the table in `docs/benchmarks.md`."""
-        peer = "" if self.peer_seconds is None else self._figure(self.peer_seconds)
+        peer = "" if self.theirs is None else self._figure(self.theirs)
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
-        return f"| {self.what} | {self.peer} | {self._figure(self.ours_seconds)} | {peer} | {ratio} | {self.aim} |"
+        ours = self._figure(self.ours)
+        return f"| {self.what} | {self.peer} | {ours} | {peer} | {ratio} | {self.aim} |"
 
     def _figure(self, value: float) -> str:
         if self.unit == "s":
