@@ -1,0 +1,52 @@
+"""The linear recurrence in plain torch: pairs of steps are joined until one is left, then undone.
+
+Two steps in a row are one step, `x -> a' (a x + b) + b' = (a' a) x + (a' b + b')`. Joining neighbours
+halves the length; the states after every second step come back, and those between follow by one
+step from the one before. `O(L)` work, `O(log L)` operations of torch, and no division by products of
+`a`, which underflow. It runs on any device, under autograd, and in an exported program.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def linear_scan_reference(
+    a: Tensor, b: Tensor, state: Tensor | None, resets: Tensor | None, reverse: bool
+) -> Tensor:
+    """All states `x (B, L, D)`, as `linear_scan` says; `a` is `(B or 1, L or 1, D)`.
+
+    >>> a, b = torch.tensor([[[0.5]]]), torch.ones(1, 4, 1)
+    >>> linear_scan_reference(a, b, None, None, False).flatten()
+    tensor([1.0000, 1.5000, 1.7500, 1.8750])
+    """
+    if reverse:
+        a, b = a.flip(1), b.flip(1)
+        resets = None if resets is None else resets.flip(1)
+    if resets is not None:
+        a = torch.where(resets[..., None], torch.zeros_like(a[:1, :1]), a)
+    if state is not None:
+        first = b[:, :1] + a[:, :1] * state[:, None]
+        b = torch.cat([first, b[:, 1:]], 1)
+    x = _scan(a, b)
+    return x.flip(1) if reverse else x
+
+
+def _scan(a: Tensor, b: Tensor) -> Tensor:
+    length = b.shape[1]
+    if length == 1:
+        return b
+    paired = length // 2 * 2
+    if a.shape[1] == 1:  # the same factor at every step, so the same product for every pair
+        a_second = a_later = a
+        product = a * a
+    else:
+        a_second, a_later = a[:, 1:paired:2], a[:, 2::2]
+        product = a_second * a[:, 0:paired:2]
+    second = _scan(product, torch.addcmul(b[:, 1:paired:2], a_second, b[:, 0:paired:2]))
+    between = (length - 1) // 2
+    later = torch.addcmul(b[:, 2::2], a_later, second[:, :between])
+    first = torch.cat([b[:, :1], later], 1)
+    x = torch.stack([first[:, : paired // 2], second], 2).flatten(1, 2)
+    return x if paired == length else torch.cat([x, first[:, -1:]], 1)
