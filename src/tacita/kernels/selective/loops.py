@@ -1,0 +1,477 @@
+"""The compiled loops of the selective scan on a CPU; `cpu.py` says how work is laid out in them.
+
+Names are those of `function.py`. Sequences come as flat arrays with `strides` over batch and time;
+an absent argument has size 0. Innermost loops run over the lanes of contiguous rows, without
+branches, which is what the compiler turns into vector instructions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+Array = np.ndarray[Any, Any]
+Number = Any  # one float32 or float64
+F = TypeVar("F", bound=Callable[..., Any])
+
+CHUNK = 32
+"""Steps between kept states: the states of a chunk fit the second cache when they come again."""
+U, DELTA, B_, C_, Z, GRAD_Y = range(6)
+"""Rows of `strides`."""
+MULTIPLY_ADD = {"contract"}
+"""Nothing may take numbers for finite: a NaN has to come out as one."""
+LOG2_E = math.log2(math.e)
+LN_2 = math.log(2)
+
+
+def compiled(function: F) -> F:
+    return njit(cache=True, nogil=True, fastmath=MULTIPLY_ADD)(function)
+
+
+def summing(function: F) -> F:
+    """As `compiled`, and a sum over lanes may be taken in any order."""
+    fastmath = MULTIPLY_ADD | {"reassoc"}
+    return njit(cache=True, nogil=True, fastmath=fastmath)(function)
+
+
+@compiled
+def forward_rows(
+    start: int,
+    stop: int,
+    lanes: int,
+    u: Array,
+    delta: Array,
+    B: Array,
+    C: Array,
+    z: Array,
+    strides: Array,
+    A: Array,
+    D: Array,
+    delta_bias: Array,
+    state: Array,
+    resets: Array,
+    softplus: bool,
+    y: Array,
+    last: Array,
+    kept: Array,
+) -> None:
+    """Fill `y`, `last` and `kept` for rows `start` to `stop`: one sequence, one block of channels."""
+    batch, width, d_state = last.shape
+    length = y.size // (batch * width)
+    blocks = (width + lanes - 1) // lanes
+    x, rate = np.empty((d_state, lanes), A.dtype), np.empty((d_state, lanes), A.dtype)
+    step, drive, total = (
+        np.empty(lanes, A.dtype),
+        np.empty(lanes, A.dtype),
+        np.empty(lanes, A.dtype),
+    )
+    bias, skip = np.empty(lanes, A.dtype), np.empty(lanes, A.dtype)
+    for row in range(start, stop):
+        b, first = row // blocks, lanes * (row % blocks)
+        w = min(lanes, width - first)
+        load_channels(first, w, A, D, delta_bias, rate, skip, bias)
+        load_states(b, first, w, state, x)
+        step[:] = drive[:] = 0  # lanes beyond w stay at zero
+        for t in range(length):
+            if kept.size and t % CHUNK == 0:
+                for n in range(d_state):
+                    kept[b, t // CHUNK, n, first : first + w] = x[n, :w]
+            if resets.size and resets[b, t]:
+                x[:] = 0
+            u_t = lanes_of(u, strides, U, b, t, first, w)
+            delta_t = lanes_of(delta, strides, DELTA, b, t, first, w)
+            load_step(delta_t, u_t, bias, softplus, step, drive)
+            B_t = lanes_of(B, strides, B_, b, t, 0, d_state)
+            C_t = lanes_of(C, strides, C_, b, t, 0, d_state)
+            total[:] = 0
+            for n in range(d_state):
+                advance(B_t[n], C_t[n], step, drive, rate[n], x[n], total)
+            at = (b * length + t) * width + first
+            y_t = y[at : at + w]
+            y_t[:] = total[:w]
+            if D.size:
+                for i in range(w):
+                    y_t[i] += skip[i] * u_t[i]
+            if z.size:
+                z_t = lanes_of(z, strides, Z, b, t, first, w)
+                for i in range(w):
+                    y_t[i] *= z_t[i] * sigmoid(z_t[i])
+        for n in range(d_state):
+            last[b, first : first + w, n] = x[n, :w]
+
+
+@compiled
+def advance(
+    B: Number, C: Number, step: Array, drive: Array, rate: Array, x: Array, total: Array
+) -> None:
+    """One state of every lane goes one step on; its part of the output is added to `total`."""
+    for i in range(len(step)):
+        x[i] = exp2(step[i] * rate[i]) * x[i] + drive[i] * B
+        total[i] += x[i] * C
+
+
+@compiled
+def backward_rows(
+    start: int,
+    stop: int,
+    lanes: int,
+    u: Array,
+    delta: Array,
+    B: Array,
+    C: Array,
+    z: Array,
+    grad_y: Array,
+    strides: Array,
+    A: Array,
+    D: Array,
+    delta_bias: Array,
+    state: Array,
+    resets: Array,
+    softplus: bool,
+    grad_last: Array,
+    kept: Array,
+    du: Array,
+    ddelta: Array,
+    dA: Array,
+    dD: Array,
+    dbias: Array,
+    dstate: Array,
+    dz: Array,
+    first_sequence: int,
+    dBC: Array,
+) -> None:
+    """Fill the gradients for rows `start` to `stop`; `dBC (2, sequences, L, N)` is added to."""
+    batch, width, d_state = dA.shape
+    length = du.size // (batch * width)
+    blocks = (width + lanes - 1) // lanes
+    shape = (d_state, lanes)
+    rate, to_rate, carry = (
+        np.empty(shape, A.dtype),
+        np.empty(shape, A.dtype),
+        np.empty(shape, A.dtype),
+    )
+    nothing = np.zeros(shape, A.dtype)
+    x, decay = np.empty((CHUNK + 1, *shape), A.dtype), np.empty((CHUNK, *shape), A.dtype)
+    steps, drives = np.empty((CHUNK, lanes), A.dtype), np.empty((CHUNK, lanes), A.dtype)
+    totals = np.empty((CHUNK, lanes), A.dtype)
+    bias, skip, grad = np.empty(lanes, A.dtype), np.empty(lanes, A.dtype), np.empty(lanes, A.dtype)
+    to_drive, to_step = np.empty(lanes, A.dtype), np.empty(lanes, A.dtype)
+    to_skip, to_bias = np.empty(lanes, A.dtype), np.empty(lanes, A.dtype)
+    ln_2 = A.dtype.type(LN_2)
+    for row in range(start, stop):
+        b, first = row // blocks, lanes * (row % blocks)
+        w = min(lanes, width - first)
+        load_channels(first, w, A, D, delta_bias, rate, skip, bias)
+        load_states(b, first, w, grad_last, carry)
+        to_rate[:] = 0
+        to_skip[:] = to_bias[:] = grad[:] = 0
+        steps[:] = drives[:] = 0
+        x[0] = 0
+        for chunk in range(kept.shape[1] - 1, -1, -1):
+            begin = chunk * CHUNK
+            count = min(CHUNK, length - begin)
+            for n in range(d_state):
+                x[0, n, :w] = kept[b, chunk, n, first : first + w]
+            for k in range(count):
+                t = begin + k
+                u_t = lanes_of(u, strides, U, b, t, first, w)
+                delta_t = lanes_of(delta, strides, DELTA, b, t, first, w)
+                load_step(delta_t, u_t, bias, softplus, steps[k], drives[k])
+                B_t = lanes_of(B, strides, B_, b, t, 0, d_state)
+                C_t = lanes_of(C, strides, C_, b, t, 0, d_state)
+                before = nothing if resets.size and resets[b, t] else x[k]
+                totals[k] = 0
+                for n in range(d_state):
+                    advance_keeping(
+                        B_t[n],
+                        C_t[n],
+                        steps[k],
+                        drives[k],
+                        rate[n],
+                        before[n],
+                        decay[k, n],
+                        x[k + 1, n],
+                        totals[k],
+                    )
+            for k in range(count - 1, -1, -1):
+                t = begin + k
+                u_t = lanes_of(u, strides, U, b, t, first, w)
+                delta_t = lanes_of(delta, strides, DELTA, b, t, first, w)
+                grad_t = lanes_of(grad_y, strides, GRAD_Y, b, t, first, w)
+                B_t = lanes_of(B, strides, B_, b, t, 0, d_state)
+                C_t = lanes_of(C, strides, C_, b, t, 0, d_state)
+                at = (b * length + t) * width + first
+                grad[:w] = grad_t
+                if z.size:
+                    z_t = lanes_of(z, strides, Z, b, t, first, w)
+                    dz_t, total = dz[at : at + w], totals[k]
+                    for i in range(w):
+                        gate = sigmoid(z_t[i])
+                        y = total[i] + skip[i] * u_t[i]
+                        dz_t[i] = grad[i] * y * (gate + z_t[i] * (gate - gate * gate))
+                        grad[i] *= z_t[i] * gate
+                to_drive[:] = to_step[:] = 0
+                erased = resets.size and resets[b, t]
+                before = nothing if erased else x[k]
+                for n in range(d_state):
+                    dB, dC = retreat(
+                        B_t[n],
+                        C_t[n],
+                        grad,
+                        steps[k],
+                        drives[k],
+                        rate[n],
+                        before[n],
+                        x[k + 1, n],
+                        decay[k, n],
+                        carry[n],
+                        to_rate[n],
+                        to_drive,
+                        to_step,
+                    )
+                    dBC[0, b - first_sequence, t, n] += dB
+                    dBC[1, b - first_sequence, t, n] += dC
+                if erased:
+                    carry[:] = 0
+                du_t, ddelta_t, step = du[at : at + w], ddelta[at : at + w], steps[k]
+                for i in range(w):
+                    du_t[i] = grad[i] * skip[i] + to_drive[i] * step[i]
+                    ddelta_t[i] = to_drive[i] * u_t[i] + to_step[i] * ln_2
+                if softplus:
+                    for i in range(w):
+                        ddelta_t[i] *= softplus_slope(delta_t[i] + bias[i])
+                for i in range(w):
+                    to_skip[i] += grad[i] * u_t[i]
+                    to_bias[i] += ddelta_t[i]
+        dD[b, first : first + w] = to_skip[:w]
+        dbias[b, first : first + w] = to_bias[:w]
+        for n in range(d_state):
+            dA[b, first : first + w, n] = to_rate[n, :w]
+            dstate[b, first : first + w, n] = carry[n, :w]
+
+
+@compiled
+def advance_keeping(
+    B: Number,
+    C: Number,
+    step: Array,
+    drive: Array,
+    rate: Array,
+    before: Array,
+    decay: Array,
+    x: Array,
+    total: Array,
+) -> None:
+    """`advance`, with the decay kept, and the state in another place than the one before."""
+    for i in range(len(step)):
+        decay[i] = exp2(step[i] * rate[i])
+        x[i] = decay[i] * before[i] + drive[i] * B
+        total[i] += x[i] * C
+
+
+@summing
+def retreat(
+    B: Number,
+    C: Number,
+    grad: Array,
+    step: Array,
+    drive: Array,
+    rate: Array,
+    before: Array,
+    x: Array,
+    decay: Array,
+    carry: Array,
+    to_rate: Array,
+    to_drive: Array,
+    to_step: Array,
+) -> tuple[Number, Number]:
+    """One state of every lane goes one step back: `carry` is the gradient of the state after the step,
+    then that of the one before it. The gradients of `B_t` and `C_t` sum over the lanes."""
+    dB = dC = rate.dtype.type(0)
+    for i in range(len(step)):
+        g = carry[i] + grad[i] * C
+        dB += g * drive[i]
+        dC += grad[i] * x[i]
+        to_drive[i] += g * B
+        carry[i] = decay[i] * g
+        through = carry[i] * before[i]
+        to_step[i] += through * rate[i]
+        to_rate[i] += through * step[i]
+    return dB, dC
+
+
+@compiled
+def lanes_of(
+    sequence: Array, strides: Array, which: int, b: int, t: int, first: int, count: int
+) -> Array:
+    at = b * strides[which, 0] + t * strides[which, 1] + first
+    return sequence[at : at + count]
+
+
+@compiled
+def load_step(
+    delta: Array, u: Array, bias: Array, softplus: bool, step: Array, drive: Array
+) -> None:
+    """The step sizes, and what drives the states before `B_t` spreads it over them."""
+    if softplus:
+        for i in range(len(u)):
+            step[i] = softplus_of(delta[i] + bias[i])
+    else:
+        for i in range(len(u)):
+            step[i] = delta[i] + bias[i]
+    for i in range(len(u)):
+        drive[i] = step[i] * u[i]
+
+
+@compiled
+def load_channels(
+    first: int, w: int, A: Array, D: Array, delta_bias: Array, rate: Array, skip: Array, bias: Array
+) -> None:
+    """What a block of channels has of its own; `rate` is A for a power of 2, states before lanes."""
+    rate[:] = 0
+    skip[:] = bias[:] = 0
+    for n in range(len(rate)):
+        for i in range(w):
+            rate[n, i] = A[first + i, n] * A.dtype.type(LOG2_E)
+    if D.size:
+        skip[:w] = D[first : first + w]
+    if delta_bias.size:
+        bias[:w] = delta_bias[first : first + w]
+
+
+@compiled
+def load_states(b: int, first: int, w: int, states: Array, x: Array) -> None:
+    x[:] = 0
+    if states.size:
+        for n in range(len(x)):
+            x[n, :w] = states[b, first : first + w, n]
+
+
+# Exponentials. Those of float64 are the library's; of float32, polynomials and arithmetic on the
+# bits of the exponent, which become vector instructions.
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_of(typing: Any, number: Any) -> Any:
+    """The bits of a float32 as an int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
+
+    return types.int32(types.float32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def number_of(typing: Any, bits: Any) -> Any:
+    """The float32 that has these bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), generate
+
+
+single = np.float32
+ROUND = single(1.5 * 2**23)  # added to a number of up to 2^22, leaves an integer in its last bits
+ROUND_BITS = np.int32(0x4B400000 - 127)  # ... and these bits, less the offset of exponents
+MANTISSA_BITS = np.int32(23)
+LOWEST, HIGHEST = single(-127), single(128)  # 2^-127 comes out as 0, 2^128 as infinity
+# (2^r - 1) / r in powers of r for |r| <= 1/2, to 1e-7 of 2^r; exact at 0.
+E1, E2, E3 = single(0.6931470), single(0.24022243), single(0.055507336)
+E4, E5 = single(0.009671513), single(0.0013264727)
+# (atanh(s) / s - 1) / s^2 in powers of s^2 <= 1/9, to 4e-9 of atanh(s).
+T1, T2, T3, T4 = single(0.3333316), single(0.20012455), single(0.139803), single(0.14089167)
+ZERO, ONE, TWO, LINEAR = single(0), single(1), single(2), single(20)
+LOG2_E_32, LN_2_32 = single(LOG2_E), single(LN_2)
+LN_2_HIGH = single(0.693359375)  # few bits, so that its multiples are exact
+LN_2_LOW = single(LN_2 - 0.693359375)
+
+
+@compiled
+def power_of_2(whole: Number, part: Number) -> Number:
+    """2 to the power of `whole - ROUND + part`, where `whole` has been rounded by adding `ROUND`."""
+    p = ((((E5 * part + E4) * part + E3) * part + E2) * part + E1) * part + ONE
+    return p * number_of((bits_of(whole) - ROUND_BITS) << MANTISSA_BITS)
+
+
+@compiled
+def exp2_32(v: Number) -> Number:
+    """2^v to 2 units in the last place; the comparisons let a NaN through."""
+    v = LOWEST if v < LOWEST else v
+    v = HIGHEST if v > HIGHEST else v
+    whole = v + ROUND
+    return power_of_2(whole, v - (whole - ROUND))
+
+
+@compiled
+def exp_32(v: Number) -> Number:
+    """e^v; what is left after whole powers of 2 is computed exactly, however large v is."""
+    v = LOWEST * LN_2_32 if v < LOWEST * LN_2_32 else v
+    v = HIGHEST * LN_2_32 if v > HIGHEST * LN_2_32 else v
+    whole = v * LOG2_E_32 + ROUND
+    n = whole - ROUND
+    return power_of_2(whole, ((v - n * LN_2_HIGH) - n * LN_2_LOW) * LOG2_E_32)
+
+
+@compiled
+def softplus_32(v: Number) -> Number:
+    """max(v, 0) + log(1 + e^-|v|), the logarithm as 2 atanh(e / (2 + e)): exact for small e too."""
+    e = exp_32(-abs(v))
+    s = e / (TWO + e)
+    q = s * s
+    p = (((T4 * q + T3) * q + T2) * q + T1) * q + ONE
+    return (v if v > ZERO else ZERO) + TWO * s * p
+
+
+@compiled
+def sigmoid_32(v: Number) -> Number:
+    return ONE / (ONE + exp_32(-v))
+
+
+@compiled
+def exp2_64(v: Number) -> Number:
+    return np.exp2(v)
+
+
+@compiled
+def softplus_64(v: Number) -> Number:
+    return v if v > 20.0 else math.log1p(math.exp(v))  # as in torch
+
+
+@compiled
+def sigmoid_64(v: Number) -> Number:
+    return 1.0 / (1.0 + math.exp(-v))
+
+
+@compiled
+def softplus_slope_64(v: Number) -> Number:
+    return 1.0 if v > 20.0 else sigmoid_64(v)
+
+
+def of_both(of_32: Callable[[Number], Number], of_64: Callable[[Number], Number]) -> Any:
+    """A function for compiled loops: `of_32` of a float32, `of_64` of a float64."""
+
+    def either(v: Number) -> Number:
+        raise NotImplementedError
+
+    @overload(either)  # type: ignore[untyped-decorator]
+    def choose(v: Number) -> Any:
+        of_this = of_32 if v == types.float32 else of_64
+
+        def chosen(v: Number) -> Number:
+            return of_this(v)
+
+        return chosen
+
+    return either
+
+
+exp2 = of_both(exp2_32, exp2_64)
+sigmoid = of_both(sigmoid_32, sigmoid_64)
+softplus_of = of_both(softplus_32, softplus_64)
+softplus_slope = of_both(sigmoid_32, softplus_slope_64)
