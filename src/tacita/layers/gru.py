@@ -48,11 +48,11 @@ class GRU(SequenceLayer):
         self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden = weights
 
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
-        if len(x) == 0:
+        if x.shape[0] == 0:
             return x * self.weight_hidden.sum(), self.initial_state(0)
         with torch.autocast(x.device.type, enabled=False):
             u = x.to(self.weight_hidden.dtype)
-            state = run.state or self.initial_state(len(x), device=x.device)
+            state = run.state or self.initial_state(x.shape[0], device=x.device)
             begun = state["hidden"]
             resets = run.resets
             y = self._run(u, begun) if resets is None else self._in_pieces(u, resets, begun)
@@ -60,11 +60,6 @@ class GRU(SequenceLayer):
         return y.to(x.dtype), last
 
     def _run(self, u: Tensor, begun: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # the fused loop cannot be traced for any batch size
-            outputs = [begun]
-            for now in u.unbind(1):
-                outputs.append(self._cell(now, outputs[-1]))
-            return torch.stack(outputs[1:], 1)
         weights: list[Tensor] = [
             self.weight_input,
             self.weight_hidden,
