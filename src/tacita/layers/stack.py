@@ -16,7 +16,7 @@ from torch.nn import functional
 from tacita.errors import ConfigError
 from tacita.layers.base import Run, SequenceLayer, State, reverse_valid
 
-Norm = Literal["layer", "rms"]
+Norm = Literal["layer", "rms", "none"]
 ChannelMixer = Literal["glu", "mlp", "none"]
 
 
@@ -26,7 +26,7 @@ class Block(SequenceLayer):
     layer: what mixes time.
     channel_mixer: `glu` is GELU and a gated linear unit on the layer's output, in the same branch;
         `mlp` is a branch of its own with 4 times the width; `none` for layers that mix channels.
-    norm: `layer` or `rms`.
+    norm: `layer`, `rms`, or `none`, as suits policies.
     prenorm: the norm before the branch, which trains deep stacks; otherwise after the sum.
     dropout: share of the channels that is dropped over all of a sample's steps, in training.
 
@@ -224,7 +224,9 @@ def make_norm(name: str, dim: int) -> nn.Module:
         return nn.LayerNorm(dim)
     if name == "rms":
         return nn.RMSNorm(dim, eps=1e-5)
-    raise ConfigError(f"norm={name!r} is unknown.", remedy="Known: layer, rms.")
+    if name == "none":
+        return nn.Identity()
+    raise ConfigError(f"norm={name!r} is unknown.", remedy="Known: layer, rms, none.")
 
 
 def _take_abilities(whole: SequenceLayer, parts: Sequence[SequenceLayer]) -> None:

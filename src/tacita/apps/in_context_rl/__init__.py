@@ -1,0 +1,296 @@
+"""In-context reinforcement learning: a policy with a long memory learns within an episode.
+
+Lu et al., "Structured State Space Models for In-Context Reinforcement Learning", NeurIPS 2023. A rollout
+holds many episodes; a state-space layer whose scan erases its state where one starts is trained on the
+whole rollout in parallel, which a convolution or plain attention cannot and a recurrent network does
+step by step. Trained by proximal policy optimisation (Schulman et al., 2017).
+
+`environments.py` has the tasks, `policy.py` the network, this file the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tacita.apps.in_context_rl.environments import Environment, one_hot
+from tacita.apps.in_context_rl.policy import ActorCritic
+from tacita.catalog.cards import method
+from tacita.engine.optimizer import build_optimizer
+from tacita.errors import ConfigError
+from tacita.kernels import linear_scan
+from tacita.layers.base import State
+
+__all__ = ["InContextRL", "Update"]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update saw and did; `mean_return` is that of the episodes which ended, NaN if none."""
+
+    number: int
+    steps: int
+    """Steps of all environments so far."""
+    mean_return: float
+    policy_loss: float
+    value_loss: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """`T` steps of `E` environments; all tensors `(E, T, ...)`, `state` is the memory before them."""
+
+    x: Tensor
+    action: Tensor
+    log_probability: Tensor
+    value: Tensor
+    starts: Tensor
+    advantage: Tensor
+    state: State
+    returns: list[float]
+    """Of the episodes that ended within it."""
+
+
+@method(
+    "in-context-rl",
+    title="In-context reinforcement learning with resettable state-space layers",
+    paper="https://arxiv.org/abs/2303.03982",
+    year=2023,
+    family="app",
+    modalities=("series",),
+    summary="Trains a policy with memory for tasks that show only a part of what matters.",
+    reuses=("s5", "linear_scan", "stack"),
+)
+class InContextRL:
+    """Proximal policy optimisation over whole rollouts, with episodes cut inside the layer.
+
+    environment: many copies of a task (`environments.py`, or your own subclass of `Environment`).
+    layer: the memory, by the name of any sequence layer with resets; None for none.
+    d_model, depth: width and number of its blocks; the paper has 256 and 4.
+    layer_options: arguments of the layer.
+    rollout: steps of each environment before an update; the paper has 1,024.
+    epochs: how often an update goes over its rollout; the paper has 30.
+    minibatches: parts of a rollout, by environments, since sequences stay whole; the paper has 8.
+    learning_rate: constant, of Adam; the paper has 5e-5 for 15 million steps.
+    discount, trace: of the advantages (generalised advantage estimation); the paper has 0.99 and 1.
+    clip: of the ratio of probabilities and of the change in value.
+    entropy_weight: of the bonus for staying undecided; the paper has 0.
+    seed: of the weights, the actions and the minibatches.
+
+    Raises `ConfigError` for a layer without resets and for more minibatches than environments.
+
+    Differs from the paper: a smaller network and fewer, larger steps by default; discrete actions only.
+
+    >>> from tacita.apps.in_context_rl.environments import MemoryLength
+    >>> agent = InContextRL(MemoryLength(8, length=3), layer="gru", d_model=16, depth=1, rollout=8)
+    >>> history = agent.fit(2)
+    >>> history[-1].steps
+    128
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        layer: str | None = "s5",
+        d_model: int = 64,
+        depth: int = 2,
+        layer_options: Mapping[str, Any] | None = None,
+        rollout: int = 128,
+        epochs: int = 4,
+        minibatches: int = 4,
+        learning_rate: float = 1e-3,
+        discount: float = 0.99,
+        trace: float = 1.0,
+        clip: float = 0.2,
+        entropy_weight: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        if not 1 <= minibatches <= environment.count:
+            raise ConfigError(
+                f"minibatches={minibatches} of {environment.count} environments.",
+                remedy="Sequences stay whole: give as many environments as minibatches, or more.",
+            )
+        if rollout < 1 or epochs < 1:
+            raise ConfigError(f"rollout={rollout} and epochs={epochs} must be positive.")
+        if not (0 <= discount <= 1 and 0 <= trace <= 1):
+            raise ConfigError(f"discount={discount} and trace={trace} must be from 0 to 1.")
+        self.environment = environment
+        self.rollout, self.epochs, self.minibatches = rollout, epochs, minibatches
+        self.discount, self.trace, self.clip = discount, trace, clip
+        self.entropy_weight = entropy_weight
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.policy = ActorCritic(
+                environment.observation_size + environment.actions + 1,
+                environment.actions,
+                layer=layer,
+                d_model=d_model,
+                depth=depth,
+                layer_options=layer_options or {},
+            ).to(environment.device)
+        if self.policy.stack is not None and not self.policy.stack.resettable:
+            raise ConfigError(
+                f"layer={layer!r} cannot erase its memory where an episode starts.",
+                remedy="Choose one that can: s5, lru, mamba, s4d, attention, gru.",
+            )
+        self.optimizer = build_optimizer(self.policy, "adamw", learning_rate, 0.0)
+        self.generator = torch.Generator(environment.device).manual_seed(seed)
+        self._updates = 0
+        self._moment = self._first(environment)
+
+    def fit(
+        self, updates: int, *, callback: Callable[[Update], object] | None = None
+    ) -> list[Update]:
+        """So many updates more; a callback is told after each."""
+        history = []
+        for _ in range(updates):
+            rollout = self._collect()
+            losses = self._improve(rollout)
+            self._updates += 1
+            ended = rollout.returns
+            update = Update(
+                self._updates,
+                self._updates * self.rollout * self.environment.count,
+                sum(ended) / len(ended) if ended else float("nan"),
+                *losses,
+            )
+            history.append(update)
+            if callback is not None:
+                callback(update)
+        return history
+
+    @torch.no_grad()
+    def evaluate(self, environment: Environment, episodes: int) -> float:
+        """Mean return of so many episodes in another environment, by the likeliest actions."""
+        moment, returns = self._first(environment), list[float]()
+        while len(returns) < episodes:
+            logits, _, state = self.policy.step(self._input(moment), moment.state, moment.starts)
+            moment = self._next(environment, moment, logits.argmax(1), state, returns)
+        return sum(returns[:episodes]) / episodes
+
+    @torch.no_grad()
+    def _collect(self) -> Rollout:
+        """Act for `rollout` steps; the step form of the policy, one moment after another."""
+        began, moment, returns = self._moment.state, self._moment, list[float]()
+        steps = []
+        for _ in range(self.rollout):
+            x = self._input(moment)
+            logits, value, state = self.policy.step(x, moment.state, moment.starts)
+            probabilities = logits.softmax(1)
+            action = torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+            chosen = logits.log_softmax(1).gather(1, action[:, None])[:, 0]
+            after = self._next(self.environment, moment, action, state, returns)
+            steps.append((x, action, chosen, value, moment.starts, after.reward, after.starts))
+            moment = after
+        _, last, _ = self.policy.step(self._input(moment), moment.state, moment.starts)
+        self._moment = moment
+        x, action, chosen, value, starts, reward, ended = (
+            torch.stack(each, 1) for each in zip(*steps, strict=True)
+        )
+        advantage = advantages(reward, value, last, ended, self.discount, self.trace)
+        return Rollout(x, action, chosen, value, starts, advantage, began, returns)
+
+    def _improve(self, rollout: Rollout) -> tuple[float, float, float]:
+        """Some epochs over the rollout in parts of whole sequences; the mean of each loss."""
+        target = rollout.advantage + rollout.value
+        sums = torch.zeros(3, device=target.device)
+        for _ in range(self.epochs):
+            order = torch.randperm(
+                self.environment.count, generator=self.generator, device=target.device
+            )
+            for part in order.chunk(self.minibatches):
+                state = {name: value[part] for name, value in rollout.state.items()}
+                logits, value = self.policy(rollout.x[part], state, rollout.starts[part])
+                logs = logits.log_softmax(-1)
+                ratio = logs.gather(2, rollout.action[part][..., None])[..., 0]
+                ratio = (ratio - rollout.log_probability[part]).exp()
+                advantage = rollout.advantage[part]
+                advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+                bounded = ratio.clamp(1 - self.clip, 1 + self.clip)
+                policy_loss = -torch.minimum(ratio * advantage, bounded * advantage).mean()
+                old = rollout.value[part]
+                near = old + (value - old).clamp(-self.clip, self.clip)
+                error = torch.maximum(
+                    (value - target[part]).square(), (near - target[part]).square()
+                )
+                value_loss = 0.5 * error.mean()
+                entropy = -(logs.exp() * logs).sum(-1).mean()
+                loss = policy_loss + value_loss - self.entropy_weight * entropy
+                self.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.policy.parameters(), 0.5)
+                self.optimizer.step()
+                sums += torch.stack([policy_loss, value_loss, entropy]).detach()
+        policy_mean, value_mean, entropy_mean = (sums / (self.epochs * self.minibatches)).tolist()
+        return policy_mean, value_mean, entropy_mean
+
+    def _first(self, environment: Environment) -> Moment:
+        none = torch.zeros(environment.count, device=environment.device)
+        return Moment(
+            environment.start(),
+            torch.zeros(environment.count, environment.actions, device=environment.device),
+            none == 0,
+            none,
+            none.clone(),
+            self.policy.initial_state(environment.count),
+        )
+
+    def _next(
+        self,
+        environment: Environment,
+        moment: Moment,
+        action: Tensor,
+        state: State,
+        returns: list[float],
+    ) -> Moment:
+        observation, reward, ended = environment.step(action)
+        total = moment.total + reward
+        returns.extend(total[ended].tolist())
+        # The last action belongs to its episode: where another starts, there is none.
+        last_action = one_hot(action, environment.actions) * ~ended[:, None]
+        return Moment(observation, last_action, ended, reward, total * ~ended, state)
+
+    @staticmethod
+    def _input(moment: Moment) -> Tensor:
+        return torch.cat(
+            [moment.observation, moment.last_action, moment.starts[:, None].float()], 1
+        )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where all environments are: what is seen, what was done, and whether an episode starts here."""
+
+    observation: Tensor
+    last_action: Tensor
+    """`(E, A)` one-hot; zeros at the start of an episode."""
+    starts: Tensor
+    reward: Tensor
+    total: Tensor
+    """Reward since the start of the episode."""
+    state: State
+    """The memory before this moment, not yet erased where an episode starts."""
+
+
+def advantages(
+    reward: Tensor, value: Tensor, last: Tensor, ended: Tensor, discount: float, trace: float
+) -> Tensor:
+    """`(E, T)` generalised advantage estimates, Schulman et al., 2016, by one scan from the end.
+
+    Shapes: `reward`, `value` and `ended (E, T)`; `last (E,)`, the value after the last step.
+
+    >>> one = torch.ones(1, 2)
+    >>> advantages(one, 0 * one, torch.zeros(1), one.bool() & False, 0.5, 1.0)
+    tensor([[1.5000, 1.0000]])
+    """
+    going = (~ended).to(value.dtype)
+    following = torch.cat([value[:, 1:], last[:, None]], 1)
+    surprise = reward + discount * going * following - value
+    decay = discount * trace * going
+    return linear_scan(decay[..., None], surprise[..., None], reverse=True)[..., 0]
