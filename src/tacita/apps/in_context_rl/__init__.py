@@ -166,13 +166,18 @@ class InContextRL:
         return history
 
     @torch.no_grad()
-    def evaluate(self, environment: Environment, episodes: int) -> float:
-        """Mean return of so many episodes in another environment, by the likeliest actions."""
-        moment, returns = self._first(environment), list[float]()
-        while len(returns) < episodes:
+    def evaluate(self, environment: Environment, episodes: int = 1) -> float:
+        """Mean return in other environments, so many episodes of each, by the likeliest actions."""
+        moment = self._first(environment)
+        counted = torch.zeros(environment.count, device=environment.device)
+        total = torch.zeros_like(counted)
+        while bool((counted < episodes).any()):
             logits, _, state = self.policy.step(self._input(moment), moment.state, moment.starts)
-            moment = self._next(environment, moment, logits.argmax(1), state, returns)
-        return sum(returns[:episodes]) / episodes
+            moment = self._next(environment, moment, logits.argmax(1), state, [])
+            # The first episodes of each, not the first to end: these would be the short ones.
+            total += torch.where(counted < episodes, moment.reward, 0.0)
+            counted += moment.starts
+        return float(total.mean() / episodes)
 
     @torch.no_grad()
     def _collect(self) -> Rollout:
