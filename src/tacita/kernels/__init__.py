@@ -9,12 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tacita.kernels.causal_conv.function import causal_conv
     from tacita.kernels.convolution import fft_convolution
     from tacita.kernels.linear.function import linear_scan
     from tacita.kernels.selective.function import selective_scan
     from tacita.kernels.vandermonde import vandermonde_product, vandermonde_transpose
 
 _WHERE = {
+    "causal_conv": "tacita.kernels.causal_conv.function",
     "fft_convolution": "tacita.kernels.convolution",
     "linear_scan": "tacita.kernels.linear.function",
     "selective_scan": "tacita.kernels.selective.function",
@@ -23,6 +25,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "causal_conv",
     "fft_convolution",
     "linear_scan",
     "selective_scan",
