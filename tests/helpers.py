@@ -75,5 +75,17 @@ def table_batch(size: int = 16) -> tuple[InputSpec, Batch]:
     return spec, Batch(x[:size], torch.tensor(classes[order])[:size], torch.arange(size))
 
 
-BATCHES = {"images": image_batch, "series": series_batch, "tables": table_batch}
+def text_batch(size: int = 16) -> tuple[InputSpec, Batch]:
+    """Digits read as text: 16 steps (two pixels of each row), whose letters are four grey levels."""
+    x, y = digits()
+    levels = torch.bucketize(x[:size, 0, :, 2:6:2].flatten(1), torch.tensor([-0.8, 0.0, 0.9]))
+    return InputSpec("text", (16,), (4,)), Batch(levels, y[:size], torch.arange(size))
+
+
+BATCHES = {
+    "images": image_batch,
+    "series": series_batch,
+    "tables": table_batch,
+    "text": text_batch,
+}
 """A tiny batch of real data by modality, with the spec that an encoder of it needs."""

@@ -57,8 +57,8 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
-    needs_tokens: ClassVar[bool] = False
-    """Whether its encoder must be a `TokenEncoder`."""
+    default_encoders: ClassVar[Mapping[str, str]] = {}
+    """By modality, the encoder to take where none is named, if the usual one cannot be trained so."""
 
     engine_defaults: ClassVar[Mapping[str, Any]] = {}
     """The method's own options for `tacita.engine.train.train`; a recipe overrides them."""

@@ -27,6 +27,9 @@ FITS = [
     ("tuple[str, int]", ["a", 1], ("a", 1)),
     ("tuple[int, ...] | None", (1,), (1,)),
     ("Encoder | int", 1, 1),
+    ("Mapping[str, int]", {"a": 1}, {"a": 1}),
+    ("Mapping[str, float] | None", {"a": 1}, {"a": 1.0}),
+    ("collections.abc.Mapping[str, int | bool]", {}, {}),
 ]
 MISFITS = [
     ("int", True),
@@ -45,6 +48,10 @@ MISFITS = [
     ("Encoder", "vit"),
     ("list[int]", [1]),
     ("Callable[[int], None]", 1),
+    ("Mapping[str, int]", {"a": 1.5}),
+    ("Mapping[str, int]", {1: 1}),
+    ("Mapping[str, int]", ["a"]),
+    ("Mapping[str, Any]", {"a": 1}),
 ]
 
 
@@ -68,6 +75,8 @@ def test_a_value_that_does_not_fit_is_refused(annotation: str, value: object) ->
         ("Literal['a', 'b']", ["'a'", "'b'"]),
         ("tuple[float, ...]", ["a list of numbers"]),
         ("tuple[int, str]", ["a list of 2: a whole number, text"]),
+        ("Mapping[str, int | str]", ["a mapping of names to values (a whole number, text)"]),
+        ("Mapping[str, Any] | None", ["null"]),
         ("tuple[Encoder, ...]", []),
         ("tuple[Encoder, int]", []),
         ("Encoder", []),

@@ -25,6 +25,7 @@ CASES = [
     for modality in card.modalities
     if modality in BATCHES
 ]
+CONTINUOUS = [case for case in CASES if case.values[1] != "text"]
 SERIES = [case for case in CASES if case.values[1] == "series"]
 TOKENS = [case for case in CASES if issubclass(load_class(case.values[0]), TokenEncoder)]
 
@@ -148,7 +149,7 @@ def test_every_parameter_gets_a_gradient(slug: str, modality: str) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("slug, modality", CASES)
+@pytest.mark.parametrize("slug, modality", CONTINUOUS)
 def test_the_gradient_is_that_of_finite_differences(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
     encoder.double().eval()

@@ -29,6 +29,7 @@ SMALL = {
     "residual-conv": {"width": 8, "depth": 2},
     "series-transformer": {"dim": 24, "depth": 2},
     "feature-tokens": {"dim": 16, "depth": 2},
+    "sequence-model": {"d_model": 16, "depth": 2, "layer_options": {"d_state": 8}},
 }
 """The encoders that objectives are tried under."""
 
@@ -67,7 +68,7 @@ def combinations() -> list[object]:
                     make(card.slug, encoder, modality)
                 except ConfigError:
                     continue
-                name = f"{card.slug}-{encoder}"
+                name = f"{card.slug}-{encoder}-{modality}"
                 found.append(pytest.param(card.slug, encoder, modality, id=name))
     return found
 

@@ -44,15 +44,19 @@ FAMILIES = {
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        if len(value) > 1000 or any(isinstance(item, list) for item in value):
-            raise ValueError("it is not a plain list of at most 1000 values")
-        for item in value:
+    if isinstance(value, dict | list):
+        items = list(value.values()) if isinstance(value, dict) else value
+        kind = "mapping" if isinstance(value, dict) else "list"
+        if len(items) > 1000 or any(isinstance(item, dict | list) for item in items):
+            raise ValueError(f"it is not a plain {kind} of at most 1000 values")
+        for item in items:
             _plain(item)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("it is not a finite number")
     elif value is not None and not isinstance(value, str | int | float):
-        raise ValueError("it is not a number, text, true, false, null or a list of these")
+        raise ValueError(
+            "it is not a number, text, true, false, null or a list or mapping of these"
+        )
     return value
 
 

@@ -1,6 +1,7 @@
 """Values against the source text of a type annotation, for the types that a recipe can hold.
 
-They are int, float, bool, str, Path, None, `Literal[...]`, tuples of these, and unions of these.
+They are int, float, bool, str, Path, None, `Literal[...]`, tuples of these, mappings of names to
+these, and unions of these.
 Anything else (an `Encoder`, a function) has no alternatives and fits no value.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,9 @@ def _convert(annotation: ast.expr, value: Any) -> Any:
                 items = items[:1] * len(value)
             if len(items) == len(value):
                 return tuple(map(_convert, items, value))
+        case "Mapping" if isinstance(value, Mapping):
+            name, of_each = _elements(annotation)
+            return {_convert(name, key): _convert(of_each, item) for key, item in value.items()}
     raise MisfitError
 
 
@@ -95,6 +100,9 @@ def _alternatives(annotation: ast.expr) -> list[str]:
         if _is_open(annotation):
             return [f"a list of {_PLURALS.get(items[0], items[0])}"] if items[0] else []
         return [f"a list of {len(items)}: {', '.join(items)}"] if items and all(items) else []
+    if name == "Mapping":
+        inside = _alternatives(_elements(annotation)[1])
+        return [f"a mapping of names to values ({', '.join(inside)})"] if inside else []
     return [_WORDS[name]] if name in _WORDS else []
 
 

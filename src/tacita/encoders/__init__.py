@@ -12,17 +12,21 @@ from tacita.errors import ConfigError
 
 __all__ = ["Encoder", "Encoding", "TokenEncoder", "build", "default_encoder"]
 
-DEFAULTS = {"images": "residual-cnn", "series": "residual-conv", "tables": "feature-tokens"}
-TOKEN_DEFAULTS = {"images": "vit", "series": "series-transformer", "tables": "feature-tokens"}
+DEFAULTS = {
+    "images": "residual-cnn",
+    "series": "residual-conv",
+    "tables": "feature-tokens",
+    "text": "sequence-model",
+}
 
 
-def default_encoder(spec: InputSpec, *, tokens: bool = False) -> str:
-    """The encoder for samples of a modality where none is named; with `tokens`, one that has them.
+def default_encoder(spec: InputSpec) -> str:
+    """The encoder for samples of a modality where none is named.
 
     >>> default_encoder(InputSpec("series", (100, 3)))
     'residual-conv'
     """
-    return TOKEN_DEFAULTS[spec.modality] if tokens else DEFAULTS[spec.modality]
+    return DEFAULTS[spec.modality]
 
 
 def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:

@@ -7,7 +7,7 @@ frame for all layers, so that they can be compared; causal ones also run one ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,8 @@ class SequenceModel(Encoder):
     layer: name of the sequence layer; `tacita methods layer` lists them.
     d_model: width of the features.
     depth: number of blocks.
-    layer_options: arguments of the layer, such as `{"d_state": 16}`.
+    layer_options: arguments of the layer, such as `{"d_state": 16}`. A `max_length` is that of the
+        samples where none is given.
     channel_mixer: what follows the layer: `glu`, `mlp` or `none`; by default as suits the layer.
     norm: `layer` or `rms`.
     prenorm: norms before the branches rather than after the sums.
@@ -46,7 +47,7 @@ class SequenceModel(Encoder):
     pooling: features of a sample: `mean` of its valid steps, or its `last` valid step.
 
     Shapes: `x (B, L, C)` numbers, or `(B, L)` token numbers for text; `tokens (B, L, d_model)`, zero
-    where not valid. Raises `ConfigError` for an unknown layer or option.
+    where not valid. Raises `ConfigError` for an unknown layer or option, and text of unknown vocabulary.
 
     >>> model = SequenceModel(InputSpec("series", (50, 3)), layer="s4d", d_model=16, depth=2)
     >>> model(torch.zeros(2, 50, 3)).tokens.shape
@@ -64,7 +65,7 @@ class SequenceModel(Encoder):
         layer: str = "s4d",
         d_model: int = 64,
         depth: int = 4,
-        layer_options: Mapping[str, Any] | None = None,
+        layer_options: Mapping[str, int | float | bool | str] | None = None,
         channel_mixer: ChannelMixer | None = None,
         norm: Norm = "layer",
         prenorm: bool = True,
@@ -81,11 +82,19 @@ class SequenceModel(Encoder):
             )
         if pooling not in ("mean", "last"):
             raise ConfigError(f"pooling={pooling!r} is unknown.", remedy="Known: mean, last.")
+        if spec.modality == "text" and not spec.cardinalities:
+            raise ConfigError(
+                "the vocabulary of the text is not known.",
+                remedy='Give its size: InputSpec("text", (100,), cardinalities=(256,)).',
+            )
         self.spec = spec
         self.dim = d_model
         self.pooling = pooling
         cls = layers.get(layer)
-        options = check_arguments(layer, parameters(layer), dict(layer_options or {}))
+        known = parameters(layer)
+        options = check_arguments("layer_options", known, layer_options or {})
+        if "max_length" in known:
+            options.setdefault("max_length", spec.shape[0])
 
         def make() -> SequenceLayer:
             one = cls(d_model, **options)
@@ -106,6 +115,11 @@ class SequenceModel(Encoder):
         )
         self.norm = make_norm(norm, d_model) if prenorm else nn.Identity()
 
+    @property
+    def causal(self) -> bool:
+        """Whether a token depends on the steps up to its own only."""
+        return self.stack.causal
+
     def embed(self, x: Tensor) -> Tensor:
         """`(B, L, d_model)`: each step by itself, before any block."""
         return self.enter(x)
@@ -118,6 +132,8 @@ class SequenceModel(Encoder):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
         if self.spec.modality == "series":
             x = hide_padding(x, mask)
+        elif mask is not None:
+            x = x.masked_fill(~mask, 0)
         tokens = self.blocks(self.embed(x), mask)
         if self.pooling == "mean":
             return Encoding(tokens, masked_mean(tokens, mask))

@@ -53,7 +53,11 @@ class MAE(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    needs_tokens = True
+    default_encoders = {
+        "images": "vit",
+        "series": "series-transformer",
+        "tables": "feature-tokens",
+    }
     engine_defaults = {
         "steps": 2000,
         "batch_size": 128,

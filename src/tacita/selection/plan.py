@@ -7,7 +7,7 @@ after a kill and replayed from its own folder (`--recipe runs/NAME`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +206,7 @@ def resolved(recipe: Recipe, data: Dataset) -> Recipe:
     if is_baseline(recipe):
         _try_learner(recipe, data)
         return recipe
-    hides = recipe.pretrain is not None and discover.load_class(recipe.pretrain.method).needs_tokens
-    encoder = recipe.encoder or Section(method=default_encoder(data.spec, tokens=hides))
+    encoder = recipe.encoder or Section(method=_usual_encoder(recipe, data))
     recipe = recipe.model_copy(update={"encoder": encoder})
     for key in ("pretrain", "learn"):
         if trains(recipe, key):
@@ -219,6 +218,14 @@ def resolved(recipe: Recipe, data: Dataset) -> Recipe:
             recipe = recipe.model_copy(update={key: section})
     _try_learner(recipe, data)
     return recipe
+
+
+def _usual_encoder(recipe: Recipe, data: Dataset) -> str:
+    """Some objectives need an encoder of a certain kind, such as one with tokens to hide."""
+    needed: Mapping[str, str] = {}
+    if recipe.pretrain is not None:
+        needed = discover.load_class(recipe.pretrain.method).default_encoders
+    return needed.get(data.modality) or default_encoder(data.spec)
 
 
 def _try_learner(recipe: Recipe, data: Dataset) -> None:
