@@ -1,8 +1,8 @@
 """The linear recurrence with numba: one pass over time, forward and backward, lanes over channels.
 
 What bounds it: bytes. Forward reads `b` and writes `x`; backward reads the gradient and `x` and writes
-the gradient of `b`; the arithmetic is one multiply-add for each number. Complex numbers lie as real
-pairs, and the loops over channels become vector instructions.
+the gradient of `b`; the arithmetic is one multiply-add for each number. The loops over channels
+become vector instructions, for complex numbers too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def forward(
     x = torch.empty(b.shape, dtype=b.dtype)
     before, erase = _before(b, state), _erase(b, state, resets, reverse)
     arrays = (_array(a), _array(b), before, erase, _array(x))
-    share(lambda i, j: _forward(i, j, *arrays, reverse, b.is_complex()), len(b))
+    share(lambda i, j: _forward(i, j, *arrays, reverse), len(b))
     return x
 
 
@@ -54,16 +54,15 @@ def backward(
     before, erase = _before(grad, state), _erase(grad, state, resets, reverse)
     arrays = (_array(a), _array(grad if x is None else x), before, erase, _array(grad))
     results = (_array(grad_b), _array(grad_state), _array(grad_a))
-    share(lambda i, j: _backward(i, j, *arrays, *results, reverse, a.is_complex()), len(grad))
+    share(lambda i, j: _backward(i, j, *arrays, *results, reverse), len(grad))
     if len(a) < len(grad):
         grad_a = grad_a.sum(0, keepdim=True)
     return grad_a if steps else None, grad_b, None if state is None else grad_state
 
 
 def _array(tensor: Tensor) -> Array:
-    """Contiguous numbers as numpy sees them, a complex one as two real ones side by side."""
-    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
-    return (torch.view_as_real(tensor).flatten(-2) if tensor.is_complex() else tensor).numpy()
+    """The numbers one after another, as numpy sees them."""
+    return tensor.detach().resolve_conj().resolve_neg().contiguous().numpy()
 
 
 def _before(like: Tensor, state: Tensor | None) -> Array:
@@ -89,7 +88,6 @@ def _forward(
     erase: Array,
     x: Array,
     reverse: bool,
-    pairs: bool,
 ) -> None:
     length = b.shape[1]
     for row in range(start, stop):
@@ -97,27 +95,17 @@ def _forward(
         for step in range(length):
             t = length - 1 - step if reverse else step
             last = t + 1 if reverse else t - 1
-            a_t = a[a_row, t if a.shape[1] > 1 else 0]
             if erase[row, t]:
                 x[row, t] = b[row, t]
-            elif pairs:
-                _advance_pairs(a_t, x[row, last] if step else before[row], b[row, t], x[row, t])
             else:
-                _advance(a_t, x[row, last] if step else before[row], b[row, t], x[row, t])
+                previous = x[row, last] if step else before[row]
+                _advance(a[a_row, t if a.shape[1] > 1 else 0], previous, b[row, t], x[row, t])
 
 
 @compiled
 def _advance(a: Array, before: Array, b: Array, x: Array) -> None:
     for d in range(len(x)):
         x[d] = a[d] * before[d] + b[d]
-
-
-@compiled
-def _advance_pairs(a: Array, before: Array, b: Array, x: Array) -> None:
-    for d in range(0, len(x), 2):
-        re, im = before[d], before[d + 1]
-        x[d] = a[d] * re - a[d + 1] * im + b[d]
-        x[d + 1] = a[d] * im + a[d + 1] * re + b[d + 1]
 
 
 @compiled
@@ -133,7 +121,6 @@ def _backward(
     carry: Array,
     grad_a: Array,
     reverse: bool,
-    pairs: bool,
 ) -> None:
     """`carry (B, D)` is `conj(a_{t+1}) G_{t+1}`, zero at first: in the end the state's gradient."""
     length = x.shape[1]
@@ -142,24 +129,15 @@ def _backward(
         for step in range(length - 1, -1, -1):
             t = length - 1 - step if reverse else step
             last = t + 1 if reverse else t - 1
+            _add(grad[row, t], carry[row], grad_b[row, t])
             if erase[row, t]:
-                _add(grad[row, t], carry[row], grad_b[row, t])
                 carry[row] = 0
                 continue
-            a_t = a[a_row, t if a.shape[1] > 1 else 0]
             if grad_a.shape[1]:
                 previous = x[row, last] if step else before[row]
-                into = grad_a[row, t if a.shape[1] > 1 else 0]
-                if pairs:
-                    _retreat_pairs(a_t, previous, grad[row, t], carry[row], grad_b[row, t], into)
-                else:
-                    _retreat(a_t, previous, grad[row, t], carry[row], grad_b[row, t], into)
-            else:
-                _add(grad[row, t], carry[row], grad_b[row, t])
-                if pairs:
-                    _turn_pairs(a_t, grad_b[row, t], carry[row])
-                else:
-                    _turn(a_t, grad_b[row, t], carry[row])
+                into = grad_a[row, t if grad_a.shape[1] > 1 else 0]
+                _gather(grad_b[row, t], previous, into)
+            _retreat(a[a_row, t if a.shape[1] > 1 else 0], grad_b[row, t], carry[row])
 
 
 @compiled
@@ -169,38 +147,12 @@ def _add(grad: Array, carry: Array, total: Array) -> None:
 
 
 @compiled
-def _retreat(
-    a: Array, before: Array, grad: Array, carry: Array, total: Array, grad_a: Array
-) -> None:
+def _gather(total: Array, before: Array, grad_a: Array) -> None:
     for d in range(len(total)):
-        g = grad[d] + carry[d]
-        total[d] = g
-        carry[d] = a[d] * g
-        grad_a[d] += g * before[d]
+        grad_a[d] += total[d] * np.conj(before[d])
 
 
 @compiled
-def _retreat_pairs(
-    a: Array, before: Array, grad: Array, carry: Array, total: Array, grad_a: Array
-) -> None:
-    for d in range(0, len(total), 2):
-        re, im = grad[d] + carry[d], grad[d + 1] + carry[d + 1]
-        total[d], total[d + 1] = re, im
-        carry[d] = a[d] * re + a[d + 1] * im
-        carry[d + 1] = a[d] * im - a[d + 1] * re
-        grad_a[d] += re * before[d] + im * before[d + 1]
-        grad_a[d + 1] += im * before[d] - re * before[d + 1]
-
-
-@compiled
-def _turn(a: Array, total: Array, carry: Array) -> None:
+def _retreat(a: Array, total: Array, carry: Array) -> None:
     for d in range(len(total)):
-        carry[d] = a[d] * total[d]
-
-
-@compiled
-def _turn_pairs(a: Array, total: Array, carry: Array) -> None:
-    for d in range(0, len(total), 2):
-        re, im = total[d], total[d + 1]
-        carry[d] = a[d] * re + a[d + 1] * im
-        carry[d + 1] = a[d] * im - a[d + 1] * re
+        carry[d] = np.conj(a[d]) * total[d]

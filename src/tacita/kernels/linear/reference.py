@@ -1,9 +1,10 @@
 """The linear recurrence in plain torch: pairs of steps are joined until one is left, then undone.
 
-Two steps in a row are one step, `x -> a' (a x + b) + b' = (a' a) x + (a' b + b')`. Joining neighbours
-halves the length; the states after every second step come back, and those between follow by one
-step from the one before. `O(L)` work, `O(log L)` operations of torch, and no division by products of
-`a`, which underflow. It runs on any device, under autograd, and in an exported program.
+Two steps in a row are one step, `x -> a' (a x + b) + b' = (a' a) x + (a' b + b')`, which erases what
+comes before it if either of them does. Joining neighbours halves the length; the states after every
+second step come back, and those between follow by one step from the one before. `O(L)` work,
+`O(log L)` operations of torch, and no division by products of `a`, which underflow. It runs on any
+device, under autograd, and in an exported program.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ def linear_scan_reference(
     if reverse:
         a, b = a.flip(1), b.flip(1)
         resets = None if resets is None else resets.flip(1)
-    if resets is not None:
-        a = torch.where(resets[..., None], torch.zeros_like(a[:1, :1]), a)
     if state is not None:
-        first = b[:, :1] + a[:, :1] * state[:, None]
-        b = torch.cat([first, b[:, 1:]], 1)
-    x = _scan(a, b)
+        if resets is not None:
+            state = state.masked_fill(resets[:, :1], 0)
+        b = torch.cat([b[:, :1] + a[:, :1] * state[:, None], b[:, 1:]], 1)
+    x = _scan(a, b, None if resets is None else resets[..., None])
     return x.flip(1) if reverse else x
 
 
-def _scan(a: Tensor, b: Tensor) -> Tensor:
+def _scan(a: Tensor, b: Tensor, resets: Tensor | None) -> Tensor:
     length = b.shape[1]
     if length == 1:
         return b
@@ -44,9 +44,15 @@ def _scan(a: Tensor, b: Tensor) -> Tensor:
     else:
         a_second, a_later = a[:, 1:paired:2], a[:, 2::2]
         product = a_second * a[:, 0:paired:2]
-    second = _scan(product, torch.addcmul(b[:, 1:paired:2], a_second, b[:, 0:paired:2]))
-    between = (length - 1) // 2
-    later = torch.addcmul(b[:, 2::2], a_later, second[:, :between])
-    first = torch.cat([b[:, :1], later], 1)
+    joined = None if resets is None else resets[:, 0:paired:2] | resets[:, 1:paired:2]
+    before = _erase(b[:, 0:paired:2], None if resets is None else resets[:, 1:paired:2])
+    second = _scan(product, torch.addcmul(b[:, 1:paired:2], a_second, before), joined)
+    before = _erase(second[:, : (length - 1) // 2], None if resets is None else resets[:, 2::2])
+    first = torch.cat([b[:, :1], torch.addcmul(b[:, 2::2], a_later, before)], 1)
     x = torch.stack([first[:, : paired // 2], second], 2).flatten(1, 2)
     return x if paired == length else torch.cat([x, first[:, -1:]], 1)
+
+
+def _erase(x: Tensor, resets: Tensor | None) -> Tensor:
+    """Erased before it is multiplied: what was NaN or infinite ahead of a reset stays there."""
+    return x if resets is None else x.masked_fill(resets, 0)
