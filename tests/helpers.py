@@ -14,6 +14,8 @@ from tacita.data.batch import Batch, InputSpec
 TOLERANCES = {
     torch.float64: (1e-7, 1e-9),
     torch.float32: (1e-4, 1e-5),
+    torch.complex128: (1e-7, 1e-9),
+    torch.complex64: (1e-4, 1e-5),
     torch.float16: (1e-2, 1e-3),
     torch.bfloat16: (2e-2, 1e-2),
 }

@@ -45,6 +45,7 @@ def _scan(a: Tensor, b: Tensor, resets: Tensor | None) -> Tensor:
         a_second, a_later = a[:, 1:paired:2], a[:, 2::2]
         product = a_second * a[:, 0:paired:2]
     joined = None if resets is None else resets[:, 0:paired:2] | resets[:, 1:paired:2]
+    product = _erase(product, joined)  # grows without bound where only resets hold the states
     before = _erase(b[:, 0:paired:2], None if resets is None else resets[:, 1:paired:2])
     second = _scan(product, torch.addcmul(b[:, 1:paired:2], a_second, before), joined)
     before = _erase(second[:, : (length - 1) // 2], None if resets is None else resets[:, 2::2])
