@@ -25,7 +25,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def make(**options: object) -> Attention:
     torch.manual_seed(0)
-    return Attention(WIDTH, **{"heads": 2, **options}).double()  # type: ignore[arg-type]
+    return Attention(WIDTH, **{"heads": 2, **options}).double()
 
 
 def by_hand(layer: Attention, x: Tensor, resets: Tensor | None = None) -> Tensor:
@@ -197,4 +197,4 @@ def test_a_layer_that_sees_the_future_has_no_steps() -> None:
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Attention(8, **options)  # type: ignore[arg-type]
+        Attention(8, **options)

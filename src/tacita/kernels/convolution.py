@@ -20,21 +20,24 @@ def fft_convolution(u: Tensor, kernel: Tensor) -> Tensor:
     """`(B, D, L)`: `y[l] = sum_{j <= l} kernel[j] u[l - j]`, for each channel its own kernel.
 
     Shapes: `u (B, D, L)` real, `kernel (D, K)` of any length `K`; what lies beyond `L` is not used.
+    With `kernel (C, D, K)`, several for a channel, `(B, C, D, L)`: `u` is transformed once.
     Computed in float32 or float64; half precision comes back in its own dtype. Raises `ConfigError`
     where the channels differ.
 
     >>> fft_convolution(torch.tensor([[[1.0, 0.0, 2.0]]]), torch.tensor([[3.0, 1.0]])).round()
     tensor([[[3., 1., 6.]]])
     """
-    if u.ndim != 3 or kernel.ndim != 2 or u.shape[1] != kernel.shape[0]:
+    if u.ndim != 3 or kernel.ndim not in (2, 3) or u.shape[1] != kernel.shape[-2]:
         raise ConfigError(
             f"fft_convolution: u {tuple(u.shape)} and kernel {tuple(kernel.shape)} do not fit.",
-            remedy="Give u (B, D, L) and kernel (D, K).",
+            remedy="Give u (B, D, L) and kernel (D, K) or (C, D, K).",
         )
+    if kernel.ndim == 3:
+        u = u[:, None]
     if u.numel() == 0:
-        return u + 0 * kernel.sum().to(u.dtype)
+        return u + 0 * kernel.sum(-1, keepdim=True).to(u.dtype)
     wide = torch.float64 if torch.float64 in (u.dtype, kernel.dtype) else torch.float32
-    kernel = kernel[:, : u.shape[-1]].to(wide)
+    kernel = kernel[..., : u.shape[-1]].to(wide)
     if torch.compiler.is_compiling():
         size = next_fast_len(u.shape[-1] + kernel.shape[-1] - 1, real=True)
         spectrum = torch.fft.rfft(u.to(wide), size) * torch.fft.rfft(kernel, size)
@@ -68,7 +71,10 @@ class _FFTConvolution(torch.autograd.Function):
         with torch.autocast(grad.device.type, enabled=False):
             slope = torch.fft.rfft(grad, ctx.size)
             if response is not None:
-                grad_u = torch.fft.irfft(slope * response.conj(), ctx.size)[..., : grad.shape[-1]]
+                both = slope * response.conj()
+                if response.ndim == 3:
+                    both = both.sum(1, keepdim=True)
+                grad_u = torch.fft.irfft(both, ctx.size)[..., : grad.shape[-1]]
             if spectrum is not None:
                 both = (slope * spectrum.conj()).sum(0)
                 grad_kernel = torch.fft.irfft(both, ctx.size)[..., : ctx.kernel_length]
