@@ -43,3 +43,19 @@ def krylov(A_bar: Tensor, b: Tensor, length: int) -> Tensor:
         if columns.shape[-1] < length:
             power = power @ power
     return columns
+
+
+def advance_by(A_bar: Tensor, x: Tensor, steps: Tensor, most: int) -> Tensor:
+    """`A_bar^l x` for states `x (B, H, N)` and `A_bar (H, N, N)`, with each sample's own `l <= most`.
+
+    By squaring: `log2` of the most steps matrix products.
+
+    >>> half = torch.tensor([[[0.5]]])
+    >>> advance_by(half, torch.ones(2, 1, 1), torch.tensor([0, 3]), 3).flatten()
+    tensor([1.0000, 0.1250])
+    """
+    for bit in range(most.bit_length()):
+        moved = (A_bar @ x[..., None]).squeeze(-1)
+        x = torch.where((steps >> bit & 1).bool()[:, None, None], moved, x)
+        A_bar = A_bar @ A_bar
+    return x

@@ -92,7 +92,8 @@ def nplr(
         # Half of the frequencies are negative, and those come first.
         frequencies, vectors = frequencies[size // 2 :], vectors[:, size // 2 :]
     v: Complexes = vectors.astype(np.complex128)
-    return decay + 1j * frequencies, p @ v.conj(), b @ v.conj(), v
+    modes: Complexes = (decay + 1j * frequencies).astype(np.complex128)
+    return modes, p @ v.conj(), b @ v.conj(), v
 
 
 def legs_modes(size: int) -> tuple[Complexes, Complexes]:
@@ -116,27 +117,29 @@ def _legs(size: int) -> tuple[Floats, Floats]:
 def _legt(size: int) -> tuple[Floats, Floats]:
     n = np.arange(size)
     root = np.sqrt(2 * n + 1.0)
-    signs = np.where(n[:, None] >= n, 1.0, (-1.0) ** (n[:, None] - n))
-    return -np.outer(root, root) * signs, root
+    signs: Floats = np.where(n[:, None] >= n, 1.0, (-1.0) ** (n[:, None] - n))
+    a: Floats = -np.outer(root, root) * signs
+    return a, root
 
 
 def _laguerre(size: int, alpha: float, beta: float) -> tuple[Floats, Floats]:
     n = np.arange(size)
     norm: Floats = np.exp((gammaln(n + alpha + 1) - gammaln(n + 1)) / 2)
-    a = np.where(n[:, None] > n, -norm / norm[:, None], 0.0)
+    a: Floats = np.where(n[:, None] > n, -norm / norm[:, None], 0.0)
     np.fill_diagonal(a, -(1 + beta) / 2)
-    return a, binom(n + alpha, n) / norm
+    b: Floats = binom(n + alpha, n) / norm
+    return a, b
 
 
 def _fourier(size: int, outflow: float) -> tuple[Floats, Floats]:
     """Rotations that carry the window along, less what leaves at its end, `outflow b b^T`."""
     b = _constant_and_cosines(size)
-    a = -outflow * np.outer(b, b)
+    a = np.multiply(-outflow, np.outer(b, b), dtype=np.float64)
     turn = 2 * np.pi * np.arange(size // 2)
     cosine, sine = 2 * np.arange(size // 2), 2 * np.arange(size // 2) + 1
     a[cosine, sine] -= turn
     a[sine, cosine] += turn
-    return a, outflow * b
+    return a, np.multiply(outflow, b)
 
 
 def _low_rank(measure: str, size: int) -> Floats:
