@@ -28,7 +28,10 @@ LENGTH = 13
 
 SMALL: dict[str, object] = {"d_state": 4, "max_length": 64}
 """What every layer is made with that takes it, so that it is small."""
-OTHERWISE: dict[str, dict[str, object]] = {}
+OTHERWISE: dict[str, dict[str, object]] = {
+    "butterfly-conv": {"spread": 0.01},  # at the start it is a convolution, and causal
+    "s4": {"length": 8},  # less than LENGTH, so that it has to be doubled
+}
 """Layers that are made with something else."""
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tacita.kernels.cauchy.function import cauchy_product
     from tacita.kernels.causal_conv.function import causal_conv
     from tacita.kernels.convolution import fft_convolution
     from tacita.kernels.linear.function import linear_scan
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tacita.kernels.vandermonde import vandermonde_product, vandermonde_transpose
 
 _WHERE = {
+    "cauchy_product": "tacita.kernels.cauchy.function",
     "causal_conv": "tacita.kernels.causal_conv.function",
     "fft_convolution": "tacita.kernels.convolution",
     "linear_scan": "tacita.kernels.linear.function",
@@ -25,6 +27,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "cauchy_product",
     "causal_conv",
     "fft_convolution",
     "linear_scan",
