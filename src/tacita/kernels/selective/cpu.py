@@ -19,7 +19,7 @@ from torch import Tensor
 from tacita.kernels.selective.loops import CHUNK, Array, backward_rows, forward_rows
 from tacita.kernels.threads import share
 
-LANES = 64
+LANES = 128
 """Channels of a block at most."""
 VECTOR = 16
 """Lanes are a multiple of this, so that no loop over them has a rest to do one by one."""
@@ -90,7 +90,8 @@ def backward(
     def work(start: int, stop: int) -> None:
         first, beyond = start // blocks, (stop - 1) // blocks + 1
         sums[start] = first, u.new_zeros(2, beyond - first, length, A.shape[1])
-        backward_rows(start, stop, *everything, first, sums[start][1].numpy())
+        shared = (*everything, first, sums[start][1].numpy())
+        backward_rows(start, stop, *shared)
 
     share(work, batch * blocks)
     dBC = u.new_zeros(2, batch, length, A.shape[1])

@@ -30,13 +30,18 @@ LN_2 = math.log(2)
 
 
 def compiled(function: F) -> F:
-    return njit(cache=True, nogil=True, fastmath=MULTIPLY_ADD)(function)
+    return njit(cache=True, nogil=True, fastmath=MULTIPLY_ADD, error_model="numpy")(function)
+
+
+def inlined(function: F) -> F:
+    """A part of the compiled functions; dividing by zero raises nothing, which would be a branch."""
+    return njit(forceinline=True, fastmath=MULTIPLY_ADD, error_model="numpy")(function)
 
 
 def summing(function: F) -> F:
-    """As `compiled`, and a sum over lanes may be taken in any order."""
+    """As `inlined`, and a sum over lanes may be taken in any order."""
     fastmath = MULTIPLY_ADD | {"reassoc"}
-    return njit(cache=True, nogil=True, fastmath=fastmath)(function)
+    return njit(forceinline=True, fastmath=fastmath, error_model="numpy")(function)
 
 
 @compiled
@@ -80,7 +85,7 @@ def forward_rows(
         for t in range(length):
             if kept.size and t % CHUNK == 0:
                 for n in range(d_state):
-                    kept[b, t // CHUNK, n, first : first + w] = x[n, :w]
+                    copy(x[n], kept[b, t // CHUNK, n, first : first + w])
             if resets.size and resets[b, t]:
                 x[:] = 0
             u_t = lanes_of(u, strides, U, b, t, first, w)
@@ -93,7 +98,7 @@ def forward_rows(
                 advance(B_t[n], C_t[n], step, drive, rate[n], x[n], total)
             at = (b * length + t) * width + first
             y_t = y[at : at + w]
-            y_t[:] = total[:w]
+            copy(total, y_t)
             if D.size:
                 for i in range(w):
                     y_t[i] += skip[i] * u_t[i]
@@ -102,10 +107,11 @@ def forward_rows(
                 for i in range(w):
                     y_t[i] *= z_t[i] * sigmoid(z_t[i])
         for n in range(d_state):
-            last[b, first : first + w, n] = x[n, :w]
+            for i in range(w):
+                last[b, first + i, n] = x[n, i]
 
 
-@compiled
+@inlined
 def advance(
     B: Number, C: Number, step: Array, drive: Array, rate: Array, x: Array, total: Array
 ) -> None:
@@ -176,7 +182,7 @@ def backward_rows(
             begin = chunk * CHUNK
             count = min(CHUNK, length - begin)
             for n in range(d_state):
-                x[0, n, :w] = kept[b, chunk, n, first : first + w]
+                copy(kept[b, chunk, n, first : first + w], x[0, n, :w])
             for k in range(count):
                 t = begin + k
                 u_t = lanes_of(u, strides, U, b, t, first, w)
@@ -206,7 +212,7 @@ def backward_rows(
                 B_t = lanes_of(B, strides, B_, b, t, 0, d_state)
                 C_t = lanes_of(C, strides, C_, b, t, 0, d_state)
                 at = (b * length + t) * width + first
-                grad[:w] = grad_t
+                copy(grad_t, grad[:w])
                 if z.size:
                     z_t = lanes_of(z, strides, Z, b, t, first, w)
                     dz_t, total = dz[at : at + w], totals[k]
@@ -248,14 +254,15 @@ def backward_rows(
                 for i in range(w):
                     to_skip[i] += grad[i] * u_t[i]
                     to_bias[i] += ddelta_t[i]
-        dD[b, first : first + w] = to_skip[:w]
-        dbias[b, first : first + w] = to_bias[:w]
+        copy(to_skip, dD[b, first : first + w])
+        copy(to_bias, dbias[b, first : first + w])
         for n in range(d_state):
-            dA[b, first : first + w, n] = to_rate[n, :w]
-            dstate[b, first : first + w, n] = carry[n, :w]
+            for i in range(w):
+                dA[b, first + i, n] = to_rate[n, i]
+                dstate[b, first + i, n] = carry[n, i]
 
 
-@compiled
+@inlined
 def advance_keeping(
     B: Number,
     C: Number,
@@ -305,7 +312,7 @@ def retreat(
     return dB, dC
 
 
-@compiled
+@inlined
 def lanes_of(
     sequence: Array, strides: Array, which: int, b: int, t: int, first: int, count: int
 ) -> Array:
@@ -313,7 +320,13 @@ def lanes_of(
     return sequence[at : at + count]
 
 
-@compiled
+@inlined
+def copy(origin: Array, into: Array) -> None:
+    for i in range(min(len(origin), len(into))):
+        into[i] = origin[i]
+
+
+@inlined
 def load_step(
     delta: Array, u: Array, bias: Array, softplus: bool, step: Array, drive: Array
 ) -> None:
@@ -328,7 +341,7 @@ def load_step(
         drive[i] = step[i] * u[i]
 
 
-@compiled
+@inlined
 def load_channels(
     first: int, w: int, A: Array, D: Array, delta_bias: Array, rate: Array, skip: Array, bias: Array
 ) -> None:
@@ -339,17 +352,18 @@ def load_channels(
         for i in range(w):
             rate[n, i] = A[first + i, n] * A.dtype.type(LOG2_E)
     if D.size:
-        skip[:w] = D[first : first + w]
+        copy(D[first : first + w], skip)
     if delta_bias.size:
-        bias[:w] = delta_bias[first : first + w]
+        copy(delta_bias[first : first + w], bias)
 
 
-@compiled
+@inlined
 def load_states(b: int, first: int, w: int, states: Array, x: Array) -> None:
     x[:] = 0
     if states.size:
         for n in range(len(x)):
-            x[n, :w] = states[b, first : first + w, n]
+            for i in range(w):
+                x[n, i] = states[b, first + i, n]
 
 
 # Exponentials. Those of float64 are the library's; of float32, polynomials and arithmetic on the
@@ -392,14 +406,14 @@ LN_2_HIGH = single(0.693359375)  # few bits, so that its multiples are exact
 LN_2_LOW = single(LN_2 - 0.693359375)
 
 
-@compiled
+@inlined
 def power_of_2(whole: Number, part: Number) -> Number:
     """2 to the power of `whole - ROUND + part`, where `whole` has been rounded by adding `ROUND`."""
     p = ((((E5 * part + E4) * part + E3) * part + E2) * part + E1) * part + ONE
     return p * number_of((bits_of(whole) - ROUND_BITS) << MANTISSA_BITS)
 
 
-@compiled
+@inlined
 def exp2_32(v: Number) -> Number:
     """2^v to 2 units in the last place; the comparisons let a NaN through."""
     v = LOWEST if v < LOWEST else v
@@ -408,7 +422,7 @@ def exp2_32(v: Number) -> Number:
     return power_of_2(whole, v - (whole - ROUND))
 
 
-@compiled
+@inlined
 def exp_32(v: Number) -> Number:
     """e^v; what is left after whole powers of 2 is computed exactly, however large v is."""
     v = LOWEST * LN_2_32 if v < LOWEST * LN_2_32 else v
@@ -418,7 +432,7 @@ def exp_32(v: Number) -> Number:
     return power_of_2(whole, ((v - n * LN_2_HIGH) - n * LN_2_LOW) * LOG2_E_32)
 
 
-@compiled
+@inlined
 def softplus_32(v: Number) -> Number:
     """max(v, 0) + log(1 + e^-|v|), the logarithm as 2 atanh(e / (2 + e)): exact for small e too."""
     e = exp_32(-abs(v))
@@ -428,27 +442,27 @@ def softplus_32(v: Number) -> Number:
     return (v if v > ZERO else ZERO) + TWO * s * p
 
 
-@compiled
+@inlined
 def sigmoid_32(v: Number) -> Number:
     return ONE / (ONE + exp_32(-v))
 
 
-@compiled
+@inlined
 def exp2_64(v: Number) -> Number:
     return np.exp2(v)
 
 
-@compiled
+@inlined
 def softplus_64(v: Number) -> Number:
     return v if v > 20.0 else math.log1p(math.exp(v))  # as in torch
 
 
-@compiled
+@inlined
 def sigmoid_64(v: Number) -> Number:
     return 1.0 / (1.0 + math.exp(-v))
 
 
-@compiled
+@inlined
 def softplus_slope_64(v: Number) -> Number:
     return 1.0 if v > 20.0 else sigmoid_64(v)
 
@@ -459,7 +473,7 @@ def of_both(of_32: Callable[[Number], Number], of_64: Callable[[Number], Number]
     def either(v: Number) -> Number:
         raise NotImplementedError
 
-    @overload(either)  # type: ignore[untyped-decorator]
+    @overload(either, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
     def choose(v: Number) -> Any:
         of_this = of_32 if v == types.float32 else of_64
 
