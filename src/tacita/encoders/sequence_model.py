@@ -7,15 +7,18 @@ frame for all layers, so that they can be compared; causal ones also run one ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tacita import layers
 from tacita.catalog.cards import method
 from tacita.catalog.signature import check_arguments, parameters
 from tacita.data.batch import InputSpec
+from tacita.encoders import language
 from tacita.encoders.base import Encoder, Encoding, hide_padding, masked_mean
 from tacita.errors import ConfigError
 from tacita.layers.base import SequenceLayer, State, last_valid
@@ -95,16 +98,19 @@ class SequenceModel(Encoder):
         options = check_arguments("layer_options", known, layer_options or {})
         if "max_length" in known:
             options.setdefault("max_length", spec.shape[0])
+        if "depth" in known:
+            options.setdefault("depth", depth)
 
         def make() -> SequenceLayer:
             one = cls(d_model, **options)
             return Bidirectional(one, cls(d_model, **options)) if bidirectional else one
 
-        self.enter: nn.Module = (
-            nn.Embedding(spec.cardinalities[0], d_model)
-            if spec.modality == "text"
-            else nn.Linear(spec.channels, d_model)
-        )
+        self.enter: nn.Module
+        if spec.modality == "text":
+            self.enter = nn.Embedding(language.padded(spec.cardinalities[0]), d_model)
+            nn.init.normal_(self.enter.weight, std=0.02)  # it is the language head too
+        else:
+            self.enter = nn.Linear(spec.channels, d_model)
         self.stack = Stack(
             [
                 Block(
@@ -122,6 +128,8 @@ class SequenceModel(Encoder):
 
     def embed(self, x: Tensor) -> Tensor:
         """`(B, L, d_model)`: each step by itself, before any block."""
+        if self.spec.modality == "text":
+            language.check_ids(x, self.spec.cardinalities[0])
         return self.enter(x)
 
     def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -151,3 +159,59 @@ class SequenceModel(Encoder):
         """
         y, state = self.stack.step(self.embed(x), state)
         return self.norm(y), state
+
+    def head(self, tokens: Tensor) -> Tensor:
+        """`(..., d_model)` tokens of `forward` or `step` to `(..., V)` logits of the token that follows.
+
+        Raises `ConfigError` for a model that is not causal or does not read text.
+        """
+        language.require_language(self)
+        table = cast(nn.Embedding, self.enter).weight
+        return functional.linear(tokens, table)[..., : self.spec.cardinalities[0]]
+
+    def logits(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, L, V)`: at each of the tokens `ids (B, L)`, what follows; zero where not valid."""
+        return self.head(self(ids, mask).tokens)
+
+    def generate(
+        self,
+        ids: Tensor,
+        count: int,
+        *,
+        lengths: Tensor | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> Tensor:
+        """`(B, count)` tokens that follow `ids (B, L)`, each drawn from the logits given all before.
+
+        `lengths (B,)` are the valid tokens of texts that are not of one length; at temperature 0 the
+        likeliest token is taken. The texts so far are read in parallel, the rest in steps of the same
+        cost. Raises `ConfigError` for a model without steps, `DataError` for ids that are no tokens.
+        """
+        return language.generate(
+            self, ids, count, lengths=lengths, temperature=temperature, seed=seed
+        )
+
+    @classmethod
+    def from_transformers(
+        cls,
+        source: str | Path | nn.Module | Mapping[str, Tensor],
+        config: Mapping[str, Any] | None = None,
+    ) -> SequenceModel:
+        """The model of a `MambaForCausalLM`, of its state dict and `config`, or of a folder.
+
+        A folder holds `config.json` and `model.safetensors`, and loading it runs no code. Raises
+        `CheckpointError` for one that does not fit, `ConfigError` for models of another kind.
+        """
+        from tacita.encoders import transformers_mamba
+
+        return transformers_mamba.load(source, config)
+
+    def to_transformers(self, folder: str | Path) -> None:
+        """Write a folder that `MambaForCausalLM.from_pretrained` reads.
+
+        Raises `ConfigError` for a model that is not one of Mamba layers with RMS norms.
+        """
+        from tacita.encoders import transformers_mamba
+
+        transformers_mamba.save(self, folder)

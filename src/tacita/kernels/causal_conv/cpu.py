@@ -25,7 +25,7 @@ LANES = 256
 
 def compiled(function: F) -> F:
     """Multiply and add may become one instruction; nothing may take the numbers for finite."""
-    return njit(cache=True, nogil=True, fastmath={"contract"})(function)  # type: ignore[no-any-return]
+    return njit(cache=True, nogil=True, fastmath={"contract"})(function)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, reach: Tensor | None) -> Tensor:
