@@ -31,8 +31,19 @@ def discretise(z: Tensor, delta: Tensor, rule: str) -> tuple[Tensor, Tensor]:
     if rule == "zoh":
         return z, delta * phi(z)
     if rule == "bilinear":
-        return ((1 + z / 2) / (1 - z / 2)).log(), delta / (1 - z / 2)
+        return bilinear_exponent(z), delta / (1 - z / 2)
     raise ConfigError(f"discretisation={rule!r} is unknown.", remedy="Known: zoh, bilinear.")
+
+
+def bilinear_exponent(z: Tensor) -> Tensor:
+    """`log((1 + z/2) / (1 - z/2))`, its real part without cancellation where the decay of a step is small.
+
+    >>> bilinear_exponent(torch.tensor([complex(0.0, 2.0)])).imag
+    tensor([1.5708])
+    """
+    x, y = z.real / 2, z.imag / 2
+    decay = torch.log1p(4 * x / ((1 - x).square() + y.square())) / 2
+    return torch.complex(decay, torch.atan2(2 * y, 1 - x.square() - y.square()))
 
 
 def phi(z: Tensor) -> Tensor:
