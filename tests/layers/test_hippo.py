@@ -7,15 +7,21 @@ import pytest
 import torch
 from scipy.integrate import quad_vec
 
-from tacita.errors import ConfigError
+from tacita.errors import ConfigError, DataError
 from tacita.layers.hippo import (
+    HippoMemory,
     basis,
     hippo,
     legs_modes,
     measure_weight,
     nplr,
+    recall,
+    reconstruct,
+    remember,
+    remember_everything,
     timescale,
 )
+from tests.helpers import assert_close
 
 MEASURES = ["legs", "legt", "lagt", "glagt", "fout", "fourier-decay"]
 every_measure = pytest.mark.parametrize("measure", MEASURES)
@@ -192,3 +198,98 @@ def test_what_there_is_not_is_refused() -> None:
         hippo("glagt", 4, alpha=1.0)
     with pytest.raises(ConfigError, match="positive"):
         timescale("legs", 0)
+
+
+def two_waves(steps: int, unit: float) -> np.ndarray:
+    t = np.arange(steps) * unit
+    return np.sin(2 * t) + 0.5 * np.cos(3.3 * t)
+
+
+@pytest.mark.parametrize(("measure", "limit"), [("legt", 0.02), ("legs", 0.02), ("fout", 0.06)])
+def test_two_waves_are_recalled_from_32_numbers(measure: str, limit: float) -> None:
+    """Over 2 units of time at a step of 0.001; the signal's deviation is some 0.8."""
+    found = recall(two_waves(8000, 1e-3), measure, 32, steps=2000)
+    inside = found.ages < 2000
+    rms = np.sqrt(np.square(found.past - found.recalled)[inside].mean())
+    assert rms < limit
+    assert found.error < 3 * limit
+    drawn = found.figure.to_dict()["data"]
+    np.testing.assert_array_equal(drawn[1]["y"], found.recalled)
+    np.testing.assert_array_equal(drawn[0]["x"], -found.ages)
+
+
+def test_what_is_in_the_span_is_recalled_whole() -> None:
+    """A polynomial of degree 3 in a window of Legendre polynomials up to degree 7."""
+    t = np.linspace(-1, 0, 4001)[1:]
+    found = recall(1 + t - 2 * t**2 + 3 * t**3, "legt", 8, steps=2000)
+    inside = found.ages < 2000
+    assert np.abs(found.past - found.recalled)[inside].max() < 0.01
+
+
+def test_the_coefficients_are_the_states_of_the_steps() -> None:
+    u = torch.randn(2, 20, dtype=torch.float64)
+    found = remember(u, "legs", 6, steps=10)
+    a, b = hippo("legs", 6)
+    left, right = np.eye(6) - 0.05 * a, np.eye(6) + 0.05 * a
+    x = np.zeros((2, 6))
+    for t in range(20):
+        x = np.linalg.solve(left, right @ x.T + 0.1 * np.outer(b, u[:, t].numpy())).T
+        np.testing.assert_allclose(found[:, t].numpy(), x, atol=1e-12)
+
+
+def test_the_time_scale_is_the_step_size_and_nothing_else() -> None:
+    u = torch.randn(1, 30, dtype=torch.float64)
+    a = remember(u, "legt", 8, steps=20)
+    layer = HippoMemory(1, d_state=8, measure="legt", steps=40).double()
+    state = layer(u[..., None], rate=2.0, return_state=True)[1]
+    torch.testing.assert_close(state["coefficients"][0, 0], a[0, -1], rtol=0, atol=1e-5)
+
+
+def test_a_scaled_memory_knows_no_time_scale() -> None:
+    """The same curve in 200 and in 800 steps leaves the same state: a mean, a slope, and so on."""
+    short = remember_everything(torch.from_numpy(two_waves(200, 0.02))[None], 8)[0, -1]
+    long = remember_everything(torch.from_numpy(two_waves(800, 0.005))[None], 8)[0, -1]
+    assert (short - long).abs().max() < 0.02
+    ages = -np.log(np.linspace(0.05, 0.95, 30))
+    seen = reconstruct(long, "legs", ages).numpy()
+    at = (np.linspace(0.05, 0.95, 30) * 800).astype(int)
+    np.testing.assert_allclose(seen, two_waves(800, 0.005)[at], atol=0.1)
+
+
+def test_a_scaled_memory_follows_the_laws_of_a_layer() -> None:
+    torch.manual_seed(0)
+    layer = HippoMemory(3, d_state=4, scaled=True).double()
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    whole, last = layer(x, return_state=True)
+    state, outputs = layer.initial_state(2), []
+    for t in range(9):
+        y, state = layer.step(x[:, t], state)
+        outputs.append(y)
+    assert_close(torch.stack(outputs, 1), whole)
+    first, middle = layer(x[:, :4], return_state=True)
+    second, end = layer(x[:, 4:], state=middle, return_state=True)
+    assert_close(torch.cat([first, second], 1), whole)
+    assert_close(end["coefficients"], last["coefficients"])
+    lengths = torch.tensor([9, 4])
+    padded, ragged = layer(x, lengths=lengths, return_state=True)
+    assert_close(padded[1, :4], first[1])
+    assert_close(ragged["coefficients"][1], middle["coefficients"][1])
+    assert ragged["count"].tolist() == [9, 4]
+    resets = torch.zeros(2, 9, dtype=torch.bool)
+    resets[0, 4] = True
+    assert_close(layer(x, resets=resets)[0, 4:], layer(x[:, 4:])[0])
+    with pytest.raises(ConfigError, match="time scale"):
+        layer(x, rate=2.0)
+
+
+def test_a_memory_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="of legs"):
+        HippoMemory(4, measure="legt", scaled=True)
+    with pytest.raises(ConfigError, match="positive"):
+        HippoMemory(4, steps=0)
+    with pytest.raises(DataError, match="finite"):
+        recall([1.0, float("nan")], steps=1)
+    with pytest.raises(ConfigError, match="takes"):
+        remember(torch.zeros(3), "legs", 4, steps=5)
+    with pytest.raises(ConfigError, match="takes"):
+        remember_everything(torch.zeros(3), 4)

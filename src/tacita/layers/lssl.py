@@ -1,4 +1,4 @@
-"""LSSL: a state-space layer with its matrices written out, as recurrence, convolution and differential equation.
+"""LSSL: a state-space layer with its matrices written out: recurrence, convolution, differential equation.
 
 Gu et al., "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State-Space
 Layers", 2021. The ancestor of S4 and the dense form that the faster layers are tested against: for small
@@ -33,7 +33,7 @@ FAMILY = ("left", "right", "lower", "diagonal", "upper", "shift", "drive")
     year=2021,
     family="layer",
     modalities=("series",),
-    summary="Mixes time by a dense state-space system: exact, also between irregular steps; for small states.",
+    summary="Mixes time by a dense state-space system, exact between irregular steps; for small states.",
     reuses=("fft_convolution", "hippo", "krylov"),
 )
 class LSSL(SequenceLayer):
@@ -61,6 +61,16 @@ class LSSL(SequenceLayer):
 
     time_invariant = True
     rescalable = True
+    A: Tensor
+    B: Tensor
+    log_step: Tensor
+    left: Tensor
+    right: Tensor
+    lower: Tensor
+    diagonal: Tensor
+    upper: Tensor
+    shift: Tensor
+    drive: Tensor
 
     def __init__(
         self,
@@ -153,8 +163,9 @@ class LSSL(SequenceLayer):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        like = {"device": device or self.D.device, "dtype": dtype or self.D.dtype}
-        return {"ssm": torch.zeros(batch_size, self.d_model, self.d_state, **like)}
+        shape = (batch_size, self.d_model, self.d_state)
+        device, dtype = device or self.D.device, dtype or self.D.dtype
+        return {"ssm": torch.zeros(shape, device=device, dtype=dtype)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         """One step from the continuous system, so that each may be of its own length in time."""
