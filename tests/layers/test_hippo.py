@@ -213,9 +213,10 @@ def test_two_waves_are_recalled_from_32_numbers(measure: str, limit: float) -> N
     rms = np.sqrt(np.square(found.past - found.recalled)[inside].mean())
     assert rms < limit
     assert found.error < 3 * limit
-    drawn = found.figure.to_dict()["data"]
-    np.testing.assert_array_equal(drawn[1]["y"], found.recalled)
-    np.testing.assert_array_equal(drawn[0]["x"], -found.ages)
+    signal, recalled = found.figure.data
+    assert np.array_equal(recalled.y, found.recalled)
+    assert np.array_equal(signal.y, found.past)
+    assert np.array_equal(signal.x, -found.ages)
 
 
 def test_what_is_in_the_span_is_recalled_whole() -> None:

@@ -42,8 +42,8 @@ def recall(
     Raises `DataError` for a signal that is not one line of finite numbers.
 
     >>> found = recall(np.sin(np.arange(400) / 20), "legt", 16, steps=200)
-    >>> round(found.error, 2)
-    0.01
+    >>> found.error < 0.01
+    True
     """
     line = np.asarray(signal, dtype=np.float64)
     if line.ndim != 1 or len(line) < 2 or not np.isfinite(line).all():
