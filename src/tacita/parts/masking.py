@@ -67,3 +67,29 @@ def scatter_tokens(
         tokens = torch.where(valid[:, :, None], tokens, fill)
     full = fill.expand(tokens.shape[0], length, -1)
     return full.scatter(1, index[:, :, None].expand_as(tokens), tokens)
+
+
+def hide_spans(noise: Tensor, ratio: float, span: int, mask: Tensor | None = None) -> Tensor:
+    """`(B, L)` bool: in each row of `n` valid steps, `floor(n ratio / span)` spans of hidden steps.
+
+    Spans do not overlap, and each arrangement of them is as likely as any other; `noise (B, L)` is
+    uniform and decides. `mask (B, L)` True = valid, a prefix of the row.
+
+    >>> noise = torch.tensor([[0.3, 0.1, 0.2, 0.9, 0.0]])
+    >>> hide_spans(noise, 0.5, 2).int().tolist()
+    [[0, 1, 1, 0, 0]]
+    """
+    length = noise.shape[1]
+    steps = torch.arange(length, device=noise.device)
+    total = noise.new_full(noise.shape[:1], length) if mask is None else mask.sum(1)
+    spans = (total.double() * ratio / span + 1e-6).floor().long()[:, None]
+    # With each span shrunk to one place, spans lie among the places as single steps do.
+    places = total.long()[:, None] - spans * (span - 1)
+    order = noise.masked_fill(steps >= places, torch.inf).argsort(1)
+    taken = order.argsort(1) < spans
+    width = torch.where(taken, span, 1)
+    start = width.cumsum(1) - width
+    edges = torch.zeros(len(noise), length + 1, dtype=torch.int64, device=noise.device)
+    edges.scatter_add_(1, start.clamp_max(length), taken.long())
+    edges.scatter_add_(1, (start + span).clamp_max(length), -taken.long())
+    return edges[:, :length].cumsum(1) > 0
