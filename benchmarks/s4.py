@@ -75,7 +75,7 @@ def slope() -> float:
         times = []
         for _ in range(7):
             began = time.perf_counter()
-            layer.kernel(length).sum().backward()
+            layer.kernel(length).sum().backward()  # type: ignore[no-untyped-call]
             times.append(time.perf_counter() - began)
         seconds.append(statistics.median(times[1:]))
     return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])

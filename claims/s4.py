@@ -66,7 +66,7 @@ def learn(start: str, seed: int, rate: float) -> tuple[float, float]:
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = error(layer, noise(8, draw))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
