@@ -31,6 +31,7 @@ Start = Literal["legs", "inv", "lin", "real", "random"]
     modalities=("series",),
     summary="Mixes time by a long convolution that is also a small recurrence; the first choice for signals.",
     reuses=("fft_convolution", "vandermonde"),
+    claim="Started from HiPPO's frequencies it learns a delay of 128 steps; from random or no ones it fails.",
 )
 class S4D(DiagonalSSM):
     """A diagonal system a channel: `y = 2 Re(C x) + D u`, `x' = A x + B u`, discretised.
