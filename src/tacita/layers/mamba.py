@@ -32,6 +32,8 @@ SMALLEST_STEP = 1e-4
     modalities=("series", "text"),
     summary="Mixes time by a recurrence that selects by content; linear in length, constant memory a step.",
     reuses=("selective_scan", "causal_conv"),
+    claim="Copies scattered tokens out of texts four times as long as in training, where the same layer "
+    "without selection does not: 95.9% against 37.1%, chance 20%.",
 )
 class Mamba(SequenceLayer):
     """The gated block: project, convolve the last few steps, scan selectively, gate, project back.
