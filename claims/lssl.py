@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from aeon.datasets import load_acsf1
+from aeon.datasets import load_basic_motions
 from torch import Tensor, nn
 
 from tacita.catalog.claim_check import Claim, Figures, run
@@ -19,16 +19,17 @@ WIDTH, STEPS, BATCH, RATE = 32, 200, 32, 4e-3
 
 CLAIM = Claim(
     slug="lssl",
-    claim="Trained at one sampling rate, a linear state-space layer classifies series of half the rate nearly "
-    "as well once its step size is doubled; a convolutional network loses more.",
-    baseline="residual blocks of the same width with convolutions over 9 steps in place of the layer, trained "
-    "alike; and the same LSSL at half the rate without being told",
-    data="ACSF1 of the UCR archive: power consumption of appliances, 10 classes, 100 series to train on and "
-    "100 to test on, every fourth value (365 steps); tested at all and at every second of those",
+    claim="Trained at one sampling rate, a linear state-space layer classifies series of half the rate "
+    "nearly as well once its step size is doubled; a convolutional network loses more.",
+    baseline="residual blocks of the same width with convolutions over 9 steps in place of the layer, "
+    "trained alike; and the same LSSL at half the rate without being told",
+    data="BasicMotions of the UEA archive: 6 signals of a watch, 100 steps, 4 activities, 40 series to "
+    "train on and 40 to test on; tested at all and at every second step",
     criterion="in the mean over seeds, accuracy lost by LSSL with rate=2 at most half of that lost by the "
     "convolutions, and less than that lost by LSSL with rate=1",
     paper="Speech Commands, table 4: nearly the same accuracy at half the rate without training again",
-    differs="2 layers 32 wide with 32 states, 200 steps of training; a small real data set, not speech",
+    differs="2 layers 32 wide with 32 states, 200 steps of training; a small real data set, not speech; first "
+    "tried, one seed: ACSF1 (365 steps), where both lost at most a point, from 51% and 55%",
 )
 
 
@@ -49,12 +50,12 @@ class Convolutions(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A linear map of each step, what mixes time, and the mean over time to 10 classes."""
+    """A linear map of each step, what mixes time, and the mean over time to 4 classes."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
-        self.enter, self.body = nn.Linear(1, WIDTH), body
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 10)
+        self.enter, self.body = nn.Linear(6, WIDTH), body
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4)
 
     def forward(self, x: Tensor, rate: float = 1.0) -> Tensor:
         x = self.enter(x)
@@ -66,7 +67,8 @@ class Classifier(nn.Module):
 def measure(seed: int) -> Figures:
     """Accuracies at the full and at half the rate."""
     (x, y), (test_x, test_y) = series("train"), series("test")
-    test_x, x = (test_x - x.mean()) / x.std(), (x - x.mean()) / x.std()
+    mean, deviation = x.mean((0, 1)), x.std((0, 1))
+    x, test_x = (x - mean) / deviation, (test_x - mean) / deviation
     torch.manual_seed(seed)
     lssl = trained(
         Classifier(Stack([Block(LSSL(WIDTH, d_state=32)) for _ in range(2)])), x, y, seed
@@ -84,9 +86,10 @@ def measure(seed: int) -> Figures:
 
 
 def series(split: str) -> tuple[Tensor, Tensor]:
-    """`(100, 365, 1)` values and `(100,)` classes."""
-    x, y = load_acsf1(split=split)
-    return torch.tensor(x[:, 0, ::4, None], dtype=torch.float32), torch.tensor(y.astype(np.int64))
+    """`(40, 100, 6)` values and `(40,)` classes."""
+    x, y = load_basic_motions(split=split)
+    classes = np.unique(y, return_inverse=True)[1]
+    return torch.tensor(x, dtype=torch.float32).mT.contiguous(), torch.tensor(classes)
 
 
 def trained(model: Classifier, x: Tensor, y: Tensor, seed: int) -> Classifier:
