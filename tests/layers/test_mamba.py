@@ -224,6 +224,33 @@ def test_norms_on_what_selects_bound_it() -> None:
     assert_close(torch.stack(stepped, 1), y)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "options", [{}, {"conv_bias": False, "bias": True}, {"d_conv": 1}, {"d_state": 7, "expand": 3}]
+)
+def test_the_compiled_step_without_gradients_is_the_one_with_them(
+    options: dict[str, object], dtype: torch.dtype
+) -> None:
+    layer, x = make(**options).to(dtype), noise(3, LENGTH, WIDTH).to(dtype)
+    with_gradients, without = layer.initial_state(3), layer.initial_state(3)
+    for t in range(LENGTH):
+        expected, with_gradients = layer.step(x[:, t], with_gradients, rate=0.7)
+        before = {name: value.clone() for name, value in without.items()}
+        with torch.no_grad():
+            y, after = layer.step(x[:, t], without, rate=0.7)
+        assert expected.requires_grad
+        assert not y.requires_grad
+        assert_close(y, expected.detach())
+        assert all(torch.equal(without[name], before[name]) for name in before)
+        without = after
+    for name, value in without.items():
+        assert_close(value, with_gradients[name].detach())
+    with torch.no_grad():
+        broken = {**without, "ssm": torch.full_like(without["ssm"], float("nan"))}
+        assert layer.step(x[:, 0], broken)[0].isnan().all()
+        assert layer.step(x[:0, 0], layer.initial_state(0))[0].shape == (0, WIDTH)
+
+
 def test_the_scan_s_reference_values() -> None:
     one = torch.ones(1, 60, 1, dtype=torch.float64)
     y = selective_scan(one, one / 2, -one[0, :1], one, one).flatten()

@@ -164,6 +164,8 @@ class Mamba(SequenceLayer):
         }
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
+        if self._can_be_compiled(x, state):
+            return self._advance_compiled(x, state, rate)
         inner, z = self._enter(x)
         window = torch.cat([state["conv"], inner[:, None].to(state["conv"].dtype)], 1)
         mixed = (window * self._taps.T).sum(1)
@@ -175,6 +177,36 @@ class Mamba(SequenceLayer):
         y = (ssm * C[:, None]).sum(-1) + self.D * u
         y = self.out_proj((y * F.silu(z)).to(x.dtype))
         return y.to(x.dtype), {"conv": window[:, 1:], "ssm": ssm}
+
+    def _can_be_compiled(self, x: Tensor, state: State) -> bool:
+        """Whether the compiled step can run: no gradients, on a CPU, all in one dtype, plain Mamba."""
+        return (
+            not torch.is_grad_enabled()
+            and x.device.type == "cpu"
+            and x.dtype == state["conv"].dtype == state["ssm"].dtype == self.D.dtype == self._real
+            and self.selective
+            and isinstance(self.dt_norm, nn.Identity)
+            and not torch.compiler.is_compiling()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+    def _advance_compiled(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
+        from tacita.kernels.mamba_step import mamba_step  # numba takes a second to import
+
+        y, window, ssm = mamba_step(
+            self.in_proj(x),
+            state["conv"],
+            state["ssm"],
+            self._taps,
+            self.conv1d.bias,
+            self.x_proj.weight,
+            self.dt_proj.weight,
+            self.dt_proj.bias,
+            self.A_log,
+            self.D,
+            rate,
+        )
+        return self.out_proj(y), {"conv": window, "ssm": ssm}
 
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is convolved and what gates, `(..., E)` each: two products, and no split to undo."""
