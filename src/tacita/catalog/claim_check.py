@@ -86,7 +86,7 @@ def check(
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": versions(),
     }
-    path = _record_path(claim.slug)
+    path = record_path(claim.slug)
     write_text(path, json.dumps(record, indent=1) + "\n")
     print(f"  {'HOLDS' if holds else 'FAILS'}: {claim.criterion}\n  recorded in {path}")
     return 0 if holds else 1
@@ -101,7 +101,8 @@ def run(
     sys.exit(check(claim, measure, judge))
 
 
-def _record_path(slug: str) -> Path:
+def record_path(slug: str) -> Path:
+    """Where the script that runs writes its record."""
     script = Path(sys.argv[0]).resolve()
     if (script.parents[1] / "pyproject.toml").is_file():
         return script.parent / "results" / f"{slug}.json"
