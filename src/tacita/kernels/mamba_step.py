@@ -75,7 +75,11 @@ def _step(
     width, d_state = A_log.shape
     past, rank = window.shape[1], dt_proj.shape[1]
     u, step = np.empty(width, D.dtype), np.empty(width, D.dtype)
-    selected = np.empty(len(x_proj), D.dtype)
+    selected, decay_rate = np.empty(len(x_proj), D.dtype), np.empty(A_log.shape, D.dtype)
+    log2_e = D.dtype.type(LOG2_E)
+    for e in range(width):
+        for n in range(d_state):
+            decay_rate[e, n] = -log2_e * exp2(A_log[e, n] * log2_e)
     for b in range(len(projected)):
         inner, z = projected[b, :width], projected[b, width:]
         for e in range(width):
@@ -96,7 +100,8 @@ def _step(
         for e in range(width):
             step[e] = softplus_of(step[e]) * rate
         for e in range(width):
-            y[b, e] = _advance(step[e], step[e] * u[e], A_log[e], B, C, ssm[b, e], ssm_after[b, e])
+            states = ssm[b, e], ssm_after[b, e]
+            y[b, e] = _advance(step[e], step[e] * u[e], decay_rate[e], B, C, *states)
         for e in range(width):
             y[b, e] = (y[b, e] + D[e] * u[e]) * (z[e] * sigmoid(z[e]))
         for j in range(1, past):
@@ -115,12 +120,11 @@ def _dot(a: Array, b: Array) -> float:
 
 @summing
 def _advance(
-    step: float, drive: float, A_log: Array, B: Array, C: Array, before: Array, after: Array
+    step: float, drive: float, decay_rate: Array, B: Array, C: Array, before: Array, after: Array
 ) -> float:
     """The states of one channel go one step on; what comes out of them."""
-    log2_e, total = A_log.dtype.type(LOG2_E), A_log.dtype.type(0)
-    for n in range(len(A_log)):
-        decay = exp2(-step * log2_e * exp2(A_log[n] * log2_e))
-        after[n] = decay * before[n] + drive * B[n]
+    total = decay_rate.dtype.type(0)
+    for n in range(len(decay_rate)):
+        after[n] = exp2(step * decay_rate[n]) * before[n] + drive * B[n]
         total += after[n] * C[n]
     return total

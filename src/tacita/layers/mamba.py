@@ -156,12 +156,11 @@ class Mamba(SequenceLayer):
         dtype: torch.dtype | None = None,
     ) -> State:
         """`conv (B, W - 1, E)`: the last inputs of the convolution; `ssm (B, E, N)`."""
-        like = torch.empty(0, device=device or self.D.device, dtype=dtype or self._real)
-        width = len(self.D)
-        return {
-            "conv": like.new_zeros(batch_size, self.d_conv - 1, width),
-            "ssm": like.new_zeros(batch_size, width, self.d_state),
-        }
+        skip = self.D
+        width, device, dtype = len(skip), device or skip.device, dtype or self._real
+        conv = torch.zeros(batch_size, self.d_conv - 1, width, device=device, dtype=dtype)
+        ssm = torch.zeros(batch_size, width, self.d_state, device=device, dtype=dtype)
+        return {"conv": conv, "ssm": ssm}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         if self._can_be_compiled(x, state):
