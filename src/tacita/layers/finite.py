@@ -34,6 +34,8 @@ def convolve(u: Tensor, kernel: Tensor, memory: Tensor | None = None) -> Tensor:
     >>> convolve(torch.tensor([[[1.0], [0.0]]]), torch.tensor([[3.0, 1.0]])).flatten().round()
     tensor([3., 1.])
     """
+    if memory is not None and u.shape[1] == 1:
+        return convolve_step(u[:, 0], kernel, memory.to(u.dtype))[:, None]
     whole = u if memory is None else torch.cat([memory.to(u.dtype), u], 1)
     y = fft_convolution(whole.mT, kernel)[..., whole.shape[1] - u.shape[1] :]
     return y.movedim(-1, 1)

@@ -19,7 +19,7 @@ from torch.nn import functional
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.layers.base import Run, SequenceLayer, State
-from tacita.layers.finite import convolve, convolve_step, remember
+from tacita.layers.finite import convolve, remember
 
 Start = Literal["random", "double-exp"]
 Smooth = Literal["none", "time", "frequency"]
@@ -64,7 +64,7 @@ class FiniteConvolution(SequenceLayer):
             y = self._join(convolve(u, self.taps(), memory) + self.skip * u[:, :, None])
             if not run.return_state:
                 return y.to(x.dtype), None
-            begun = run.state or self.initial_state(len(x), device=x.device)
+            begun = run.state or self.initial_state(x.shape[0], device=x.device)
             return y.to(x.dtype), {"inputs": remember(begun["inputs"], u, run.lengths)}
 
     def initial_state(
@@ -79,11 +79,9 @@ class FiniteConvolution(SequenceLayer):
         return {"inputs": torch.zeros(shape, dtype=dtype, device=device)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        with torch.autocast(x.device.type, enabled=False):
-            u = x.to(self.skip.dtype)
-            y = convolve_step(u, self.taps(), state["inputs"])
-            y = self._join(y + self.skip * u[:, None])
-            return y.to(x.dtype), {"inputs": remember(state["inputs"], u[:, None], None)}
+        y, after = self.mix(x[:, None], Run(state=state, return_state=True))
+        assert after is not None
+        return y[:, 0], after
 
     def _join(self, y: Tensor) -> Tensor:
         """`(..., C, D)` to `(..., D)`."""

@@ -1,0 +1,1 @@
+"""The Fourier transform taken apart into products with small matrices, which may be learnt."""
