@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tacita.catalog import discover
 from tacita.catalog.signature import check_arguments, parameters
@@ -10,7 +10,10 @@ from tacita.data.batch import InputSpec
 from tacita.encoders.base import Encoder, Encoding, TokenEncoder
 from tacita.errors import ConfigError
 
-__all__ = ["Encoder", "Encoding", "TokenEncoder", "build", "default_encoder"]
+if TYPE_CHECKING:
+    from tacita.encoders.sequence_model import SequenceModel
+
+__all__ = ["Encoder", "Encoding", "SequenceModel", "TokenEncoder", "build", "default_encoder"]
 
 DEFAULTS = {
     "images": "residual-cnn",
@@ -50,3 +53,12 @@ def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:
             remedy=f"For {spec.modality}, {DEFAULTS[spec.modality]} is the default.",
         )
     return discover.load_class(slug)(spec, **check_arguments(slug, parameters(slug), options))
+
+
+def __getattr__(name: str) -> Any:
+    """`SequenceModel` brings the layers with it, so it is imported when it is first asked for."""
+    if name == "SequenceModel":
+        from tacita.encoders.sequence_model import SequenceModel
+
+        return SequenceModel
+    raise AttributeError(f"module 'tacita.encoders' has no attribute {name!r}")
