@@ -8,8 +8,8 @@ taken apart until every matrix has at most 16 rows, which matrix units multiply 
 Cooley and Tukey's.
 
 What bounds it: `8 N sum(n)` operations in complex matrix products, which is all that it is, so plain
-torch is the right form. On a CPU the FFT library does a tenth of the operations and is several times
-faster; what this form is for is matrices that are learnt.
+torch is the right form. On one CPU core the FFT library takes a twentieth of the time (9 ms against
+160 ms for 256 lines of 4096 steps): what this form is for is matrices that are learnt.
 """
 
 from __future__ import annotations
