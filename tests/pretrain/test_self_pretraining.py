@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tacita.catalog.recipe import Recipe, find_recipe
 from tacita.data.batch import Batch, InputSpec, length_mask
 from tacita.data.dataset import Dataset
 from tacita.encoders import build
@@ -19,6 +20,9 @@ from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.parts.masking import hide_spans
 from tacita.pretrain.self_pretraining import SelfPretraining, interpolated, mean_error
+from tacita.selection.build import learner_for, pretrain_encoder
+from tacita.selection.plan import resolved
+from tacita.tasks import Classification
 from tests.helpers import BATCHES, assert_close, series_batch
 
 SMALL = {"d_model": 8, "depth": 1, "layer_options": {"d_state": 4}}
@@ -247,3 +251,35 @@ def test_encoders_that_cannot_are_refused() -> None:
         SelfPretraining(build("sequence-model", spec, **attention), variant="causal")
     with pytest.raises(ConfigError, match="one step"):
         SelfPretraining(build("sequence-model", InputSpec("series", (1, 2)), **SMALL))
+
+
+def test_where_no_encoder_is_named_the_recipe_takes_one_with_steps() -> None:
+    _, batch = series_batch(unequal=False)
+    data = Dataset("series", batch.x, batch.y % 2, Classification(("even", "odd")))
+    for name, encoder in {
+        "self-pretraining-fine-tune": "sequence-model",
+        "mae-fine-tune": "series-transformer",
+        "barlow-fine-tune": "residual-conv",
+    }.items():
+        recipe = resolved(find_recipe(name), data.normalised())
+        assert recipe.encoder.method == encoder, name
+
+
+def test_all_of_it_runs_from_a_recipe() -> None:
+    _, batch = series_batch(size=32)
+    data = Dataset(
+        "series", batch.x, batch.y % 2, Classification(("even", "odd")), lengths=batch.lengths
+    )
+    recipe = Recipe.model_validate({
+        "name": "small",
+        "encoder": {"method": "sequence-model", "layer_options": {"d_state": 4}, "d_model": 8},
+        "pretrain": {"method": "self-pretraining", "train": {"steps": 3}},
+        "learn": {"method": "fine-tune", "train": {"steps": 3}},
+    })  # fmt: skip
+    recipe = resolved(recipe, data.normalised())
+    data = data.normalised()
+    encoder, objective, history = pretrain_encoder(recipe, data)
+    assert encoder is objective.encoder
+    assert {"reconstruction", "relative_to_median"} <= set(history.rows[-1])
+    learner = learner_for(recipe, encoder).fit(data)
+    assert learner.predict_proba(data).shape == (32, 2)
