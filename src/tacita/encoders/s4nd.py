@@ -25,6 +25,7 @@ from tacita.layers.s4nd import S4ND
     modalities=("images",),
     summary="Features of small images by global convolutions; reads other resolutions than it learned.",
     reuses=("vandermonde",),
+    claim="Trained on 8x8 digits it is as accurate at 16x16, where a CNN guesses; at 8x8 the CNN is better.",
 )
 class S4NDEncoder(Encoder):
     """A linear map of each pixel, `depth` residual blocks of S4ND and a gated linear unit, and the mean.
