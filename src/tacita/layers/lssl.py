@@ -34,6 +34,8 @@ FAMILY = ("left", "right", "lower", "diagonal", "upper", "shift", "drive")
     family="layer",
     modalities=("series",),
     summary="Mixes time by a dense state-space system, exact between irregular steps; for small states.",
+    claim="At half the sampling rate it loses no accuracy on BasicMotions (100%), where a CNN falls to 73%; "
+    "telling it the rate changed one series of 200.",
     reuses=("fft_convolution", "hippo", "krylov"),
 )
 class LSSL(SequenceLayer):

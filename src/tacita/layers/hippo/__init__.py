@@ -45,6 +45,8 @@ __all__ = [
     family="layer",
     modalities=("series",),
     summary="A fixed memory of each channel's past and a learned readout: small, fast, and legible.",
+    claim="32 numbers recall the last 200 steps of band-limited noise within 0.1% (LegS) and 4% (FouT); a "
+    "random system's within 47%.",
     reuses=("fft_convolution", "krylov"),
 )
 class HippoMemory(SequenceLayer):
