@@ -224,15 +224,16 @@ def test_norms_on_what_selects_bound_it() -> None:
     assert_close(torch.stack(stepped, 1), y)
 
 
+@pytest.mark.parametrize("batch", [3, 5])  # few samples, whose products are compiled too, or more
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "options", [{}, {"conv_bias": False, "bias": True}, {"d_conv": 1}, {"d_state": 7, "expand": 3}]
 )
 def test_the_compiled_step_without_gradients_is_the_one_with_them(
-    options: dict[str, object], dtype: torch.dtype
+    options: dict[str, object], dtype: torch.dtype, batch: int
 ) -> None:
-    layer, x = make(**options).to(dtype), noise(3, LENGTH, WIDTH).to(dtype)
-    with_gradients, without = layer.initial_state(3), layer.initial_state(3)
+    layer, x = make(**options).to(dtype), noise(batch, LENGTH, WIDTH).to(dtype)
+    with_gradients, without = layer.initial_state(batch), layer.initial_state(batch)
     for t in range(LENGTH):
         expected, with_gradients = layer.step(x[:, t], with_gradients, rate=0.7)
         before = {name: value.clone() for name, value in without.items()}

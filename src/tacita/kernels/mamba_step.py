@@ -1,4 +1,4 @@
-"""One step of Mamba's gated block between its two projections, compiled, without gradients.
+"""One step of Mamba's gated block, compiled, without gradients.
 
 A stream has no time to share the cost of a call over: torch's fifteen small operations take longer to
 start than to run. Here they are one function. What bounds it: the weights of the projections, read
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional as F
 
 from tacita.kernels.selective.loops import (
     LOG2_E,
@@ -24,35 +25,89 @@ from tacita.kernels.selective.loops import (
 Array = np.ndarray[Any, Any]
 
 
+FEW = 4
+"""Samples up to which a loop over rows of weights beats torch's product of matrices."""
+
+
 def mamba_step(
-    projected: Tensor,
+    x: Tensor,
     window: Tensor,
     ssm: Tensor,
-    taps: Tensor,
-    conv_bias: Tensor | None,
+    in_proj: tuple[Tensor, Tensor | None],
+    conv: tuple[Tensor, Tensor | None],
     x_proj: Tensor,
-    dt_proj: Tensor,
-    dt_bias: Tensor,
+    dt_proj: tuple[Tensor, Tensor],
     A_log: Tensor,
     D: Tensor,
+    out_proj: tuple[Tensor, Tensor | None],
     rate: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gated output `(B, E)`, and the next `window (B, W - 1, E)` and `ssm (B, E, N)`.
+    """The output `(B, D)`, and the next `window (B, W - 1, E)` and `ssm (B, E, N)`.
 
-    Shapes: `projected (B, 2 E)`, what is convolved and then what gates; `taps (E, W)`,
-    `x_proj (R + 2 N, E)`, `dt_proj (E, R)`, `A_log (E, N)`, the rest `(E,)`. All on the CPU and of one
-    dtype, float32 or float64.
+    Shapes, of weights and biases: `x (B, D)`; `in_proj (2 E, D)`, what is convolved and then what
+    gates; `conv (E, W)`, `x_proj (R + 2 N, E)`, `dt_proj (E, R)`, `A_log (E, N)`, `D (E,)`,
+    `out_proj (D, E)`. All on the CPU and of one dtype, float32 or float64.
     """
-    batch, width = len(projected), len(D)
-    y = projected.new_empty(batch, width)
+    few = len(x) <= FEW
+    gated = x.new_empty(len(x), len(D))
     window_after, ssm_after = window.new_empty(window.shape), ssm.new_empty(ssm.shape)
-    bias = projected.new_empty(0) if conv_bias is None else conv_bias
-    given = (projected, window, ssm, taps, bias, x_proj, dt_proj, dt_bias, A_log, D)
-    arrays: list[Any] = [tensor.detach().contiguous().numpy() for tensor in given]
+    inside = [window, ssm, *conv, x_proj, *dt_proj, A_log, D]
+    arrays = [_array(tensor, x) for tensor in inside]
     arrays.append(arrays[0].dtype.type(rate))
-    arrays += (y.numpy(), window_after.numpy(), ssm_after.numpy())
-    _step(*arrays)
+    arrays += (gated.numpy(), window_after.numpy(), ssm_after.numpy())
+    if few:
+        y = x.new_empty(len(x), len(out_proj[0]))
+        outside = [_array(tensor, x) for tensor in (x, *in_proj, *out_proj)]
+        _whole_step(*[*outside, y.numpy(), *arrays])
+    else:
+        _step(_array(F.linear(x, *in_proj), x), *arrays)
+        y = F.linear(gated, *out_proj)
     return y, window_after, ssm_after
+
+
+def _array(tensor: Tensor | None, like: Tensor) -> Any:
+    """As numpy sees it; an absent bias is an array of size 0."""
+    return (like.new_empty(0) if tensor is None else tensor.detach().contiguous()).numpy()
+
+
+@compiled
+def _whole_step(
+    x: Array,
+    in_weight: Array,
+    in_bias: Array,
+    out_weight: Array,
+    out_bias: Array,
+    y: Array,
+    window: Array,
+    ssm: Array,
+    taps: Array,
+    conv_bias: Array,
+    x_proj: Array,
+    dt_proj: Array,
+    dt_bias: Array,
+    A_log: Array,
+    D: Array,
+    rate: float,
+    gated: Array,
+    window_after: Array,
+    ssm_after: Array,
+) -> None:
+    projected = np.empty((len(x), len(in_weight)), D.dtype)
+    _product(x, in_weight, in_bias, projected)
+    _step(
+        projected, window, ssm, taps, conv_bias, x_proj, dt_proj, dt_bias, A_log, D, rate,
+        gated, window_after, ssm_after,
+    )  # fmt: skip
+    _product(gated, out_weight, out_bias, y)
+
+
+@compiled
+def _product(x: Array, weight: Array, bias: Array, y: Array) -> None:
+    for row in range(len(weight)):
+        for b in range(len(x)):
+            y[b, row] = _dot(weight[row], x[b])
+            if bias.size:
+                y[b, row] += bias[row]
 
 
 @compiled
@@ -68,7 +123,7 @@ def _step(
     A_log: Array,
     D: Array,
     rate: float,
-    y: Array,
+    gated: Array,
     window_after: Array,
     ssm_after: Array,
 ) -> None:
@@ -101,9 +156,9 @@ def _step(
             step[e] = softplus_of(step[e]) * rate
         for e in range(width):
             states = ssm[b, e], ssm_after[b, e]
-            y[b, e] = _advance(step[e], step[e] * u[e], decay_rate[e], B, C, *states)
+            gated[b, e] = _advance(step[e], step[e] * u[e], decay_rate[e], B, C, *states)
         for e in range(width):
-            y[b, e] = (y[b, e] + D[e] * u[e]) * (z[e] * sigmoid(z[e]))
+            gated[b, e] = (gated[b, e] + D[e] * u[e]) * (z[e] * sigmoid(z[e]))
         for j in range(1, past):
             window_after[b, j - 1] = window[b, j]
         if past:

@@ -193,19 +193,19 @@ class Mamba(SequenceLayer):
         from tacita.kernels.mamba_step import mamba_step  # numba takes a second to import
 
         y, window, ssm = mamba_step(
-            self.in_proj(x),
+            x,
             state["conv"],
             state["ssm"],
-            self._taps,
-            self.conv1d.bias,
+            (self.in_proj.weight, self.in_proj.bias),
+            (self._taps, self.conv1d.bias),
             self.x_proj.weight,
-            self.dt_proj.weight,
-            self.dt_proj.bias,
+            (self.dt_proj.weight, self.dt_proj.bias),
             self.A_log,
             self.D,
+            (self.out_proj.weight, self.out_proj.bias),
             rate,
         )
-        return self.out_proj(y), {"conv": window, "ssm": ssm}
+        return y, {"conv": window, "ssm": ssm}
 
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is convolved and what gates, `(..., E)` each: two products, and no split to undo."""
