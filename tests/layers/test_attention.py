@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tacita.errors import ConfigError
-from tacita.layers.attention import Attention, rotate
+from tacita.layers.attention import Attention
+from tacita.layers.recall import rotate
 from tests.helpers import assert_close
 
 WIDTH = 8
@@ -39,7 +40,7 @@ def by_hand(layer: Attention, x: Tensor, resets: Tensor | None = None) -> Tensor
             s
             for s in range(length)
             if (not layer.causal or s <= t)
-            and (layer.window is None or abs(t - s) < layer.window)
+            and (layer.recall.window is None or abs(t - s) < layer.recall.window)
             and (resets is None or not resets[min(s, t) + 1 : max(s, t) + 1].any())
         ]
         joined = []

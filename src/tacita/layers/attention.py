@@ -10,35 +10,13 @@ differences of positions matter. `S` steps are remembered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.layers.base import Run, SequenceLayer, State
-
-BASE = 10_000.0
-"""The longest wavelength is about `2 pi BASE` steps; RoFormer's value."""
-BEFORE = -1
-"""The segment of the steps before any reset, which the given state belongs to."""
-NOTHING = -2
-"""The segment of what is no step: padding, and places of the state that are not filled."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the steps of a batch stand, as far as anything but their order matters.
-
-    position: `(L,)` or `(B, L)`, counted from the beginning of the segment.
-    queries, keys: `(B or 1, L)` and `(B or 1, S + L)` segments: a step sees those of its own.
-    """
-
-    position: Tensor
-    queries: Tensor
-    keys: Tensor
+from tacita.layers.recall import Recall, forget_unused, nothing_remembered, rotate
 
 
 @method(
@@ -83,22 +61,16 @@ class Attention(SequenceLayer):
                 f"d_model={d_model} cannot be shared out among heads={heads} of even width.",
                 remedy="Choose d_model as a multiple of 2 * heads: rotations turn pairs of numbers.",
             )
-        if window is not None and window < 1:
-            raise ConfigError(f"window={window} leaves a step nothing to see, itself included.")
-        self.d_model, self.heads, self.window = d_model, heads, window
+        self.d_model, self.heads = d_model, heads
         self.causal = self.streams = causal
+        self.recall = Recall(causal=causal, window=window)
         self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=False)
         self.out = nn.Linear(d_model, d_model, bias=False)
 
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
-        places = self._places(x, run)
-        query, key, value = self._heads(x, places.position)
-        if run.state is not None:
-            key = torch.cat([run.state["keys"].to(key.dtype), key], 2)
-            value = torch.cat([run.state["values"].to(value.dtype), value], 2)
-        mixed = self._attend(query, key, value, places, run)
-        y = self.out(mixed.transpose(1, 2).flatten(2)).to(x.dtype)
-        return y, self._last(key, value, places, run) if run.return_state else None
+        places = self.recall.places(x, run)
+        mixed, last = self.recall(*self._heads(x, places.position), places, run)
+        return self.out(mixed.transpose(1, 2).flatten(2)).to(x.dtype), last
 
     def _heads(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values, each `(B, heads, L, d_model / heads)`."""
@@ -106,88 +78,6 @@ class Attention(SequenceLayer):
         split = projected.view(*x.shape[:2], 3, self.heads, self.d_model // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         return rotate(query, position), rotate(key, position), value
-
-    def _places(self, x: Tensor, run: Run) -> Places:
-        batch, length, _ = x.shape
-        steps = torch.arange(length, device=x.device)
-        position, segment = steps, torch.full_like(steps, BEFORE)[None]
-        if run.state is not None:
-            position = run.state["count"][:, None] + steps
-        if run.resets is not None:  # a segment is named by the step that it begins at
-            segment = torch.where(run.resets, steps, BEFORE).cummax(1).values
-            position = torch.where(segment == BEFORE, position, steps - segment)
-        if run.lengths is not None and not self.causal:
-            segment = torch.where(steps < run.lengths[:, None], segment, NOTHING)
-        if run.state is None:
-            return Places(position, segment, segment)
-        remembered = run.state["keys"].shape[2]
-        empty = remembered - run.state["count"][:, None]  # the newest stand last
-        slots = torch.arange(remembered, device=x.device)
-        past = torch.where(slots < empty, NOTHING, BEFORE)
-        return Places(position, segment, torch.cat([past, segment.expand(batch, length)], 1))
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, at: Places, run: Run) -> Tensor:
-        length, total = query.shape[2], key.shape[2]
-        local = self.window is not None and self.window < total
-        if self.window is not None and self.window < length:
-            return self._attend_in_chunks(query, key, value, at, self.window)
-        plain = total == length and run.resets is None and not local
-        if plain and (self.causal or run.lengths is None):
-            # Padding comes last: where causal, no valid step sees it, and no mask need be made.
-            return functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
-        newest = torch.arange(total - length, total, device=query.device)
-        back = newest[:, None] - torch.arange(total, device=query.device)
-        seen = self._near(back) & (at.queries[:, :, None] == at.keys[:, None, :])
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None])
-
-    def _near(self, back: Tensor) -> Tensor:
-        """Whether a step sees what lies so many steps back (ahead, if negative)."""
-        near = back >= 0 if self.causal else torch.ones_like(back, dtype=torch.bool)
-        return near if self.window is None else near & (back.abs() < self.window)
-
-    def _attend_in_chunks(
-        self, query: Tensor, key: Tensor, value: Tensor, at: Places, window: int
-    ) -> Tensor:
-        """Chunks as long as the window see themselves and the neighbours: `2 L window` scores."""
-        batch, length = query.shape[0], query.shape[2]
-        fill = -length % window
-        front, behind = window - (key.shape[2] - length), fill if self.causal else fill + window
-        span = 2 * window if self.causal else 3 * window
-
-        def cut(x: Tensor, before: int, after: int, size: int) -> Tensor:
-            """`(B, heads, steps, d)` to pieces `(B chunks, heads, size, d)`."""
-            padded = functional.pad(x, (0, 0, before, after))
-            return padded.unfold(2, size, window).permute(0, 2, 1, 4, 3).flatten(0, 1)
-
-        queries = functional.pad(at.queries, (0, fill), value=NOTHING).unfold(1, window, window)
-        keys = functional.pad(at.keys, (front, behind), value=NOTHING).unfold(1, span, window)
-        steps = torch.arange(span, device=query.device)
-        back = (steps[:window] + window)[:, None] - steps
-        seen = self._near(back) & (queries[..., :, None] == keys[..., None, :])
-        mixed = functional.scaled_dot_product_attention(
-            cut(query, 0, fill, window),
-            cut(key, front, behind, span),
-            cut(value, front, behind, span),
-            attn_mask=seen.expand(batch, -1, -1, -1).flatten(0, 1)[:, None],
-        )
-        by_chunk = mixed.view(batch, -1, *mixed.shape[1:])  # (B, chunks, heads, window, d)
-        return by_chunk.transpose(1, 2).flatten(2, 3)[:, :, :length]
-
-    def _last(self, key: Tensor, value: Tensor, at: Places, run: Run) -> State:
-        """What is remembered, the last valid step last; `count` steps of it are of this segment."""
-        position = at.position.expand(key.shape[0], -1)
-        count = position[:, -1] + 1
-        if run.lengths is not None:
-            total, length = key.shape[2], position.shape[1]
-            before = position.new_zeros(len(position)) if run.state is None else run.state["count"]
-            reached = position.gather(1, (run.lengths - 1).clamp_min(0)[:, None])[:, 0] + 1
-            count = torch.where(run.lengths > 0, reached, before)
-            slots = torch.arange(total, device=key.device) - (length - run.lengths)[:, None]
-            index = slots.clamp_min(0)[:, None, :, None].expand_as(key)
-            key, value = key.gather(2, index), value.gather(2, index)
-        kept = key.shape[2] if self.window is None else min(key.shape[2], self.window - 1)
-        first = key.shape[2] - kept
-        return {"keys": key[:, :, first:], "values": value[:, :, first:], "count": count}
 
     def initial_state(
         self,
@@ -199,49 +89,14 @@ class Attention(SequenceLayer):
         if not self.streams:
             return super().initial_state(batch_size)
         weight = self.out.weight
-        device = device or weight.device
-        nothing = torch.zeros(
-            (batch_size, self.heads, 0, self.d_model // self.heads),
-            dtype=dtype or weight.dtype,
-            device=device,
-        )
-        count = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        return {"keys": nothing, "values": nothing, "count": count}
+        like = torch.empty(0, dtype=dtype or weight.dtype, device=device or weight.device)
+        width = self.d_model // self.heads
+        return nothing_remembered(like, batch_size, self.heads, width, width)
 
     def erase(self, state: State, reset: Tensor) -> State:
-        """As every layer's; places that no sample fills any more are given back."""
-        state = super().erase(state, reset)
-        filled = int(state["count"].max()) if len(reset) else 0
-        first = max(0, state["keys"].shape[2] - filled)
-        return {
-            "keys": state["keys"][:, :, first:],
-            "values": state["values"][:, :, first:],
-            "count": state["count"],
-        }
+        return forget_unused(super().erase(state, reset))
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         y, after = self.mix(x[:, None], Run(state=state, return_state=True))
         assert after is not None
         return y[:, 0], after
-
-
-def rotate(x: Tensor, position: Tensor) -> Tensor:
-    """`(B, heads, L, d)`: pairs of numbers turned by angles in proportion to `position (L)` or `(B, L)`.
-
-    The product of two rotated vectors depends on the difference of their positions only. Number `i`
-    of the first half and of the second are a pair, turned by `position * BASE^(-2i / d)`.
-
-    >>> rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([0]))
-    tensor([[[[1., 0.]]]])
-    """
-    half = x.shape[-1] // 2
-    pairs = torch.arange(half, dtype=torch.float64, device=x.device)
-    # Double precision: at a position of a million, a single one is off by a tenth of a turn.
-    angle = position.double()[..., None] * BASE ** (-pairs / half)
-    if angle.ndim == 3:
-        angle = angle[:, None]
-    wide = torch.promote_types(x.dtype, torch.float32)
-    cosine, sine = angle.cos().to(wide), angle.sin().to(wide)
-    first, second = x[..., :half], x[..., half:]
-    turned = torch.cat([first * cosine - second * sine, first * sine + second * cosine], -1)
-    return turned.to(x.dtype)

@@ -1,0 +1,197 @@
+"""Mega: attention with a single head and a gate, whose queries have been smoothed by moving averages.
+
+Ma et al., "Mega: Moving Average Equipped Gated Attention", ICLR 2023. Damped exponential averages of
+each channel bring in what is near, attention looks up what is far, and gates weigh the two. With a
+window it is linear in length, since the averages carry over from one window to the next.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tacita.catalog.cards import method
+from tacita.errors import ConfigError
+from tacita.kernels import fft_convolution, linear_scan, vandermonde_product, vandermonde_transpose
+from tacita.layers.base import Run, SequenceLayer, State, last_valid, reverse_valid
+from tacita.layers.recall import Recall, forget_unused, nothing_remembered, rotate
+
+
+@method(
+    "mega",
+    title="Moving average equipped gated attention (Mega)",
+    paper="https://arxiv.org/abs/2209.10655",
+    year=2023,
+    family="layer",
+    modalities=("series", "text"),
+    summary="Looks up earlier steps through one gated head, after averages that smooth over time.",
+    reuses=("fft_convolution", "vandermonde", "linear_scan"),
+)
+class Mega(SequenceLayer):
+    """`y = g h + (1 - g) x`: a candidate `h` from the averages and from gated attention, and its gate.
+
+    d_model: channels.
+    d_state: moving averages of each channel, `h` in the paper; 16.
+    keys: width of queries and keys; by default a quarter of `d_model`, and even.
+    values: width of the values; by default twice `d_model`.
+    window: how far a step attends, itself included; None is no limit.
+
+    The state is the averages `(B, D, h)` and the keys and values so far. Raises `ConfigError` for
+    widths that are not positive or, of the keys, odd.
+
+    Differs from the paper: softmax attention only, with rotary positions in place of a learnt bias,
+    and a sliding window in place of fixed chunks; the norm is the residual block's.
+
+    >>> layer = Mega(8, d_state=4)
+    >>> y, state = layer(torch.randn(2, 10, 8), return_state=True)
+    >>> state["averages"].shape
+    torch.Size([2, 8, 4])
+    """
+
+    resettable = True
+    channel_mixer = "mlp"
+    optimizer_hints = dict.fromkeys(
+        ("rise_logit", "damping_logit", "spread", "readout", "skip"), {"weight_decay": 0.0}
+    )
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        d_state: int = 16,
+        keys: int | None = None,
+        values: int | None = None,
+        window: int | None = None,
+    ) -> None:
+        super().__init__()
+        keys = 2 * max(1, d_model // 8) if keys is None else keys
+        values = 2 * d_model if values is None else values
+        if min(d_model, d_state, keys, values) < 1 or keys % 2:
+            raise ConfigError(
+                f"d_model={d_model}, d_state={d_state}, keys={keys} and values={values} must be "
+                "positive, and keys even: rotations turn pairs of numbers."
+            )
+        self.d_model, self.keys, self.values = d_model, keys, values
+        self.recall = Recall(causal=True, window=window)
+        signs = torch.tensor([1.0, -1.0]).repeat(d_state)[:d_state]
+        self.rise_logit = nn.Parameter(0.2 * torch.randn(d_model, d_state))  # of alpha
+        self.damping_logit = nn.Parameter(0.2 * torch.randn(d_model, d_state))  # of delta
+        self.spread = nn.Parameter(signs + 0.02 * torch.randn(d_model, d_state))  # beta
+        self.readout = nn.Parameter(torch.randn(d_model, d_state))  # eta
+        self.skip = nn.Parameter(torch.randn(d_model))  # omega
+        self.shared = nn.Linear(d_model, keys)  # z
+        self.query_scale = nn.Parameter(1 + 0.02 * torch.randn(keys))  # kappa and mu of the queries
+        self.query_shift = nn.Parameter(0.02 * torch.randn(keys))
+        self.key_scale = nn.Parameter(1 + 0.02 * torch.randn(keys))
+        self.value = nn.Linear(d_model, values)
+        self.reset_gate = nn.Linear(d_model, values)  # r
+        self.from_average = nn.Linear(d_model, d_model)  # W_h
+        self.from_attention = nn.Linear(values, d_model, bias=False)  # U_h
+        self.update_gate = nn.Linear(d_model, d_model)  # phi
+
+    def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
+        u = x.to(self.skip.dtype)
+        averaged, averages = self._average(u, run)
+        places = self.recall.places(x, run)
+        query, key = self._query_and_key(averaged)
+        value = functional.silu(self.value(u))
+        recalled, last = self.recall(
+            rotate(query[:, None], places.position),
+            rotate(key[:, None], places.position),
+            value[:, None],
+            places,
+            run,
+        )
+        y = self._gated(u, averaged, recalled[:, 0]).to(x.dtype)
+        if last is None or averages is None:
+            return y, None
+        return y, {**last, "averages": averages}
+
+    def _rates(self) -> tuple[Tensor, Tensor]:
+        """`alpha`, what a step adds, and `q = 1 - alpha delta`, what it keeps: `(D, h)`, in 0 to 1."""
+        rise = torch.sigmoid(self.rise_logit)
+        return rise, 1 - rise * torch.sigmoid(self.damping_logit)
+
+    def _average(self, u: Tensor, run: Run) -> tuple[Tensor, Tensor | None]:
+        """Equation 5: `s_t = alpha beta u_t + q s_{t-1}` and `eta s_t / sqrt(h) + omega u_t`."""
+        with torch.autocast(u.device.type, enabled=False):
+            u = u.to(self.skip.dtype)
+            rise, keep = self._rates()
+            enter, leave = rise * self.spread, self.readout * keep.shape[1] ** -0.5
+            begun = None if run.state is None else run.state["averages"]
+            if run.resets is not None:
+                if begun is None:
+                    begun = u.new_zeros(u.shape[0], *keep.shape)
+                driven = (u[..., None] * enter).flatten(2)
+                states = linear_scan(keep.flatten(), driven, begun.flatten(1), resets=run.resets)
+                states = states.view(*u.shape, -1)
+                y = (states * leave).sum(-1) + self.skip * u
+                return y, last_valid(states, begun, run.lengths) if run.return_state else None
+            exponents = torch.complex(keep.log(), torch.zeros_like(keep))
+            length = u.shape[1]
+            kernel = vandermonde_product((enter * leave).to(exponents.dtype), exponents, length)
+            y = fft_convolution(u.mT, kernel)
+            if begun is not None:
+                past = (leave * keep * begun).to(exponents.dtype)
+                y = y + vandermonde_product(past, exponents, length)
+            y = y.mT + self.skip * u
+            if not run.return_state:
+                return y, None
+            seen = vandermonde_transpose(reverse_valid(u, run.lengths).mT, exponents).real
+            last = enter * seen
+            if begun is not None:
+                gone = length if run.lengths is None else run.lengths[:, None, None]
+                last = last + keep**gone * begun
+            return y, last
+
+    def _query_and_key(self, averaged: Tensor) -> tuple[Tensor, Tensor]:
+        """Equations 7 and 8: two affine maps of one shared representation.
+
+        A shift of the keys would add the same to all scores of a query but for the rotation: left out.
+        """
+        shared = functional.silu(self.shared(averaged))
+        return self.query_scale * shared + self.query_shift, self.key_scale * shared
+
+    def _gated(self, u: Tensor, averaged: Tensor, recalled: Tensor) -> Tensor:
+        """Equations 10 to 13."""
+        reset = functional.silu(self.reset_gate(averaged))
+        candidate = self.from_average(averaged) + self.from_attention(reset * recalled)
+        update = torch.sigmoid(self.update_gate(averaged))
+        return torch.lerp(u, functional.silu(candidate).to(u.dtype), update.to(u.dtype))
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        weight = self.skip
+        like = torch.empty(0, dtype=dtype or weight.dtype, device=device or weight.device)
+        nothing = nothing_remembered(like, batch_size, 1, self.keys, self.values)
+        return {**nothing, "averages": like.new_zeros(batch_size, *self.readout.shape)}
+
+    def erase(self, state: State, reset: Tensor) -> State:
+        return forget_unused(super().erase(state, reset))
+
+    def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
+        u = x.to(self.skip.dtype)
+        rise, keep = self._rates()
+        averages = rise * self.spread * u[..., None] + keep * state["averages"]
+        scale = keep.shape[1] ** -0.5
+        averaged = (self.readout * averages).sum(-1) * scale + self.skip * u
+        run = Run(state=state, return_state=True)
+        places = self.recall.places(x[:, None], run)
+        query, key = self._query_and_key(averaged)
+        value = functional.silu(self.value(u))
+        recalled, after = self.recall(
+            rotate(query[:, None, None], places.position),
+            rotate(key[:, None, None], places.position),
+            value[:, None, None],
+            places,
+            run,
+        )
+        assert after is not None
+        y = self._gated(u, averaged, recalled[:, 0, 0])
+        return y.to(x.dtype), {**after, "averages": averages}
