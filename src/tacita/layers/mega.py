@@ -51,9 +51,9 @@ class Mega(SequenceLayer):
 
     resettable = True
     channel_mixer = "mlp"
-    optimizer_hints = dict.fromkeys(
-        ("rise_logit", "damping_logit", "spread", "readout", "skip"), {"weight_decay": 0.0}
-    )
+    optimizer_hints = {
+        name: {"weight_decay": 0.0} for name in ("rise_logit", "damping_logit", "spread", "readout")
+    }
 
     def __init__(
         self,
