@@ -38,6 +38,8 @@ SPAN = {"series": 0.03, "text": 1.0}
     labels="none",
     summary="Pretrains any sequence layer on the inputs of its own task, by denoising or prediction.",
     reuses=("masking", "sequence-model"),
+    claim="Attention gains from its own inputs, and more than a state-space layer: this does not hold here "
+    "on 500 digits at 800 steps in all, where spending every step on the labels is better for both.",
 )
 class SelfPretraining(Objective[Batch]):
     """Reconstruct hidden steps, or predict each next one: L1 for numbers, cross-entropy for tokens.
