@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacita.kernels import linear_scan
+from tacita.kernels import linear_scan, selective_scan
 from tests.helpers import assert_close
 
 interpreted = pytest.mark.skipif(
@@ -70,3 +70,31 @@ def test_linear_scan(dtype, reverse, a_shape):
 @interpreted
 def test_linear_scan_of_one_step_and_one_channel():
     both_agree(linear_scan, {"a": draw(1), "b": draw(3, 1, 1), "state": draw(3, 1, seed=1)})
+
+
+@interpreted
+@pytest.mark.parametrize("softplus", (False, True))
+@pytest.mark.parametrize("absent", ((), ("D",), ("z",), ("delta_bias", "state"), ("D", "z")))
+def test_selective_scan(softplus, absent):
+    batch, length, width, d_state = 2, 35, 33, 3  # a chunk and a rest, a block and a rest
+    inputs = {
+        "u": draw(batch, length, width),
+        "delta": 0.3 * draw(batch, length, width, seed=1).abs(),
+        "A": -draw(width, d_state, seed=2).abs(),
+        "B": draw(batch, length, d_state, seed=3),
+        "C": draw(batch, length, d_state, seed=4),
+        "D": draw(width, seed=5),
+        "z": draw(batch, length, width, seed=6),
+        "delta_bias": 0.1 * draw(width, seed=7),
+        "state": draw(batch, width, d_state, seed=8),
+    }
+    inputs |= dict.fromkeys(absent)
+    resets = draw(batch, length, seed=10) > 1 if softplus else None
+    both_agree(selective_scan, inputs, delta_softplus=softplus, resets=resets, return_state=True)
+
+
+@interpreted
+def test_a_small_step_keeps_its_digits():
+    one = torch.ones(1, 1, 1)
+    y = selective_scan(one, -12 * one, -one[0], one, one, delta_softplus=True, backend="triton")
+    assert y.item() == pytest.approx(torch.tensor(-12.0).exp().log1p().item(), rel=1e-5)
