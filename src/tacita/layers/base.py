@@ -61,6 +61,8 @@ class SequenceLayer(nn.Module, ABC):
     d_model: int
     max_length: int | None = None
     """The longest sequence that it can take; None means any."""
+    _state_names: frozenset[str] | None = None
+    """Found at the first check, since a step takes microseconds."""
 
     @abstractmethod
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
@@ -209,10 +211,11 @@ class SequenceLayer(nn.Module, ABC):
             raise ConfigError(f"{self._name}: rate={rate} must be positive.")
 
     def _check_state(self, state: State, batch: int) -> None:
-        expected = set(self.initial_state(0))
-        if set(state) != expected:
+        if self._state_names is None:
+            self._state_names = frozenset(self.initial_state(0))
+        if state.keys() != self._state_names:
             raise ConfigError(
-                f"{self._name}: the state has {sorted(state)} where {sorted(expected)} belong.",
+                f"{self._name}: the state has {sorted(state)} where {sorted(self._state_names)} belong.",
                 remedy="Start with initial_state(batch_size), and pass on what comes back.",
             )
         for name, value in state.items():
