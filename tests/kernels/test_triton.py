@@ -73,8 +73,16 @@ def test_linear_scan_of_one_step_and_one_channel():
 
 
 @interpreted
-@pytest.mark.parametrize("softplus", (False, True))
-@pytest.mark.parametrize("absent", ((), ("D",), ("z",), ("delta_bias", "state"), ("D", "z")))
+@pytest.mark.parametrize(
+    "softplus, absent",
+    (
+        (True, ()),
+        (False, ("D",)),
+        (True, ("z",)),
+        (False, ("delta_bias", "state")),
+        (True, ("D", "z")),
+    ),
+)
 def test_selective_scan(softplus, absent):
     batch, length, width, d_state = 2, 35, 33, 3  # a chunk and a rest, a block and a rest
     inputs = {
