@@ -71,8 +71,8 @@ def side_by_side(ours: Callable[[], object], peer: Callable[[], object]) -> tupl
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(REPEATS + 1):
         for function, into in zip((ours, peer), times, strict=True):
-            begin = torch.cuda.Event(enable_timing=True)
-            end = torch.cuda.Event(enable_timing=True)
+            begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             begin.record()
             function()
             end.record()
