@@ -33,6 +33,8 @@ from tacita.layers.stack import Bidirectional, Block, ChannelMixer, Norm, Stack,
     family="encoder",
     modalities=("series", "text"),
     summary="Features of long series by any sequence layer (S4D, Mamba, attention, ...), linear in length.",
+    claim="Layers that gate or select by content copy tokens out of texts 4 times as long as in training, "
+    "48% against 27% of fixed ones: GRU and Mamba do, H3 and Liquid-S4 do not; on digits a tie.",
 )
 class SequenceModel(Encoder):
     """A linear map of each step, `depth` residual blocks, a last norm, and a pooled feature vector.
