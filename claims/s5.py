@@ -70,7 +70,7 @@ def exactness(seed: int) -> tuple[float, float]:
     expected = torch.autograd.grad((pieces * weights).sum(), inputs)
     scale = max(float(e.abs().max()) for e in expected)
     worst = max(float((a - e).abs().max()) for a, e in zip(actual, expected, strict=True))
-    return float((whole - pieces).abs().max()), worst / scale
+    return float((whole - pieces).detach().abs().max()), worst / scale
 
 
 def speed(seed: int) -> Figures:
