@@ -25,8 +25,8 @@ from tacita.layers.perturb import perturbed_legs
     modalities=("series",),
     summary="S4D with a start that has no spikes in its response: for signals with narrow-band noise.",
     reuses=("fft_convolution", "vandermonde", "hippo"),
-    claim="Its response stays within 0.03 to 0.74 of HiPPO's at every frequency, where that of S4D, which drops "
-    "the low-rank part, is off by 0.7 to 6.9 at its own.",
+    claim="Its response stays within 0.03 to 0.74 of HiPPO's at every frequency, where that of S4D, which "
+    "drops the low-rank part, is off by 0.7 to 6.9 at its own.",
 )
 class S4PTD(DiagonalSSM):
     """A diagonal system a channel that starts next to HiPPO's: `y = 2 Re(C x) + D u`, `x' = A x + B u`.
