@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor
 from torch.nn import functional as F
 
 from tacita.catalog.claim_check import Claim, Figures, run
 from tacita.data.batch import InputSpec
+from tacita.data.sequence_tasks import selective_copying
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer
 
 TRAINED, LONGEST = 24, 96
 """Lengths of text before the queries."""
-BLANK, QUERY = 0, 6
 VOCABULARY = 7
 """Blank, five data tokens, and the mark that asks for the next of them."""
 STEPS = 1400
@@ -78,27 +77,6 @@ def accuracy(model: SequenceModel, length: int, seed: int) -> float:
     """Share of the answers that are right, over texts that training has not seen."""
     text, answers = selective_copying(1000, length, torch.Generator().manual_seed(10_000 + seed))
     return (model.logits(text)[:, length:].argmax(-1) == answers).float().mean().item()
-
-
-def selective_copying(
-    batch: int, length: int, generator: torch.Generator, count: int = 3
-) -> tuple[Tensor, Tensor]:
-    """Texts `(B, length + count)` and answers `(B, count)`: the data tokens in their order.
-
-    `count` data tokens stand at random places among blanks, and `count` queries follow; the answer
-    belongs at the queries. Where the tokens stand says nothing, so a fixed convolution cannot know
-    what to keep. Gu and Dao, 2024, section 4.1.1.
-
-    >>> text, answers = selective_copying(1, 5, torch.Generator().manual_seed(0))
-    >>> text[0, :5][text[0, :5] > 0].tolist() == answers[0].tolist()
-    True
-    """
-    places = torch.rand(batch, length, generator=generator).argsort(1)[:, :count].sort(1).values
-    answers = torch.randint(1, QUERY, (batch, count), generator=generator)
-    text = torch.full((batch, length + count), BLANK)
-    text.scatter_(1, places, answers)
-    text[:, length:] = QUERY
-    return text, answers
 
 
 def judge(figures: Sequence[Figures]) -> bool:

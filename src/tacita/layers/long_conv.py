@@ -99,8 +99,8 @@ class FiniteConvolution(SequenceLayer):
     modalities=("series",),
     summary="Mixes time by a free kernel as long as the sequence; the simplest global layer.",
     reuses=("fft_convolution",),
-    claim="The threshold leaves 3% of the taps, but the kernel's spectrum is rougher and not smoother for it, "
-    "and the accuracy lower, on the 200 long series of ACSF1: the claim fails here.",
+    claim="The threshold leaves 3% of the taps, but the kernel's spectrum is rougher and not smoother for "
+    "it, and the accuracy lower, on the 200 long series of ACSF1: the claim fails here.",
 )
 class LongConv(FiniteConvolution):
     """Convolution with a learnt kernel whose small taps are squashed to zero.
