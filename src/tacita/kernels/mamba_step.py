@@ -13,17 +13,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from tacita.kernels.selective.loops import (
-    LOG2_E,
-    compiled,
-    exp2,
-    sigmoid,
-    softplus_of,
-    summing,
-)
-
-Array = np.ndarray[Any, Any]
-
+from tacita.kernels.compiled import Array, compiled, summing
+from tacita.kernels.exponentials import LOG2_E, exp2, sigmoid, softplus_of
 
 FEW = 4
 """Samples up to which a loop over rows of weights beats torch's product of matrices."""

@@ -6,26 +6,22 @@ forward and 8 backward.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from tacita.kernels.compiled import ANY_ORDER
+from tacita.kernels.compiled import compiled as kernels_compiled
 from tacita.kernels.threads import share
 
 BLOCK = 128
 """Nodes at a time: 32 poles by 128 nodes are 32 KB, which stay in the fastest cache."""
 
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def compiled(function: F) -> F:
-    """Sums in any order, so that they can be vectors; NaN and infinity stay what they are."""
-    free = {"contract", "reassoc", "nsz", "arcp"}
-    return njit(cache=True, nogil=True, fastmath=free)(function)
+compiled = partial(kernels_compiled, fastmath=ANY_ORDER | {"nsz", "arcp"})
+"""Also with reciprocals in place of divisions."""
 
 
 def forward(*given: Tensor) -> Tensor:

@@ -7,25 +7,14 @@ reads both gradients' sides once and adds to the `W` last steps of `dx` where th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import njit
 from torch import Tensor
 
+from tacita.kernels.compiled import Array, compiled
 from tacita.kernels.threads import share
-
-Array = np.ndarray[Any, Any]
-F = TypeVar("F", bound=Callable[..., None])
 
 LANES = 256
 """Channels of a block at most: a step of one is 1 kB in float32."""
-
-
-def compiled(function: F) -> F:
-    """Multiply and add may become one instruction; nothing may take the numbers for finite."""
-    return njit(cache=True, nogil=True, fastmath={"contract"})(function)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, reach: Tensor | None) -> Tensor:

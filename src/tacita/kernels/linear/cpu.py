@@ -7,24 +7,12 @@ become vector instructions, for complex numbers too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from tacita.kernels.compiled import Array, compiled
 from tacita.kernels.threads import share
-
-Array = np.ndarray[Any, Any]
-
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def compiled(function: F) -> F:
-    """Multiply and add may become one instruction; nothing may take the numbers for finite."""
-    return njit(cache=True, nogil=True, fastmath={"contract"})(function)
 
 
 def forward(

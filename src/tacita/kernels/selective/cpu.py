@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacita.kernels.selective.loops import CHUNK, Array, backward_rows, forward_rows
+from tacita.kernels.compiled import Array
+from tacita.kernels.selective.loops import CHUNK, backward_rows, forward_rows
 from tacita.kernels.threads import share
 
 LANES = 128
