@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tacita.errors import ConfigError
-from tacita.layers.h3 import H3, ShiftSSM, steps_since
+from tacita.layers.h3 import H3, ShiftSSM
 from tests.helpers import assert_close
 
 
@@ -88,12 +88,6 @@ def test_the_shift_system_is_a_short_convolution() -> None:
         for tap in range(min(4, t + 1)):
             expected[:, t] += shift.C[:, tap] * x[:, t - tap]
     assert_close(shift(x), expected)
-
-
-def test_steps_are_counted_from_a_reset() -> None:
-    age = steps_since(torch.tensor([[False, False, True, False, True]]))[0].tolist()
-    assert age[2:] == [0, 1, 0]
-    assert age[0] > 1_000_000
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused() -> None:

@@ -187,11 +187,12 @@ def test_clipped_it_does_not_explode_and_otherwise_it_may() -> None:
 
 def test_the_products_are_those_of_complex_numbers() -> None:
     layer, u = make(), noise(5, 3)
-    _, b = layer.discrete()
-    assert_close(layer._write(u, b), u.to(b.dtype) @ b.mT)
-    states = torch.complex(noise(5, 4), noise(5, 4, seed=2))
-    expected = 2 * (states @ torch.view_as_complex(layer.C).mT).real + layer.D * u
-    assert_close(layer._read(states, u), expected)
+    a, b = layer.discrete()
+    state = torch.complex(noise(5, len(a)), noise(5, len(a), seed=2))
+    y, after = layer.step(u, {"ssm": state})
+    expected = a * state + u.to(b.dtype) @ b.mT
+    assert_close(after["ssm"], expected)
+    assert_close(y, 2 * (expected @ torch.view_as_complex(layer.C).mT).real + layer.D * u)
 
 
 def test_the_state_space_learns_slowly_and_does_not_decay() -> None:

@@ -10,7 +10,6 @@ differences of positions matter. `S` steps are remembered.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from tacita.catalog.cards import method
@@ -43,6 +42,7 @@ class Attention(SequenceLayer):
 
     Differs from the paper: rotary positions instead of added ones; no biases.
 
+    >>> import torch
     >>> layer = Attention(8, heads=2)
     >>> y, state = layer(torch.randn(2, 10, 8), return_state=True)
     >>> state["keys"].shape
@@ -79,17 +79,7 @@ class Attention(SequenceLayer):
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         return rotate(query, position), rotate(key, position), value
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        if not self.streams:
-            return super().initial_state(batch_size)
-        weight = self.out.weight
-        like = torch.empty(0, dtype=dtype or weight.dtype, device=device or weight.device)
+    def zeros(self, batch_size: int, like: Tensor) -> State:
         width = self.d_model // self.heads
         return nothing_remembered(like, batch_size, self.heads, width, width)
 

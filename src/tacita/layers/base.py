@@ -68,6 +68,14 @@ class SequenceLayer(nn.Module, ABC):
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
         """The parallel form: `(B, L, D)` to the same, and the last state where it is wanted."""
 
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        """The initial state, made by `like.new_zeros`: `like` is real, and complex parts follow it."""
+        raise self._cannot("has no step form, and so no state")
+
+    def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
+        """The step form: `(B, D)` and a state to the output and the next state."""
+        raise self._cannot("has no step form")
+
     def initial_state(
         self,
         batch_size: int,
@@ -75,12 +83,12 @@ class SequenceLayer(nn.Module, ABC):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        """The state before the first step: zeros, on the device and in the dtype of the weights."""
-        raise self._cannot("has no step form, and so no state")
-
-    def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        """The step form: `(B, D)` and a state to the output and the next state."""
-        raise self._cannot("has no step form")
+        """The state before the first step: zeros, by default on the device and as wide as the weights."""
+        if not self.streams:
+            raise self._cannot("has no step form, and so no state")
+        weight = next(self.parameters())
+        wide = dtype or torch.promote_types(weight.dtype, torch.float32)
+        return self.zeros(batch_size, torch.empty(0, dtype=wide, device=device or weight.device))
 
     def forward(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.kernels.butterfly.function import block_sizes, butterfly_convolution, dft
-from tacita.layers.base import Run, SequenceLayer, State
+from tacita.layers.base import Run, State
 from tacita.layers.long_conv import LongConv, Start
 
 
@@ -93,12 +93,3 @@ class ButterflyConv(LongConv):
                 kernel_blocks=self.blocks("kernel"),
             )
             return self._join(y.movedim(-1, 1) + self.skip * u[:, :, None]).to(x.dtype), None
-
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        return SequenceLayer.initial_state(self, batch_size)

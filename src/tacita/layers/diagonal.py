@@ -78,17 +78,9 @@ class ModalSSM(SequenceLayer):
             return y, None
         return y, {"ssm": last_valid(states, begun, run.lengths).view(-1, *c.shape)}
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        real = dtype or self.D.dtype
-        kind = torch.complex128 if real == torch.float64 else torch.complex64
+    def zeros(self, batch_size: int, like: Tensor) -> State:
         shape = (batch_size, self.d_model, self.modes_per_channel)
-        return {"ssm": torch.zeros(shape, dtype=kind, device=device or self.D.device)}
+        return {"ssm": like.new_zeros(shape, dtype=like.dtype.to_complex())}
 
     @property
     @abstractmethod
@@ -154,11 +146,6 @@ class DiagonalModes(nn.Module):
     def system(self, rate: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """`log A_bar`, `B_bar` and `2 C`: the conjugate modes say the same again."""
         return *self.discrete(rate), 2 * torch.view_as_complex(self.C)
-
-    def kernel(self, length: int, rate: float = 1.0) -> Tensor:
-        """`(H, L)`: the impulse response, `K_l = 2 Re(C A_bar^l B_bar)`, without the skip."""
-        exponents, b, c = self.system(rate)
-        return vandermonde_product(c * b, exponents, length)
 
     @property
     def modes_per_channel(self) -> int:

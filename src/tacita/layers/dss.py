@@ -89,10 +89,10 @@ class DSS(ModalSSM):
         exponents = (self.log_step.exp() * rate)[:, None] * modes
         weights = torch.view_as_complex(self.W) * reciprocal(modes)
         if self.form == "exp":
-            return exponents, torch.ones_like(exponents), weights * exp_less_1(exponents)
+            return exponents, torch.ones_like(exponents), weights * torch.expm1(exponents)
         growing = exponents.real > 0
         falling = torch.where(growing, -exponents, exponents)
-        share = exp_less_1(falling) * reciprocal(exp_less_1(falling * self.length))
+        share = torch.expm1(falling) * reciprocal(torch.expm1(falling * self.length))
         entering = torch.where(growing, falling * (self.length - 1), 0.0).exp()
         return exponents, entering, weights * share
 
@@ -126,13 +126,3 @@ def reciprocal(z: Tensor) -> Tensor:
     tensor([0.])
     """
     return z.conj() / (z.real.square() + z.imag.square() + 1e-7)
-
-
-def exp_less_1(z: Tensor) -> Tensor:
-    """`e^z - 1` for complex `z`, without cancellation near 0.
-
-    >>> exp_less_1(torch.zeros(1, dtype=torch.complex64)).abs()
-    tensor([0.])
-    """
-    less = torch.expm1(z.real) * z.imag.cos() - 2 * (z.imag / 2).sin().square()
-    return torch.complex(less, z.real.exp() * z.imag.sin())

@@ -11,18 +11,29 @@ from torch import Tensor
 from tacita.kernels import fft_convolution
 
 
-def remember(memory: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
+def remember(
+    memory: Tensor, x: Tensor, lengths: Tensor | None, resets: Tensor | None = None
+) -> Tensor:
     """The last `S` steps of `memory (B, S, ...)` followed by the valid steps of `x (B, L, ...)`.
+
+    What stands before the last valid one of `resets (B, L)` comes back as zero.
 
     >>> remember(torch.tensor([[1, 2]]), torch.tensor([[3, 0]]), torch.tensor([1]))
     tensor([[2, 3]])
     """
+    size, length = memory.shape[1], x.shape[1]
     whole = torch.cat([memory, x], 1)
-    if lengths is None:
-        return whole[:, x.shape[1] :]
-    index = lengths[:, None] + torch.arange(memory.shape[1], device=x.device)
-    index = index.view(*index.shape, *[1] * (x.ndim - 2))
-    return whole.gather(1, index.expand_as(memory))
+    if lengths is None and resets is None:
+        return whole[:, length:]
+    steps = torch.arange(length, device=x.device)
+    ends = steps.new_full((x.shape[0],), length) if lengths is None else lengths
+    index = ends[:, None] + torch.arange(size, device=x.device)  # step t of x is at S + t
+    wide = (..., *[None] * (x.ndim - 2))
+    kept = whole.gather(1, index[wide].expand_as(memory))
+    if resets is None:
+        return kept
+    last = torch.where(resets & (steps < ends[:, None]), steps, -size - 1).amax(1, keepdim=True)
+    return torch.where((index - size >= last)[wide], kept, 0)
 
 
 def convolve(u: Tensor, kernel: Tensor, memory: Tensor | None = None) -> Tensor:

@@ -95,20 +95,8 @@ class GRU(SequenceLayer):
         y = self._run(pieces, hidden)
         return y[piece, place].view_as(u)
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        weight = self.weight_hidden
-        shape = (batch_size, self.d_model)
-        return {
-            "hidden": torch.zeros(
-                shape, dtype=dtype or weight.dtype, device=device or weight.device
-            )
-        }
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return {"hidden": like.new_zeros(batch_size, self.d_model)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         u = x.to(self.weight_hidden.dtype)

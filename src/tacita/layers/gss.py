@@ -75,14 +75,8 @@ class GSS(SequenceLayer):
         y, last = self.ssm.mix(functional.gelu(self.enter(u)), run)
         return self._gated(u, y).to(x.dtype), last
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        return self.ssm.initial_state(batch_size, device=device, dtype=dtype)
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return self.ssm.zeros(batch_size, like)
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         u = x.to(self.gate.weight.dtype)

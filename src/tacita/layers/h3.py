@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
-from tacita.kernels import fft_convolution
+from tacita.kernels import causal_conv
 from tacita.layers.base import Run, SequenceLayer, State
+from tacita.layers.finite import convolve, convolve_step, remember
 from tacita.layers.s4d import S4D
 
 
@@ -89,17 +89,9 @@ class H3(SequenceLayer):
         y = self.out((self._split(q)[..., :, None] * kept).sum(-2).flatten(-2))
         return y.to(x.dtype), {**after, "ssm": self._unfold_state(last["ssm"])}
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        many = batch_size * self.d_head**2
-        kept = self.diagonal.initial_state(many, device=device, dtype=dtype)
-        keys = self.shift.initial_state(batch_size, device=device, dtype=dtype)
-        return {**keys, "ssm": self._unfold_state(kept["ssm"])}
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        kept = self.diagonal.zeros(batch_size * self.d_head**2, like)
+        return {**self.shift.zeros(batch_size, like), "ssm": self._unfold_state(kept["ssm"])}
 
     def _split(self, x: Tensor) -> Tensor:
         """`(..., D)` to `(..., heads, d_head)`."""
@@ -141,80 +133,23 @@ class ShiftSSM(SequenceLayer):
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
         with torch.autocast(x.device.type, enabled=False):
             u = x.to(self.D.dtype)
-            earlier = self._earlier(u, run)
-            line = torch.cat([earlier, u], 1)
+            before = (run.state or self.zeros(u.shape[0], u.new_empty(0)))["keys"]
             if run.resets is None:
-                y = fft_convolution(line.mT, self.C).mT[:, earlier.shape[1] :]
-            else:
-                y = self._within(line, run.resets)
+                y = convolve(u, self.C, before if run.state else None)
+            else:  # each step has its own reach, so that no transform can do it
+                y = causal_conv(u, self.C.flip(1), state=before, resets=run.resets)
             y = (y + self.D * u).to(x.dtype)
             if not run.return_state:
                 return y, None
-            return y, {"keys": self._last(line, run)}
+            return y, {"keys": remember(before, u, run.lengths, run.resets)}
 
-    def _within(self, line: Tensor, resets: Tensor) -> Tensor:
-        """The convolution with no tap across a reset: tap by tap, since each step has its own reach."""
-        length = resets.shape[1]
-        age = steps_since(resets)
-        y = torch.zeros_like(line[:, -length:])
-        for tap in range(min(self.C.shape[1], line.shape[1])):
-            begin = line.shape[1] - length - tap
-            piece = line[:, max(begin, 0) : begin + length]
-            piece = functional.pad(piece, (0, 0, length - piece.shape[1], 0))
-            y = y + torch.where((age >= tap)[:, :, None], piece * self.C[:, tap], 0.0)
-        return y
-
-    def _last(self, line: Tensor, run: Run) -> Tensor:
-        """The inputs before the next step, `(B, N - 1, D)`, none from before the last reset."""
-        size = self.C.shape[1] - 1
-        length = line.shape[1] - size
-        ends = run.lengths
-        if ends is None:
-            ends = torch.full((line.shape[0],), length, device=line.device)
-        # In the line, the step after the last valid one is at size + ends.
-        index = ends[:, None] + torch.arange(size, device=line.device)
-        kept = line.gather(1, index[:, :, None].expand(-1, -1, line.shape[2]))
-        if run.resets is None:
-            return kept
-        age = steps_since(run.resets)
-        final = age.gather(1, (ends - 1).clamp_min(0)[:, None])  # (B, 1)
-        final = torch.where(ends[:, None] > 0, final, size)
-        back = torch.arange(size - 1, -1, -1, device=line.device)
-        return torch.where((back <= final)[:, :, None], kept, 0.0)
-
-    def _earlier(self, u: Tensor, run: Run) -> Tensor:
-        if run.state is not None:
-            return run.state["keys"]
-        return u.new_zeros(u.shape[0], self.C.shape[1] - 1, u.shape[2])
-
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        shape = (batch_size, self.C.shape[1] - 1, self.d_model)
-        return {
-            "keys": torch.zeros(shape, dtype=dtype or self.D.dtype, device=device or self.D.device)
-        }
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return {"keys": like.new_zeros(batch_size, self.C.shape[1] - 1, self.d_model)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         u = x.to(self.D.dtype)
-        line = torch.cat([state["keys"], u[:, None]], 1)
-        y = (line * self.C.flip(1).mT).sum(1) + self.D * u
-        return y.to(x.dtype), {"keys": line[:, 1:]}
-
-
-def steps_since(resets: Tensor) -> Tensor:
-    """`(B, L)`: steps since the last reset, 0 at one; as many as ever before the first.
-
-    >>> steps_since(torch.tensor([[False, True, False, False]])).tolist()[0][1:]
-    [0, 1, 2]
-    """
-    steps = torch.arange(resets.shape[1], device=resets.device)
-    latest = torch.where(resets, steps, -resets.shape[1] - 2**31).cummax(1).values
-    return steps - latest
+        y = convolve_step(u, self.C, state["keys"]) + self.D * u
+        return y.to(x.dtype), {"keys": remember(state["keys"], u[:, None], None)}
 
 
 def _fold(pairs: Tensor) -> Tensor:

@@ -161,21 +161,12 @@ class Hyena(SequenceLayer):
             z = gate * (convolve(z, kernel, memory) + self.bias[number] * z)
         return self.out(z).to(x.dtype), after if run.return_state else None
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        shapes = {"short": (SHORT - 1, (self.order + 1) * self.d_model)}
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        width = (self.order + 1) * self.d_model
+        state = {"short": like.new_zeros(batch_size, SHORT - 1, width)}
         for number in range(self.order):
-            shapes[f"long{number}"] = (self.max_length - 1, self.d_model)
-        dtype, device = dtype or self.bias.dtype, device or self.bias.device
-        return {
-            name: torch.zeros(batch_size, *shape, dtype=dtype, device=device)
-            for name, shape in shapes.items()
-        }
+            state[f"long{number}"] = like.new_zeros(batch_size, self.max_length - 1, self.d_model)
+        return state
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         y, after = self.mix(x[:, None], Run(state=state, return_state=True))

@@ -140,16 +140,9 @@ class LiquidS4(S4D):
         """`(P, H, N/2)`: `B`, `B^2`, ... by element."""
         return torch.stack([b**p for p in range(1, self.degree + 1)])
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        state = super().initial_state(batch_size, device=device, dtype=dtype)
-        real = state["ssm"].real
-        return {**state, "products": real.new_zeros(batch_size, self.degree - 1, self.d_model)}
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        products = like.new_zeros(batch_size, self.degree - 1, self.d_model)
+        return {**super().zeros(batch_size, like), "products": products}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         u = x.to(self.D.dtype)

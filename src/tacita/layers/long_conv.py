@@ -67,16 +67,8 @@ class FiniteConvolution(SequenceLayer):
             begun = run.state or self.initial_state(x.shape[0], device=x.device)
             return y.to(x.dtype), {"inputs": remember(begun["inputs"], u, run.lengths)}
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        shape = (batch_size, self.max_length - 1, self.d_model)
-        dtype, device = dtype or self.skip.dtype, device or self.skip.device
-        return {"inputs": torch.zeros(shape, dtype=dtype, device=device)}
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return {"inputs": like.new_zeros(batch_size, self.max_length - 1, self.d_model)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         y, after = self.mix(x[:, None], Run(state=state, return_state=True))
@@ -181,7 +173,7 @@ class LongConv(FiniteConvolution):
 
 
 def squash(kernel: Tensor, threshold: float) -> Tensor:
-    """Soft threshold, `sign(k) max(|k| - threshold, 0)`: sparse in time, so smooth in frequency.
+    """Soft threshold, `sign(k) max(|k| - threshold, 0)`: most taps of a small kernel become zero.
 
     >>> squash(torch.tensor([-1.2, 0.3, 0.5, 0.9]), 0.5)
     tensor([-0.7000,  0.0000,  0.0000,  0.4000])

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
-from tacita.kernels import linear_scan
-from tacita.layers.base import Run, SequenceLayer, State, last_valid
 from tacita.layers.diagonal import SLOW
+from tacita.layers.shared_state import SharedStateSSM
 
 
 @method(
@@ -29,7 +28,7 @@ from tacita.layers.diagonal import SLOW
     summary="A recurrent layer that is a scan in training and one small step in use, with resets anywhere.",
     reuses=("linear_scan",),
 )
-class LRU(SequenceLayer):
+class LRU(SharedStateSSM):
     """`N` complex states, `lambda = exp(-exp(nu) + i exp(theta))`, so `|lambda| < 1` whatever is learned.
 
     d_model: channels.
@@ -47,8 +46,6 @@ class LRU(SequenceLayer):
     torch.Size([2, 8])
     """
 
-    time_invariant: bool = True
-    resettable: bool = True
     optimizer_hints = dict.fromkeys(("nu", "theta", "log_gamma", "B"), SLOW)
 
     def __init__(
@@ -84,41 +81,6 @@ class LRU(SequenceLayer):
         """`(N,)` complex: `lambda`."""
         return torch.polar((-self.nu.exp()).exp(), self.theta.exp())
 
-    def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
-        with torch.autocast(x.device.type, enabled=False):
-            u = x.to(self.D.dtype)
-            begun = None if run.state is None else run.state["ssm"]
-            states = linear_scan(self.eigenvalues(), self._enter(u), begun, resets=run.resets)
-            y = self._read(states, u).to(x.dtype)
-        if not run.return_state:
-            return y, None
-        begun = torch.zeros_like(states[:, 0]) if begun is None else begun
-        return y, {"ssm": last_valid(states, begun, run.lengths)}
-
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        real = dtype or self.D.dtype
-        kind = torch.complex128 if real == torch.float64 else torch.complex64
-        shape = (batch_size, len(self.nu))
-        return {"ssm": torch.zeros(shape, dtype=kind, device=device or self.D.device)}
-
-    def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        with torch.autocast(x.device.type, enabled=False):
-            u = x.to(self.D.dtype)
-            after = self.eigenvalues() * state["ssm"] + self._enter(u)
-            return self._read(after, u).to(x.dtype), {"ssm": after}
-
-    def _enter(self, u: Tensor) -> Tensor:
-        """`gamma B u`: `(..., H)` real to `(..., N)` complex, by one real product."""
-        pairs = (u @ self.B.flatten(0, 1).mT).view(*u.shape[:-1], len(self.nu), 2)
-        return torch.view_as_complex(pairs * self.log_gamma.exp()[:, None])
-
-    def _read(self, states: Tensor, u: Tensor) -> Tensor:
-        """`Re(C x) + D u`: `(..., N)` complex to `(..., H)` real, by one real product."""
-        weights = torch.stack([self.C[..., 0], -self.C[..., 1]], -1).flatten(1)
-        return torch.view_as_real(states).flatten(-2) @ weights.mT + self.D * u
+    def system(self, rate: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        write = torch.complex(self.B[:, 0], self.B[:, 1]) * self.log_gamma.exp()[:, None]
+        return self.eigenvalues(), write, torch.view_as_complex(self.C)

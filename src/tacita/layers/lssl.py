@@ -158,16 +158,8 @@ class LSSL(SequenceLayer):
                 last = last + advance_by(A, before, gone, length)
             return y, {"ssm": last}
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        shape = (batch_size, self.d_model, self.d_state)
-        device, dtype = device or self.D.device, dtype or self.D.dtype
-        return {"ssm": torch.zeros(shape, device=device, dtype=dtype)}
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return {"ssm": like.new_zeros(batch_size, self.d_model, self.d_state)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         """One step from the continuous system, so that each may be of its own length in time."""

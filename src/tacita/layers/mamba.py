@@ -18,6 +18,7 @@ from tacita.errors import ConfigError
 from tacita.kernels import causal_conv, selective_scan
 from tacita.layers.base import Run, SequenceLayer, State
 from tacita.layers.discretise import log_steps
+from tacita.layers.finite import remember
 
 SMALLEST_STEP = 1e-4
 """No step size starts below this, whatever the range."""
@@ -146,21 +147,19 @@ class Mamba(SequenceLayer):
             resets=run.resets,
         )
         y = self.out_proj(y).to(x.dtype)
-        return y, {"conv": self._window(inner, run), "ssm": ssm} if run.return_state else None
+        if not run.return_state:
+            return y, None
+        inner = inner.to(self._real)
+        window = begun.get("conv", inner.new_zeros(len(x), self.d_conv - 1, inner.shape[2]))
+        return y, {"conv": remember(window, inner, run.lengths, run.resets), "ssm": ssm}
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
+    def zeros(self, batch_size: int, like: Tensor) -> State:
         """`conv (B, W - 1, E)`: the last inputs of the convolution; `ssm (B, E, N)`."""
-        skip = self.D
-        width, device, dtype = len(skip), device or skip.device, dtype or self._real
-        conv = torch.zeros(batch_size, self.d_conv - 1, width, device=device, dtype=dtype)
-        ssm = torch.zeros(batch_size, width, self.d_state, device=device, dtype=dtype)
-        return {"conv": conv, "ssm": ssm}
+        width = len(self.D)
+        return {
+            "conv": like.new_zeros(batch_size, self.d_conv - 1, width),
+            "ssm": like.new_zeros(batch_size, width, self.d_state),
+        }
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         if self._can_be_compiled(x, state):
@@ -228,24 +227,6 @@ class Mamba(SequenceLayer):
 
     def _step_size(self, delta: Tensor, rate: float) -> Tensor:
         return F.softplus(delta.to(self._real) + self._dt_bias) * rate
-
-    def _window(self, inner: Tensor, run: Run) -> Tensor:
-        """`(B, W - 1, E)`: the last valid inputs of the convolution, zero where before a reset."""
-        batch, length, _ = inner.shape
-        inner = inner.to(self._real)
-        begun = self.initial_state(batch, device=inner.device, dtype=inner.dtype)["conv"]
-        known = torch.cat([run.state["conv"] if run.state else begun, inner], 1)
-        lengths = run.lengths
-        if lengths is None:
-            lengths = torch.full((batch,), length, device=inner.device)
-        # Of step t, `known` has the input at t + W - 1.
-        index = lengths[:, None] + torch.arange(self.d_conv - 1, device=inner.device)
-        last = known.gather(1, index[:, :, None].expand(-1, -1, known.shape[2]))
-        if run.resets is None:
-            return last
-        steps = torch.arange(length, device=inner.device)
-        erased = torch.where(run.resets & (steps < lengths[:, None]), steps, -self.d_conv).amax(1)
-        return torch.where((index - self.d_conv + 1 >= erased[:, None])[:, :, None], last, 0.0)
 
     @property
     def _A(self) -> Tensor:

@@ -160,15 +160,7 @@ class Mega(SequenceLayer):
         update = torch.sigmoid(self.update_gate(averaged))
         return torch.lerp(u, functional.silu(candidate).to(u.dtype), update.to(u.dtype))
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        weight = self.skip
-        like = torch.empty(0, dtype=dtype or weight.dtype, device=device or weight.device)
+    def zeros(self, batch_size: int, like: Tensor) -> State:
         nothing = nothing_remembered(like, batch_size, 1, self.keys, self.values)
         return {**nothing, "averages": like.new_zeros(batch_size, *self.readout.shape)}
 

@@ -1,8 +1,6 @@
-"""One diagonal state-space system for all channels: what S5 and its relatives have in common.
+"""One diagonal state-space system for all channels: what S5 and its relatives start from.
 
-`x' = Lambda x + B u`, `y = 2 Re(C x) + D u` with `P` complex states, one of each conjugate pair, that
-all channels write to and read from. It runs by a scan, in parallel or a step at a time, so that the
-state can be erased anywhere: `O(L P)`, and two matrix products of `O(L P H)` around it.
+`x' = Lambda x + B u`, `y = 2 Re(C x) + D u` with `P` complex states, one of each conjugate pair.
 """
 
 from __future__ import annotations
@@ -11,19 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tacita.errors import ConfigError
-from tacita.kernels import linear_scan
-from tacita.layers.base import Run, SequenceLayer, State, last_valid
 from tacita.layers.diagonal import SLOW
 from tacita.layers.discretise import Rule, discretise, log_steps
+from tacita.layers.shared_state import SharedStateSSM
 
 LEAST_DECAY = 1e-4
 """How far from growth an eigenvalue is kept: the real part is at most its negative."""
 
 
-class MultiInputSSM(SequenceLayer):
+class MultiInputSSM(SharedStateSSM):
     """`P` complex states shared by `H` channels; subclasses choose the system that they start from.
 
     modes, vectors, inverse: one block of it, diagonalised: `(P/J,)` eigenvalues, one of each conjugate
@@ -36,8 +32,6 @@ class MultiInputSSM(SequenceLayer):
     the system was not diagonal. Raises `ConfigError` for less than one block.
     """
 
-    time_invariant = True
-    resettable = True
     rescalable = True
     optimizer_hints = dict.fromkeys(("modes", "log_step", "B"), SLOW)
 
@@ -88,47 +82,9 @@ class MultiInputSSM(SequenceLayer):
         )
         return exponents.exp(), scale[:, None] * torch.view_as_complex(self.B)
 
-    def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
-        with torch.autocast(x.device.type, enabled=False):
-            u = x.to(self.D.dtype)
-            a, b = self.discrete(run.rate)
-            begun = None if run.state is None else run.state["ssm"]
-            states = linear_scan(a, self._write(u, b), begun, resets=run.resets)
-            y = self._read(states, u).to(x.dtype)
-            if not run.return_state:
-                return y, None
-            before = torch.zeros_like(states[:, 0]) if begun is None else begun
-            return y, {"ssm": last_valid(states, before, run.lengths)}
-
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        real = dtype or self.D.dtype
-        kind = torch.complex128 if real == torch.float64 else torch.complex64
-        shape = (batch_size, len(self.log_step))
-        return {"ssm": torch.zeros(shape, dtype=kind, device=device or self.D.device)}
-
-    def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        with torch.autocast(x.device.type, enabled=False):
-            u = x.to(self.D.dtype)
-            a, b = self.discrete(rate)
-            after = a * state["ssm"] + self._write(u, b)
-            return self._read(after, u).to(x.dtype), {"ssm": after}
-
-    def _write(self, u: Tensor, b: Tensor) -> Tensor:
-        """`B_bar u`, `(..., P)`: real and imaginary parts side by side are one real product."""
-        parts = functional.linear(u, torch.view_as_real(b).mT.flatten(0, 1))
-        return torch.view_as_complex(parts.view(*u.shape[:-1], len(b), 2))
-
-    def _read(self, states: Tensor, u: Tensor) -> Tensor:
-        """`2 Re(C x) + D u`, which is one real product too: `2 (Re C Re x - Im C Im x)`."""
-        real, imaginary = self.C.unbind(-1)
-        weight = torch.stack([2 * real, -2 * imaginary], -1).flatten(1)
-        return functional.linear(torch.view_as_real(states).flatten(-2), weight) + self.D * u
+    def system(self, rate: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """With `2 C`: the conjugate modes say the same again."""
+        return *self.discrete(rate), 2 * torch.view_as_complex(self.C)
 
 
 def block_size(d_state: int, blocks: int) -> int:

@@ -134,17 +134,9 @@ class S4(SequenceLayer):
             last = {"ssm": self._last(u, run)} if run.return_state else None
             return (y.mT + self.D * u).to(x.dtype), last
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        real = dtype or self.D.dtype
-        kind = torch.complex128 if real == torch.float64 else torch.complex64
+    def zeros(self, batch_size: int, like: Tensor) -> State:
         shape = (batch_size, *self.C_tilde.shape[:2])
-        return {"ssm": torch.zeros(shape, dtype=kind, device=device or self.D.device)}
+        return {"ssm": like.new_zeros(shape, dtype=like.dtype.to_complex())}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         """One step in O(N): the inverse of the bilinear rule by Woodbury's identity."""

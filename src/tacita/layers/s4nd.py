@@ -15,6 +15,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from tacita.errors import ConfigError
+from tacita.kernels import vandermonde_product
 from tacita.layers.diagonal import DiagonalModes, pairs
 from tacita.layers.discretise import Rule, log_steps
 from tacita.layers.s4d import Start, starting_modes
@@ -78,7 +79,9 @@ class S4ND(nn.Module):
         both = []
         for line, size, rate in zip(self.lines, sizes, rates, strict=True):
             assert isinstance(line, DiagonalModes)
-            ahead, back = line.kernel(size, rate).view(2, self.rank, self.d_model, size)
+            exponents, b, c = line.system(rate)
+            kernel = vandermonde_product(c * b, exponents, size)
+            ahead, back = kernel.view(2, self.rank, self.d_model, size)
             both.append(torch.cat([back[..., : size - 1].flip(-1), ahead], -1))
         return both
 

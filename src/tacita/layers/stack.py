@@ -72,14 +72,8 @@ class Block(SequenceLayer):
         y, last = self.layer.mix(self._masked(self.norm(x) if self.prenorm else x, run), run)
         return self._after(x, y), last
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        return self.layer.initial_state(batch_size, device=device, dtype=dtype)
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return self.layer.zeros(batch_size, like)
 
     def erase(self, state: State, reset: Tensor) -> State:
         return self.layer.erase(state, reset)
@@ -144,16 +138,8 @@ class Stack(SequenceLayer):
             after.update({f"{number}.{name}": value for name, value in (last or {}).items()})
         return x, after if run.return_state else None
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        return self._each(
-            lambda number, block: block.initial_state(batch_size, device=device, dtype=dtype)
-        )
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        return self._each(lambda number, block: block.zeros(batch_size, like))
 
     def erase(self, state: State, reset: Tensor) -> State:
         return self._each(lambda number, block: block.erase(_part(state, number), reset))

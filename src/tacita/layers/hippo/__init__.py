@@ -150,18 +150,10 @@ class HippoMemory(SequenceLayer):
         x = scaled_step(state["coefficients"], u, self.A, self.B, state["count"])
         return {"coefficients": x, "count": state["count"] + 1}
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        device, dtype = device or self.D.device, dtype or self.D.dtype
-        shape = (batch_size, *self.C.shape)
-        state = {"coefficients": torch.zeros(shape, device=device, dtype=dtype)}
+    def zeros(self, batch_size: int, like: Tensor) -> State:
+        state = {"coefficients": like.new_zeros(batch_size, *self.C.shape)}
         if self.scaled:
-            state["count"] = torch.zeros(batch_size, device=device, dtype=dtype)
+            state["count"] = like.new_zeros(batch_size)
         return state
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
