@@ -28,8 +28,8 @@ class GRU(SequenceLayer):
 
     d_model: channels, and hidden units.
 
-    Resets cut the sequences into pieces, which are run side by side as a larger batch, so the fused
-    loop is used with resets as well.
+    Resets cut the sequences into pieces, which are run side by side as a packed batch, so the fused loop
+    is used with resets as well, and has as many turns as the longest piece has steps.
 
     >>> layer = GRU(4)
     >>> y, state = layer(torch.zeros(2, 5, 4), return_state=True)
@@ -60,15 +60,14 @@ class GRU(SequenceLayer):
         return y.to(x.dtype), last
 
     def _run(self, u: Tensor, begun: Tensor) -> Tensor:
-        weights: list[Tensor] = [
-            self.weight_input,
-            self.weight_hidden,
-            self.bias_input,
-            self.bias_hidden,
-        ]
         # Biases, one layer, no dropout, in training or not, one direction, batch first.
-        y, _ = torch.gru(u, begun[None].contiguous(), weights, True, 1, 0.0, False, False, True)
+        y, _ = torch.gru(
+            u, begun[None].contiguous(), self._weights(), True, 1, 0.0, False, False, True
+        )
         return y
+
+    def _weights(self) -> list[Tensor]:
+        return [self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden]
 
     def _cell(self, u: Tensor, hidden: Tensor) -> Tensor:
         """One step: a reset gate, an update gate, and a candidate for the next state."""
@@ -81,19 +80,23 @@ class GRU(SequenceLayer):
         return torch.lerp(candidate, hidden, update)
 
     def _in_pieces(self, u: Tensor, resets: Tensor, begun: Tensor) -> Tensor:
-        batch, length, width = u.shape
+        """Pieces as a packed batch: the longest first, all first steps before all second ones."""
         starts = resets.clone()
         starts[:, 0] = True
         piece = starts.flatten().cumsum(0) - 1  # (B L,): which piece a step is in
-        steps = torch.arange(batch * length, device=u.device)
+        steps = torch.arange(len(piece), device=u.device)
         place = steps - steps[starts.flatten()][piece]  # and which step of it
-        count, longest = int(piece[-1]) + 1, int(place.max()) + 1
-        pieces = u.new_zeros(count, longest, width).index_put((piece, place), u.flatten(0, 1))
-        first = piece.view(batch, length)[:, 0]
-        kept = begun * ~resets[:, :1]
-        hidden = u.new_zeros(count, width).index_put((first,), kept)
-        y = self._run(pieces, hidden)
-        return y[piece, place].view_as(u)
+        by_length = piece.bincount().argsort(descending=True)
+        rank = by_length.argsort()
+        order = (place * len(rank) + rank[piece]).argsort()
+        first = rank[piece.view(resets.shape)[:, 0]]
+        hidden = u.new_zeros(len(rank), u.shape[2]).index_put((first,), begun * ~resets[:, :1])
+        sizes = place.bincount().cpu()  # how many pieces there are at each step
+        # Biases, one layer, no dropout, in training or not, one direction.
+        y, _ = torch.gru(
+            u.flatten(0, 1)[order], sizes, hidden[None], self._weights(), True, 1, 0.0, False, False
+        )
+        return y[order.argsort()].view_as(u)
 
     def zeros(self, batch_size: int, like: Tensor) -> State:
         return {"hidden": like.new_zeros(batch_size, self.d_model)}
