@@ -27,7 +27,8 @@ CLAIM = Claim(
     claim="With resets in its scan S5 gives exactly what separate episodes give, trains faster than a "
     "recurrent loop with resets, and recalls the beginning of an episode as well as a GRU.",
     baseline="a GRU of as many parameters with the same resets (a loop of cells for the time; torch's fused "
-    "loop over the pieces, and over whole sequences without resets, are given as well), and the same S5 without resets that sees a flag instead",
+    "loop over the pieces, and over whole sequences without resets, are given as well), and the same S5 "
+    "without resets that sees a flag instead",
     data="made: episodes of 20 to 100 steps end to end, 256 steps in all; at each step one of four cards and "
     "a flag at an episode's first; the target is that episode's first card, at every step; 400 steps of 16 "
     "sequences, 2 blocks 32 wide, tested on 64 sequences",

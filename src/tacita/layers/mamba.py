@@ -150,7 +150,7 @@ class Mamba(SequenceLayer):
         if not run.return_state:
             return y, None
         inner = inner.to(self._real)
-        window = begun.get("conv", inner.new_zeros(len(x), self.d_conv - 1, inner.shape[2]))
+        window = begun.get("conv", inner.new_zeros(x.shape[0], self.d_conv - 1, inner.shape[2]))
         return y, {"conv": remember(window, inner, run.lengths, run.resets), "ssm": ssm}
 
     def zeros(self, batch_size: int, like: Tensor) -> State:

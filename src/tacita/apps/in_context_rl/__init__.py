@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from tacita.apps.in_context_rl.environments import Environment, one_hot
+from tacita.apps.in_context_rl.environments import Environment
 from tacita.apps.in_context_rl.policy import ActorCritic
 from tacita.catalog.cards import method
 from tacita.engine.optimizer import build_optimizer
@@ -260,7 +261,7 @@ class InContextRL:
         total = moment.total + reward
         returns.extend(total[ended].tolist())
         # The last action belongs to its episode: where another starts, there is none.
-        last_action = one_hot(action, environment.actions) * ~ended[:, None]
+        last_action = functional.one_hot(action, environment.actions).float() * ~ended[:, None]
         return Moment(observation, last_action, ended, reward, total * ~ended, state)
 
     @staticmethod

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tacita.errors import ConfigError
 
@@ -222,8 +221,3 @@ class Scrambled(Environment):
         self.trial = self.trial + ended
         self.just_ended = ended.float()
         return reward / self.trials, self.trial >= self.trials
-
-
-def one_hot(action: Tensor, actions: int) -> Tensor:
-    """`(...,)` actions to `(..., A)` floats."""
-    return functional.one_hot(action, actions).float()
