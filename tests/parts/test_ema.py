@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tacita.errors import ConfigError
 from tacita.parts.ema import EMA, cosine_momentum
 
 
@@ -23,10 +24,19 @@ def test_the_teacher_follows_by_its_momentum() -> None:
         torch.testing.assert_close(after.detach(), (0.9 * old + 0.1 * new).detach())
 
 
-def test_a_momentum_given_wins() -> None:
-    student, average = network(1), EMA(network(0), momentum=0.9)
-    average.update(student, step=5, momentum=0.0)
-    assert torch.equal(average.teacher[0].weight, student[0].weight)  # type: ignore[index]
+@pytest.mark.parametrize(
+    "rise, rates", [("none", [0.9, 0.9]), ("linear", [0.95, 1.0]), ("cosine", [0.95, 1.0])]
+)
+def test_the_rate_rises_once_it_knows_the_steps(rise: str, rates: list[float]) -> None:
+    average = EMA(network(0), momentum=0.9, rise=rise)
+    assert average.rate(50) == 0.9
+    average.start(100)
+    assert [average.rate(50), average.rate(100)] == pytest.approx(rates)
+
+
+def test_a_momentum_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"momentum=1\.1"):
+        EMA(network(0), momentum=1.1)
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 0.0), (1, 0.5), (3, 0.75), (10_000, 0.99)])

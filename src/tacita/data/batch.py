@@ -1,7 +1,8 @@
 """What the engine hands to an objective: one batch of samples, or a labelled and an unlabelled one.
 
 Axis alphabet: `B` batch, `C` channels, `H, W` height and width, `L` series length, `F` table
-columns. Images are `(B, C, H, W)`, series `(B, L, C)`, tables `(B, F)`.
+columns, `D` depth. Images are `(B, C, H, W)`, volumes `(B, C, D, H, W)`, series `(B, L, C)`, tables
+`(B, F)`. A series whose channels have different rates has one row a second: see `InputSpec.rates`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 UNLABELLED: Final = -1
 """The class code of a sample without a label. A missing regression target is NaN."""
 
-Modality = Literal["images", "series", "tables", "text"]
+Modality = Literal["images", "volumes", "series", "tables", "text"]
 Missing = Literal["refuse", "impute"]
 
 
@@ -23,9 +24,14 @@ Missing = Literal["refuse", "impute"]
 class InputSpec:
     """What an encoder must know of its input: the modality, one sample's shape, and its columns.
 
-    Shapes: images `(C, H, W)`; series `(L, C)` with `L` the longest length; tables `(F,)`; text `(L,)`.
+    Shapes: images `(C, H, W)`; volumes `(C, D, H, W)`; series `(L, C)` with `L` the longest length;
+    tables `(F,)`; text `(L,)`.
     `cardinalities` has an entry a table column: the number of categories, or 0 for a number; for text
     its one entry is the size of the vocabulary.
+
+    `rates`: for series whose channels are sampled at different rates, the samples a row (a second) of
+    each channel. A row then holds the samples of that second, channel after channel, so that `C` is
+    their sum; all that works on series works on them. Empty for ordinary series.
 
     >>> InputSpec("tables", (2,), cardinalities=(0, 3)).channels
     2
@@ -34,10 +40,11 @@ class InputSpec:
     modality: Modality
     shape: tuple[int, ...]
     cardinalities: tuple[int, ...] = ()
+    rates: tuple[int, ...] = ()
 
     @property
     def channels(self) -> int:
-        """Channels of an image or a series, columns of a table."""
+        """Channels of an image, a volume or a series, columns of a table."""
         return self.shape[-1] if self.modality == "series" else self.shape[0]
 
 

@@ -51,8 +51,8 @@ class Schema:
 class Dataset:
     """Samples, labels and names. Immutable: every change gives a new data set over shared storage.
 
-    Shapes: `x` images `(N, C, H, W)` uint8 or float32, series `(N, L, C)` float32 padded with
-    zeros beyond `lengths (N,)`, tables `(N, F)` float32 with category codes in categorical columns
+    Shapes: `x` images `(N, C, H, W)` uint8 or float32, volumes `(N, C, D, H, W)` likewise, series
+    `(N, L, C)` float32 padded with zeros beyond `lengths (N,)`, tables `(N, F)` float32 with category codes in categorical columns
     (NaN where a cell is missing); `y (N,)` int64 codes or float32 targets; `index (N,)` int64, the
     sample's stable number in the data set that was read; `groups (N,)` int64.
 
@@ -95,6 +95,8 @@ class Dataset:
     """How many series were irregular and were interpolated at every step."""
     gaps: int = 0
     """How many gaps of more than ten steps were bridged by that."""
+    rates: tuple[int, ...] = ()
+    """For series with channels of different rates: as in `InputSpec`."""
 
     def __post_init__(self) -> None:
         count = len(self.x)
@@ -117,7 +119,7 @@ class Dataset:
         cardinalities = tuple(len(names) for names in self.categories)
         if self.modality == "tables" and not cardinalities:
             cardinalities = (0,) * self.x.shape[1]
-        return InputSpec(self.modality, tuple(self.x.shape[1:]), cardinalities)
+        return InputSpec(self.modality, tuple(self.x.shape[1:]), cardinalities, self.rates)
 
     @property
     def schema(self) -> Schema:

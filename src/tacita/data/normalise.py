@@ -6,6 +6,8 @@ weights, and every later sample (held out, predicted, exported) goes through the
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,8 @@ _BLOCK = 2**20
 class Normaliser(nn.Module):
     """`(x - mean) / std`; missing table cells become the mean, padding of series stays zero.
 
-    Shapes: `mean`, `std` `(C, 1, 1)` for images, `(C,)` for series, `(F,)` for tables, where a
+    Shapes: `mean`, `std` `(C, 1, 1)` for images, `(C, 1, 1, 1)` for volumes, `(C,)` for series (the
+    columns of a channel of many samples a row share their statistics), `(F,)` for tables, where a
     categorical column keeps its codes (mean 0, std 1) and a missing category becomes code 0.
 
     >>> spec = InputSpec("tables", (1,), (0,))
@@ -30,7 +33,8 @@ class Normaliser(nn.Module):
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
-        shape = {"images": (spec.channels, 1, 1)}.get(spec.modality, (spec.channels,))
+        spatial = {"images": 2, "volumes": 3}.get(spec.modality, 0)
+        shape = (spec.channels,) + (1,) * spatial
         self.spec = spec
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
@@ -60,6 +64,8 @@ class Normaliser(nn.Module):
             squares += spread + shift.square() * count * found / total
             mean += shift * found / total
             count += found
+        if spec.rates:
+            mean, squares, count = _by_channel(spec.rates, mean, squares, count)
         std = (squares / count.clamp(min=1)).sqrt()
         # A constant channel carries nothing: it becomes zero rather than a division by zero.
         std = std.where(std > 1e-12 * (1 + mean.abs()), 1)
@@ -78,3 +84,23 @@ class Normaliser(nn.Module):
         if lengths is not None:
             x = x * length_mask(lengths, x.shape[1])[:, :, None]
         return x
+
+
+def _by_channel(
+    rates: tuple[int, ...], mean: Tensor, squares: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The moments of each column replaced by those of all columns of its channel."""
+    means, spreads, counts = [], [], []
+    columns = (part.tensor_split(_ends(rates)) for part in (mean, squares, count))
+    for m, s, n in zip(*columns, strict=True):
+        total = n.sum()
+        middle = (m * n).sum() / total.clamp(min=1)
+        means.append(middle.expand_as(m))
+        spreads.append((s + n * (m - middle).square()).sum().expand_as(m))
+        counts.append(total.expand_as(m))
+    return torch.cat(means), torch.cat(spreads), torch.cat(counts)
+
+
+def _ends(rates: tuple[int, ...]) -> tuple[int, ...]:
+    """Where each channel but the last ends among the columns."""
+    return tuple(accumulate(rates[:-1]))

@@ -17,6 +17,7 @@ from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
+from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 
 
@@ -73,11 +74,7 @@ class BarlowTwins(Objective[Batch]):
         self.off_diagonal = off_diagonal
 
     def loss(self, batch: Batch) -> Losses:
-        if len(batch) < 2:
-            raise ConfigError(
-                "barlow-twins got a batch of 1 sample, over which nothing can be correlated.",
-                remedy="Use a batch size of at least 2; 128 or more is usual.",
-            )
+        require_samples(batch, 2, "barlow-twins", "over which nothing can be correlated")
         z_a = self.anchors(self.views(batch))
         z_b = self.anchors(self.views(batch))
         return barlow_twins_loss(z_a, z_b, self.off_diagonal)

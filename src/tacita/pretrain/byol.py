@@ -18,7 +18,8 @@ from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
-from tacita.parts.ema import EMA, cosine_momentum
+from tacita.parts.checks import require_samples
+from tacita.parts.ema import EMA
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import negative_cosine
 
@@ -75,28 +76,18 @@ class BYOL(Objective[Batch]):
             raise ConfigError(
                 f"predictor={predictor} is not a layer width.", remedy="The default is 256."
             )
-        if not 0 <= momentum <= 1:
-            raise ConfigError(
-                f"momentum={momentum} is not between 0 and 1.",
-                remedy="The default is 0.99; long runs take 0.996.",
-            )
         self.encoder = encoder
         self.projector = make_projector(encoder.dim, projector)
         self.predictor = make_projector(projector[-1], (predictor, projector[-1]))
-        self.average = EMA(nn.ModuleList([self.encoder, self.projector]), momentum=momentum)
+        student = nn.ModuleList([self.encoder, self.projector])
+        self.average = EMA(student, momentum=momentum, rise="cosine")
         self.views = views or default_views(encoder.spec, "strong")
-        self.momentum = momentum
-        self.steps: int | None = None
 
     def start(self, steps: int) -> None:
-        self.steps = steps
+        self.average.start(steps)
 
     def loss(self, batch: Batch) -> Losses:
-        if len(batch) < 2:
-            raise ConfigError(
-                "byol got a batch of 1 sample, which its batch norms cannot normalise.",
-                remedy="Use a batch size of at least 2; 64 or more is usual.",
-            )
+        require_samples(batch, 2, "byol", "which its batch norms cannot normalise")
         view_a, view_b = self.views(batch), self.views(batch)
         p_a = self.predictor(self.anchors(view_a))
         p_b = self.predictor(self.anchors(view_b))
@@ -109,10 +100,7 @@ class BYOL(Objective[Batch]):
         return projector(encoder(batch.x, batch.mask).pooled)
 
     def after_step(self, step: int) -> None:
-        momentum = self.momentum
-        if self.steps is not None:
-            momentum = cosine_momentum(momentum, step, self.steps)
-        self.average.update(nn.ModuleList([self.encoder, self.projector]), step, momentum)
+        self.average.update(nn.ModuleList([self.encoder, self.projector]), step)
 
     def anchors(self, batch: Batch) -> Tensor:
         return self.projector(self.encoder(batch.x, batch.mask).pooled)

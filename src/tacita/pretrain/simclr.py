@@ -19,6 +19,7 @@ from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
+from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import unit
 
@@ -77,11 +78,7 @@ class SimCLR(Objective[Batch]):
         self.temperature = temperature
 
     def loss(self, batch: Batch) -> Losses:
-        if len(batch) < 2:
-            raise ConfigError(
-                "simclr got a batch of 1 sample, which has no negatives.",
-                remedy="Use a batch size of at least 2; 128 or more is usual.",
-            )
+        require_samples(batch, 2, "simclr", "which has no negatives")
         view_a, view_b = self.views(batch), self.views(batch)
         x = torch.cat([view_a.x, view_b.x])
         masks = [mask for mask in (view_a.mask, view_b.mask) if mask is not None]

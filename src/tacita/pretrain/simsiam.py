@@ -17,6 +17,7 @@ from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
+from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import negative_cosine
 
@@ -76,11 +77,7 @@ class SimSiam(Objective[Batch]):
         self.views = views or default_views(encoder.spec, "strong")
 
     def loss(self, batch: Batch) -> Losses:
-        if len(batch) < 2:
-            raise ConfigError(
-                "simsiam got a batch of 1 sample, which its batch norms cannot normalise.",
-                remedy="Use a batch size of at least 2; 64 or more is usual.",
-            )
+        require_samples(batch, 2, "simsiam", "which its batch norms cannot normalise")
         z_a = self.anchors(self.views(batch))
         z_b = self.anchors(self.views(batch))
         p_a, p_b = self.predictor(z_a), self.predictor(z_b)

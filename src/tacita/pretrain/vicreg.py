@@ -19,6 +19,7 @@ from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
+from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 
 
@@ -82,11 +83,7 @@ class VICReg(Objective[Batch]):
         self.weights = weights
 
     def loss(self, batch: Batch) -> Losses:
-        if len(batch) < 2:
-            raise ConfigError(
-                "vicreg got a batch of 1 sample, which has no variance.",
-                remedy="Use a batch size of at least 2; 128 or more is usual.",
-            )
+        require_samples(batch, 2, "vicreg", "which has no variance")
         z_a = self.anchors(self.views(batch))
         z_b = self.anchors(self.views(batch))
         return vicreg_loss(z_a, z_b, *self.weights)

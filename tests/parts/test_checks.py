@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tacita.data.batch import Batch
+from tacita.errors import ConfigError
+from tacita.parts.checks import require_samples
+
+
+def test_a_batch_too_small_is_refused_by_name_and_size() -> None:
+    batch = Batch(torch.zeros(1, 2), torch.zeros(1), torch.arange(1))
+    with pytest.raises(ConfigError, match="simclr got a batch of 1 sample, which has no negatives"):
+        require_samples(batch, 2, "simclr", "which has no negatives")
