@@ -53,8 +53,9 @@ class Dataset:
 
     Shapes: `x` images `(N, C, H, W)` uint8 or float32, volumes `(N, C, D, H, W)` likewise, series
     `(N, L, C)` float32 padded with zeros beyond `lengths (N,)`, tables `(N, F)` float32 with category
-    codes in categorical columns (NaN where a cell is missing); `y (N,)` int64 codes or float32 targets; `index (N,)` int64, the
-    sample's stable number in the data set that was read; `groups (N,)` int64.
+    codes in categorical columns (NaN where a cell is missing); `y (N,)` int64 codes or float32
+    targets; `index (N,)` int64, the sample's stable number in the data set that was read;
+    `groups (N,)` int64.
 
     >>> data = Dataset("tables", torch.zeros(3, 2), torch.tensor([0, 1, -1]), Classification(("a", "b")))
     >>> len(data), data.labelled.tolist()
