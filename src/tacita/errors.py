@@ -38,6 +38,10 @@ class MissingExtraError(TacitaError, ImportError):
         )
 
 
+class DivergedError(TacitaError, ArithmeticError):
+    """Training went astray: names what became NaN or infinite, and where it is known, the step."""
+
+
 class OutOfMemoryError(TacitaError, MemoryError):
     """A step did not fit into memory: names the batch size that was tried and the next to try."""
 

@@ -24,13 +24,14 @@ from hypothesis import strategies as st
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.engine.checkpoint import previous_of, read_tensors
-from tacita.engine.history import DivergedError, JsonLines, Progress, TensorBoard
+from tacita.engine.history import JsonLines, Progress, TensorBoard
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import check_all_used, train
 from tacita.errors import (
     CheckpointError,
     ConfigError,
     DataError,
+    DivergedError,
     MissingExtraError,
     OutOfMemoryError,
 )

@@ -12,12 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tacita.errors import MissingExtraError, TacitaError
+from tacita.errors import MissingExtraError
 from tacita.files import write_text
-
-
-class DivergedError(TacitaError, ArithmeticError):
-    """The loss became NaN or infinite: names the step and the term."""
 
 
 class Best(NamedTuple):

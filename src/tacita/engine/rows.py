@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from tacita.engine.history import DivergedError
+from tacita.errors import DivergedError
 from tacita.objective import Losses
 
 

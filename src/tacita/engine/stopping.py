@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tacita.engine.devices import seed_step
-from tacita.engine.history import Best, DivergedError
-from tacita.errors import ConfigError
+from tacita.engine.history import Best
+from tacita.errors import ConfigError, DivergedError
 from tacita.objective import Objective
 
 SEED = 0
