@@ -7,14 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from mambapy.mamba import MambaBlock
 from torch import Tensor
 
-from benchmarks.timing import Result, side_by_side
+from benchmarks.timing import Result, peak_of_this_process, side_by_side
 from tacita.kernels import selective_scan
 
 PEER = "mambapy's pscan"
@@ -114,12 +113,6 @@ def main() -> None:
     before = peak_of_this_process()
     backward(function, tensors)
     print(peak_of_this_process() - before)
-
-
-def peak_of_this_process() -> float:
-    """In megabytes; `ru_maxrss` would begin at that of the process which started this one."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

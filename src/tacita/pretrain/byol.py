@@ -89,9 +89,11 @@ class BYOL(Objective[Batch]):
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "byol", "which its batch norms cannot normalise")
         view_a, view_b = self.views(batch), self.views(batch)
+        # The teacher first: what its passes take is free again when the student's are kept.
+        target_a, target_b = self.targets(view_a), self.targets(view_b)
         p_a = self.predictor(self.anchors(view_a))
         p_b = self.predictor(self.anchors(view_b))
-        return Losses(prediction=byol_loss(p_a, p_b, self.targets(view_a), self.targets(view_b)))
+        return Losses(prediction=byol_loss(p_a, p_b, target_a, target_b))
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Tensor:
