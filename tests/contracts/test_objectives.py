@@ -29,6 +29,7 @@ SMALL = {
     "residual-conv": {"width": 8, "depth": 2},
     "series-transformer": {"dim": 24, "depth": 2},
     "feature-tokens": {"dim": 16, "depth": 2},
+    "ft-transformer": {"dim": 16, "depth": 2},
     "sequence-model": {"d_model": 16, "depth": 2, "layer_options": {"d_state": 8}},
 }
 """The encoders that objectives are tried under."""
@@ -83,6 +84,16 @@ def loss_of(objective: Objective, seed: int = 0) -> Losses:
 
 def states(objective: Objective) -> dict[str, Tensor]:
     return copy.deepcopy(objective.state_dict())
+
+
+def constant(batch: Batch) -> Batch:
+    """Every sample is the same and has one value everywhere."""
+    return batch.with_x(torch.full_like(batch.x, 1))
+
+
+def first(batch: Batch) -> Batch:
+    lengths = None if batch.lengths is None else batch.lengths[-1:]
+    return Batch(batch.x[-1:], batch.y[-1:], batch.index[-1:], lengths)
 
 
 def test_every_objective_is_tried() -> None:
@@ -186,6 +197,45 @@ def test_labels_of_the_unlabelled_are_never_read(method: str, encoder: str, moda
     objective.load_state_dict(state)
     torch.manual_seed(0)
     assert torch.equal(objective(unlabelled).total, expected)
+
+
+@every_objective
+def test_constant_samples_give_a_finite_loss_and_gradients(
+    method: str, encoder: str, modality: str
+) -> None:
+    objective = make(method, encoder, modality)
+    batch = batch_for(objective)
+    parts = (
+        SemiBatch(constant(batch.labelled), constant(batch.unlabelled))
+        if isinstance(batch, SemiBatch)
+        else constant(batch)
+    )
+    torch.manual_seed(0)
+    total = objective(parts).total
+    total.backward()
+    assert total.isfinite()
+    assert all(p.grad.isfinite().all() for p in objective.parameters() if p.grad is not None)
+
+
+@every_objective
+def test_a_single_sample_is_refused_or_learnt_from(
+    method: str, encoder: str, modality: str
+) -> None:
+    objective = make(method, encoder, modality)
+    batch = batch_for(objective)
+    one = (
+        SemiBatch(first(batch.labelled), first(batch.unlabelled))
+        if isinstance(batch, SemiBatch)
+        else first(batch)
+    )
+    torch.manual_seed(0)
+    try:
+        total = objective(one).total
+    except ConfigError as error:
+        assert "batch of 1" in str(error)
+        assert "batch size" in str(error)
+    else:
+        assert total.isfinite()
 
 
 @every_objective
