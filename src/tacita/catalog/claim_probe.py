@@ -6,9 +6,12 @@ probe learn from a few labels on the frozen features of both encoders, and are s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch.nn import functional
 
 from tacita.adapt.knn import Knn
 from tacita.adapt.linear_probe import LinearProbe
@@ -35,24 +38,64 @@ STEPS = 500
 MARGIN = 0.03
 
 
-def measure(method: Callable[[Encoder], Objective[Batch]], seed: int) -> Figures:
-    """Pretrain with a method's own defaults, then probe both encoders with the same few labels."""
+COLLAPSE = (
+    "; and the embeddings of held-out images, scaled to length 1, deviate by over 0.5 of the most that is "
+    "possible (standard deviation times the root of their width), and by under 0.1 without "
+)
+"""To be followed by what is left out."""
+
+
+def measure(
+    method: Callable[[Encoder], Objective[Batch]],
+    seed: int,
+    *,
+    collapsing: Callable[[Encoder], Objective[Batch]] | None = None,
+    encoder: str = "residual-cnn",
+    **options: Any,
+) -> Figures:
+    """Pretrain with a method's own defaults, then probe both encoders with the same few labels.
+
+    collapsing: the method without what keeps it from collapsing; it gets the same encoder and steps,
+        and the spread of both methods' embeddings is measured too.
+    options: the encoder's.
+    """
     whole = load("digits")
     kept, held = hold_out(whole, 0.3, seed)
     pool = whole.subset(kept).normalised()
     test = whole.subset(held).normalised(pool.normaliser)
     few = pool.hide_labels(draw_labels(pool, 4, seed))
     torch.manual_seed(seed)
-    encoder = build("residual-cnn", pool.spec)
-    random = adapted(build("residual-cnn", pool.spec), pool)
-    objective = method(encoder)
-    train(objective, pool, **{**objective.engine_defaults, "steps": STEPS, "seed": seed})
-    return {
-        "knn": Knn(encoder).fit(few).score(test),
+    learner = build(encoder, pool.spec, **options)
+    random = adapted(build(encoder, pool.spec, **options), pool)
+    objective = pretrained(method(learner), pool, seed)
+    figures = {
+        "knn": Knn(learner).fit(few).score(test),
         "knn of random": Knn(random).fit(few).score(test),
-        "probe": LinearProbe(encoder).fit(few).score(test),
+        "probe": LinearProbe(learner).fit(few).score(test),
         "probe of random": LinearProbe(random).fit(few).score(test),
     }
+    if collapsing is None:
+        return figures
+    torch.manual_seed(seed)
+    without = pretrained(collapsing(build(encoder, pool.spec, **options)), pool, seed)
+    return {**figures, "spread": spread(objective, test), "spread without": spread(without, test)}
+
+
+def pretrained(objective: Objective[Batch], data: Dataset, seed: int) -> Objective[Batch]:
+    """The objective after its training."""
+    train(objective, data, **{**objective.engine_defaults, "steps": STEPS, "seed": seed})
+    return objective
+
+
+@torch.no_grad()
+def spread(objective: Objective[Batch], data: Dataset) -> float:
+    """How far embeddings on the sphere deviate, on average: 1 fills it, 0 is a single point.
+
+    `std(z / |z|) * sqrt(D)` where the method's loss acts, in evaluation mode (Chen and He, 2021).
+    """
+    objective.eval()
+    z = torch.cat([objective.anchors(batch) for batch in chunks(data, 256)])
+    return float(functional.normalize(z, dim=1).std(0).mean() * math.sqrt(z.shape[1]))
 
 
 @torch.no_grad()
@@ -69,3 +112,8 @@ def judge(figures: Sequence[Figures]) -> bool:
     return all(
         f[probe] >= f[f"{probe} of random"] + MARGIN for f in figures for probe in ("knn", "probe")
     )
+
+
+def judge_collapse(figures: Sequence[Figures]) -> bool:
+    """And in every seed embeddings spread, and collapse without what keeps them from it."""
+    return judge(figures) and all(f["spread"] > 0.5 and f["spread without"] < 0.1 for f in figures)
