@@ -26,6 +26,7 @@ TASK = Classification(tuple("0123456789"))
 SMALL = {
     "residual-cnn": {"width": 8},
     "vit": {"dim": 24, "depth": 2},
+    "unet": {"widths": (4, 8, 8)},
     "residual-conv": {"width": 8, "depth": 2},
     "series-transformer": {"dim": 24, "depth": 2},
     "feature-tokens": {"dim": 16, "depth": 2},
