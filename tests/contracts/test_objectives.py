@@ -230,13 +230,12 @@ def test_a_single_sample_is_refused_or_learnt_from(
         else first(batch)
     )
     torch.manual_seed(0)
+    refusal = ""
     try:
-        total = objective(one).total
+        assert objective(one).total.isfinite()
     except ConfigError as error:
-        assert "batch of 1" in str(error)
-        assert "batch size" in str(error)
-    else:
-        assert total.isfinite()
+        refusal = str(error)
+    assert not refusal or ("batch of 1" in refusal and "batch size" in refusal)
 
 
 @every_objective
