@@ -213,6 +213,8 @@ def test_tokens_have_patches_positions_and_weights(slug: str, modality: str) -> 
     patches, tokens = encoder.patches(batch.x), encoder.embed(batch.x)
     assert patches.shape[:2] == tokens.shape[:2]
     assert encoder.positions.shape == tokens.shape[1:]
+    rows, columns = encoder.grid
+    assert rows * columns == tokens.shape[1]
     weights = encoder.patch_weights()
     if weights is not None:
         assert weights.shape == patches.shape[1:]

@@ -123,3 +123,12 @@ def test_a_torchvision_network_loses_its_classifier_only():
 def test_names_that_do_not_work_say_what_would(name, words):
     with pytest.raises(ConfigError, match=words):
         Backbone(InputSpec("images", (1, 8, 8)), name=name)
+
+
+@pytest.mark.parametrize("shape, grid", [((1, 8, 12), (4, 6)), ((2, 7, 3), (4, 2))])
+def test_the_grid_of_a_vit_is_that_of_its_patches(shape, grid):
+    encoder = ViT(InputSpec("images", shape), patch=2, dim=8, heads=2)
+    assert encoder.grid == grid
+    mark = torch.zeros(1, *shape)
+    mark[0, :, 2:4, :2] = 1.0  # the first patch of the second row
+    assert encoder.patches(mark)[0].any(1).nonzero().item() == grid[1]

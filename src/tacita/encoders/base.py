@@ -70,6 +70,11 @@ class TokenEncoder(Encoder):
     def positions(self) -> Tensor:
         """`(T, dim)`: the position embedding of each token."""
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns in which the tokens lie: one row, but for images."""
+        return 1, self.positions.shape[0]
+
     def patch_weights(self) -> Tensor | None:
         """`(T, P)` of 0 and 1: which numbers of a patch mean something; None means all."""
         return None

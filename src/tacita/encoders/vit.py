@@ -72,8 +72,7 @@ class ViT(TokenEncoder):
         self.spec = spec
         self.dim = dim
         self.patch = patch or default_patch(height, width)
-        rows, columns = -(-height // self.patch), -(-width // self.patch)
-        self.register_buffer("position_grid", grid_positions(rows, columns, dim), persistent=False)
+        self.register_buffer("position_grid", grid_positions(*self.grid, dim), persistent=False)
         weights = self.patches(torch.ones(1, *spec.shape))[0]
         whole = height % self.patch == 0 and width % self.patch == 0
         self.register_buffer("weights", None if whole else weights, persistent=False)
@@ -99,6 +98,11 @@ class ViT(TokenEncoder):
     @property
     def positions(self) -> Tensor:
         return self.position_grid
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        height, width = self.spec.shape[1:]
+        return -(-height // self.patch), -(-width // self.patch)
 
     def patch_weights(self) -> Tensor | None:
         return self.weights
