@@ -75,6 +75,19 @@ def test_every_pixel_is_in_one_patch_and_padding_is_weighted_out(height, width, 
         assert torch.equal(weights, (patches != 0).float())
 
 
+@pytest.mark.parametrize("height, width", [(4, 4), (8, 4), (5, 7), (12, 8)])
+def test_a_vit_reads_crops_as_it_would_in_the_first_corner(height, width):
+    # What blocks get of a crop is what they get of its patches within a larger image.
+    encoder = ViT(InputSpec("images", (1, 8, 8)), patch=2)
+    larger = ViT(InputSpec("images", (1, 12, 12)), patch=2)
+    larger.load_state_dict(encoder.state_dict())
+    x = torch.zeros(2, 1, 12, 12)
+    x[:, :, :height, :width] = torch.randn(2, 1, height, width)
+    rows, columns = -(-height // 2), -(-width // 2)
+    expected = larger.embed(x).unflatten(1, (6, 6))[:, :rows, :columns].flatten(1, 2)
+    assert_close(encoder.embed(x[:, :, :height, :width]), expected)
+
+
 def test_a_vit_sees_where_a_patch_is():
     torch.manual_seed(0)
     encoder = ViT(InputSpec("images", (1, 8, 8))).eval()

@@ -39,7 +39,8 @@ class ViT(TokenEncoder):
     heads: number of attention heads.
 
     Shapes: `x (B, C, H, W)`; `tokens (B, T, dim)`, the patches row by row. An image that patches do
-    not divide is padded with zeros on the right and below.
+    not divide is padded with zeros on the right and below. Images of another size, as small crops are,
+    have the positions of their own grid, which begins at the same corner.
 
     Differs from the paper: no class token; positions are fixed, on a grid (as in MoCo v3 and MAE).
 
@@ -87,7 +88,12 @@ class ViT(TokenEncoder):
         return cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
     def embed(self, x: Tensor) -> Tensor:
-        return self.project(self.patches(x)) + self.positions
+        positions = self.positions
+        height, width = x.shape[2:]
+        if (height, width) != self.spec.shape[1:]:  # a crop, on a grid of its own
+            rows, columns = -(-height // self.patch), -(-width // self.patch)
+            positions = grid_positions(rows, columns, self.dim).to(positions)
+        return self.project(self.patches(x)) + positions
 
     def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.transformer(tokens, mask)
