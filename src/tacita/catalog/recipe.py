@@ -65,10 +65,13 @@ OF_THE_RUN = {
     "checkpoint",
     "checkpoint_every",
     "device",
+    "keep",
     "log_every",
     "precision",
+    "replay",
     "resume",
     "seed",
+    "start",
 }
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]

@@ -1,23 +1,33 @@
-"""The batches that an objective reads: labelled, unlabelled or pairs, in parts and on its device."""
+"""The batches that an objective reads: labelled, unlabelled or pairs, in parts and on its device.
+
+Unlabelled batches can replay earlier data: a share of every batch, drawn evenly from all of the past.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tacita.data.batch import Batch, SemiBatch
-from tacita.data.dataset import Dataset
+from tacita.data.batch import UNLABELLED, Batch, SemiBatch
+from tacita.data.dataset import Dataset, joined
 from tacita.engine.streams import Stream, mix
+from tacita.errors import ConfigError, DataError
 from tacita.objective import Objective
 
 
 class Batches:
     """The batches of each step, in parts where gradients are accumulated, in the networks' type.
 
+    past: how many of the data set's last samples are earlier ones, to be replayed.
+    replay_share: their share of a batch; the rest are new.
     rank, processes: which share of every part is taken, where several processes train together.
+
+    Raises `ConfigError` for a share that is no sample or the whole batch, and for objectives that read
+    labels.
     """
 
     def __init__(
@@ -26,6 +36,8 @@ class Batches:
         data: Dataset,
         batch_size: int,
         *,
+        past: int = 0,
+        replay_share: float = 0.1,
         accumulate: int = 1,
         seed: int = 0,
         device: torch.device,
@@ -43,7 +55,13 @@ class Batches:
         everything = torch.arange(len(data))
         self.labelled: Stream | None = None
         self.unlabelled: Stream | None = None
-        if objective.reads == "unlabelled":
+        self.replayed: Stream | None = None
+        if past:
+            old = replayed_samples(objective, batch_size, replay_share)
+            new = len(data) - past
+            self.unlabelled = Stream(everything[:new], self._even(batch_size - old), mix(seed, 1))
+            self.replayed = Stream(everything[new:], self._even(old), mix(seed, 3))
+        elif objective.reads == "unlabelled":
             self.unlabelled = Stream(everything, self._even(batch_size), mix(seed, 1))
         elif objective.reads == "labelled":
             few = self._even(min(batch_size, len(labelled)))
@@ -60,6 +78,9 @@ class Batches:
         """The parts of one step's batch."""
         labelled = [] if self.labelled is None else self._parts(self.labelled.at(step))
         unlabelled = [] if self.unlabelled is None else self._parts(self.unlabelled.at(step))
+        if self.replayed is not None:
+            old = self._parts(self.replayed.at(step))
+            unlabelled = [torch.cat(pair) for pair in zip(unlabelled, old, strict=True)]
         parts: list[Batch | SemiBatch]
         if labelled and unlabelled:
             pairs = zip(labelled, unlabelled, strict=True)
@@ -84,3 +105,45 @@ class Batches:
     def _parts(self, positions: Tensor) -> list[Tensor]:
         mine = positions[self.rank :: self.processes]
         return list(mine.tensor_split(self.accumulate))
+
+
+def replayed_samples(objective: Objective[Any], batch_size: int, share: float) -> int:
+    """How many samples of a batch are earlier ones.
+
+    Raises `ConfigError` where they would be none or all, and for objectives that read labels.
+    """
+    if objective.reads != "unlabelled":
+        raise ConfigError(
+            f"replay: {type(objective).__name__} learns from labels; only pretraining replays.",
+            remedy="Join the data sets instead.",
+        )
+    count = round(share * batch_size)
+    if not 0 < count < batch_size:
+        raise ConfigError(
+            f"replay_share={share} of batch_size={batch_size} is {count} samples.",
+            remedy="Give a share that leaves some of each kind, such as 0.1.",
+        )
+    return count
+
+
+def with_past(data: Dataset, past: Dataset) -> Dataset:
+    """New samples and then earlier ones as one data set, seen through the normaliser of the new.
+
+    Samples are numbered anew, since both may count from 0. Raises `DataError` for samples of another
+    kind, shape or type of number.
+    """
+    a, b = data.spec, past.spec
+    # Series may be of other lengths: the shorter are padded.
+    same_shape = a.channels == b.channels if a.modality == "series" else a.shape == b.shape
+    same_kind = (a.modality, a.cardinalities, a.rates) == (b.modality, b.cardinalities, b.rates)
+    if not same_kind or not same_shape or data.x.dtype != past.x.dtype:
+        raise DataError(
+            f"{past.source}: has {b.modality} of shape {b.shape} ({past.x.dtype}), but "
+            f"{data.source} has {a.modality} of shape {a.shape} ({data.x.dtype}).",
+            remedy="Replay samples like the new ones; images can be resized with image_size.",
+        )
+    missing = UNLABELLED if data.task.discrete else torch.nan
+    hidden = torch.full((len(past),), missing, dtype=data.y.dtype)
+    old = replace(past.with_labels(hidden, data.task), ids=())
+    both = joined([replace(data, ids=()), old])
+    return replace(both, index=torch.arange(len(both)))

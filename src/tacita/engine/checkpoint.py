@@ -116,7 +116,7 @@ def load_checkpoint(
             remedy="Resume with the options it was started with, or start anew in another folder.",
         )
     expected = objective.state_dict()
-    networks, best_weights = _under("objective/", tensors), _under("best/", tensors)
+    networks, best_weights = under("objective/", tensors), under("best/", tensors)
     check_tensors(path, networks, expected)
     if best_weights:
         check_tensors(path, best_weights, expected)
@@ -130,7 +130,7 @@ def load_checkpoint(
         best_weights,
     )
     state = optimizer.state_dict()
-    moments = _moments(path, _under("optimizer/", tensors), optimizer)
+    moments = moments_of(path, under("optimizer/", tensors), optimizer)
     objective.load_state_dict(networks)
     optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
     return saved
@@ -222,7 +222,7 @@ def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     return digest.hexdigest()
 
 
-def _moments(
+def moments_of(
     path: Path, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[int, dict[str, Tensor]]:
     """The optimiser's tensors by parameter: each a scalar or of its parameter's shape."""
@@ -243,7 +243,8 @@ def _moments(
     return moments
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
     return {
         key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
     }

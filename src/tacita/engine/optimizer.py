@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import nn
 
-from tacita.catalog.discover import did_you_mean
+from tacita.engine.schedules import Schedule, make_schedule
 from tacita.errors import ConfigError
-
-Schedule = Literal["cosine", "constant", "linear"]
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": lambda progress: 0.5 + 0.5 * math.cos(math.pi * progress),
-    "constant": lambda progress: 1.0,
-    "linear": lambda progress: 1.0 - progress,
-}
-"""The share of the learning rate after warm-up, as a function of the progress from 0 to 1."""
 
 HINTS = ("learning_rate", "weight_decay")
 
@@ -51,26 +41,18 @@ def build_optimizer(
     return torch.optim.AdamW(settings, lr=learning_rate, fused=True)
 
 
-def check_schedule(name: str) -> None:
-    """Raise `ConfigError` with the nearest name for a schedule that there is not."""
-    if name not in SCHEDULES:
-        raise ConfigError(
-            f"schedule={name!r}: unknown{did_you_mean(name, SCHEDULES)}",
-            remedy=f"Known: {', '.join(SCHEDULES)}.",
-        )
+def scale_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's rate to a share of its own base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base"] * factor
 
 
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, schedule: Schedule, step: int, steps: int, warmup: float
 ) -> float:
     """Set every group's rate for a step (from 0): linear warm-up, then the schedule."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        factor = (step + 1) / rising
-    else:
-        factor = SCHEDULES[schedule]((step - rising) / max(1, steps - rising))
-    for group in optimizer.param_groups:
-        group["lr"] = group["base"] * factor
+    factor = make_schedule(schedule, steps, warmup)(step)
+    scale_learning_rate(optimizer, factor)
     return factor
 
 

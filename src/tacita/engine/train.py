@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +16,14 @@ from torch import nn
 
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.engine.batches import Batches
+from tacita.engine.batches import Batches, with_past
+from tacita.engine.carry import Carried, load_carried, restore_carried, save_carried
 from tacita.engine.checkpoint import Checkpoint, load_newest, save_checkpoint
 from tacita.engine.devices import Precision, cuda_devices, make_fabric, out_of_memory, seed_step
 from tacita.engine.history import Callback, History, Progress, peak_memory_mb
-from tacita.engine.optimizer import Schedule, build_optimizer, check_schedule, set_learning_rate
+from tacita.engine.optimizer import build_optimizer, scale_learning_rate
 from tacita.engine.rows import check_finite, make_row, means
+from tacita.engine.schedules import Infinite, Schedule, make_schedule
 from tacita.engine.stopping import Stopping, Watch
 from tacita.engine.streams import mix
 from tacita.errors import ConfigError, DataError, OutOfMemoryError
@@ -36,8 +39,9 @@ def train(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
     optimizer: Literal["adamw", "sgd"] = "adamw",
-    schedule: Schedule = "cosine",
+    schedule: Schedule | Callable[[int], float] = "cosine",
     warmup: float = 0.05,
+    schedule_options: Mapping[str, float | str] | None = None,
     clip: float = 5.0,
     accumulate: int = 1,
     max_seconds: float | None = None,
@@ -48,6 +52,10 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_every: float = 30.0,
     resume: bool = False,
+    start: Path | None = None,
+    keep: Path | None = None,
+    replay: Dataset | None = None,
+    replay_share: float = 0.1,
     log_every: int = 20,
     callbacks: Sequence[Callback] = (),
 ) -> History:
@@ -57,8 +65,11 @@ def train(
     batch_size: samples a step over all processes, rounded up so that every part is as large; for
         objectives that read both kinds, the labelled ones (no more than there are), with
         `unlabelled_ratio` unlabelled ones each.
-    schedule: of the learning rate after warm-up: falling to zero along a cosine or a line, or constant.
+    schedule: of the learning rate after warm-up: falling to zero along a cosine or a line, constant, or
+        infinite, for data that come one set after another (`tacita.engine.schedules`); in Python also
+        a function from the optimiser's step to a share of the rate.
     warmup: share of the steps over which the learning rate rises from zero.
+    schedule_options: of the infinite schedule: `cooldown`, `constant`, `shape`, `anneal`, `final`.
     clip: largest norm of the gradient.
     accumulate: how many parts a batch is computed in, to fit a larger batch into memory; methods
         that compare samples within a batch then see only their part.
@@ -69,35 +80,63 @@ def train(
     checkpoint: a file to write the run's state to, every `checkpoint_every` seconds and at the end.
     resume: go on from that file; the result is bit for bit that of a run never stopped. Where the
         file is damaged, the one before it is used, with a warning.
+    start: what another run kept, to go on from with new data: networks, the optimiser's moments and the
+        infinite schedule, whose constant phase goes on; any other schedule starts anew.
+    keep: a file to keep that in: before the anneal of the infinite schedule, else at the end.
+    replay: earlier samples, of which every batch of an objective without labels has some.
+    replay_share: their share of a batch.
 
     Raises `ConfigError` for options that do not fit the data, `DivergedError` when the loss is not
     finite, `OutOfMemoryError` with the batch size to try, `CheckpointError` when resuming fails.
     """
     check_options(objective, data, steps, batch_size, accumulate, log_every, clip, max_seconds)
-    check_schedule(schedule)
+    carried: Carried | None = None
+    tensors: dict[str, torch.Tensor] = {}
+    origin = ""
+    if start is not None:
+        carried, tensors, origin = load_carried(start)
+        carried.check(start, optimizer, learning_rate, schedule == "infinite")
+    done = 0 if carried is None else carried.step
+    rates = schedule
+    if isinstance(rates, str):
+        after = None if carried is None else carried.schedule
+        rates = make_schedule(rates, steps, warmup, schedule_options, after=after, begin=done)
+    endless = rates.endless() if isinstance(rates, Infinite) else None
+    main_line = Carried(done, optimizer, learning_rate, endless)
+    # Counted in this run's steps: where its main line ends.
+    fork = steps
+    if isinstance(rates, Infinite) and rates.anneal_at is not None:
+        fork = min(steps, rates.anneal_at - done)
     fabric = make_fabric(device, precision)
     if data.normaliser is None:
         data = data.normalised()
+    past = 0 if replay is None else len(replay)
+    if replay is not None:
+        data = with_past(data, replay)
     fabric.launch()
     with torch.random.fork_rng(devices=cuda_devices(fabric)):
         torch.manual_seed(seed)
         objective.train()
-        objective.start(steps)
+        objective.start(done + steps)
         torch_optimizer = build_optimizer(objective, optimizer, learning_rate, weight_decay)
         wrapped, wrapped_optimizer = fabric.setup(_Sealed(objective), torch_optimizer)
         batches = Batches(
-            objective, data, batch_size, accumulate=accumulate, seed=seed, device=fabric.device,
+            objective, data, batch_size, past=past, replay_share=replay_share,
+            accumulate=accumulate, seed=seed, device=fabric.device,
             rank=fabric.global_rank, processes=fabric.world_size,
         )  # fmt: skip
         groups = [
             (g["base"], g["weight_decay"], len(g["params"])) for g in torch_optimizer.param_groups
         ]
-        options = (steps, batch_size, learning_rate, weight_decay, optimizer, schedule, warmup,
-                   clip, accumulate, seed, str(precision), str(stopping), groups)  # fmt: skip
+        options = (steps, batch_size, learning_rate, weight_decay, optimizer, str(rates), origin,
+                   past, replay_share, clip, accumulate, seed, str(precision), str(stopping),
+                   groups)  # fmt: skip
         fingerprint = _fingerprint(objective, data, options)
         history = History(steps)
         watch = Watch(stopping, fabric)
         first = 0
+        if start is not None:
+            restore_carried(start, tensors, objective, torch_optimizer)
         if resume and checkpoint is not None:
             found = load_newest(checkpoint, fingerprint, objective, torch_optimizer)
             # No process may write the next checkpoint while another still reads this one.
@@ -128,16 +167,25 @@ def train(
                 )
                 save_checkpoint(checkpoint, state, objective, torch_optimizer)
 
+        def keep_state(step: int) -> None:
+            if keep is not None and fabric.is_global_zero:
+                save_carried(keep, replace(main_line, step=done + step), objective, torch_optimizer)
+
         step = first
         last = step == steps or watch.exhausted(step) or out_of_time()
         try:
             while not last:
+                if step == fork:
+                    keep_state(step)
+                # Over all data sets, so that going on with the same data is one longer run.
+                clock = done + step
                 # Randomness is a function of (seed, step): resuming needs no generator state.
-                seed_step(fabric.device, mix(seed, step, fabric.global_rank))
-                factor = set_learning_rate(torch_optimizer, schedule, step, steps, warmup)
+                seed_step(fabric.device, mix(seed, clock, fabric.global_rank))
+                factor = rates(clock)
+                scale_learning_rate(torch_optimizer, factor)
                 wrapped_optimizer.zero_grad()
                 losses: list[Losses] = []
-                for part in batches.at(step):
+                for part in batches.at(clock):
                     more = len(losses) + 1 < accumulate
                     with fabric.no_backward_sync(wrapped, enabled=more):
                         losses.append(wrapped(lambda part=part: part)())
@@ -148,7 +196,7 @@ def train(
                     wrapped, wrapped_optimizer, max_norm=clip, error_if_nonfinite=False
                 )
                 wrapped_optimizer.step()
-                objective.after_step(step)
+                objective.after_step(clock)
                 step += 1
                 last = step == steps or out_of_time()
                 score = watch.look(objective, step, last=last)
@@ -175,6 +223,8 @@ def train(
                 remedy=f"Try batch_size={max(1, batch_size // 2)}, "
                 f"or accumulate={2 * accumulate} to keep the batch.",
             ) from error
+        if step <= fork:
+            keep_state(step)
         if first < step:
             save(step)
         watch.restore(objective)
