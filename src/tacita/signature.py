@@ -50,6 +50,7 @@ class Signature(BaseModel):
     series_id: str | None = None
     time: str | None = None
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    rates: list[int] = Field(default_factory=list, max_length=100_000)
 
 
 def signature_of(learner: Learner) -> Signature:
@@ -75,6 +76,7 @@ def signature_of(learner: Learner) -> Signature:
         series_id=schema.series_id,
         time=schema.time,
         step=schema.step,
+        rates=list(schema.spec.rates),
     )
 
 
@@ -108,6 +110,7 @@ def empty_dataset(folder: Path, signature: Signature) -> tuple[InputSpec, Datase
         and math.isfinite(signature.mean)
         and math.isfinite(signature.std)
         and _columns_fit(signature)
+        and _rates_fit(signature)
         and signature.std > 0
     )
     if not fits or kinds is None:
@@ -120,7 +123,8 @@ def empty_dataset(folder: Path, signature: Signature) -> tuple[InputSpec, Datase
         if kinds is Regression
         else kinds(tuple(signature.classes))
     )
-    spec = InputSpec(signature.modality, shape, tuple(signature.cardinalities))
+    rates = tuple(signature.rates)
+    spec = InputSpec(signature.modality, shape, tuple(signature.cardinalities), rates)
     x = torch.zeros(0, *shape, dtype=torch.uint8 if signature.bytes else torch.float32)
     y = torch.zeros(0, dtype=torch.int64 if task.discrete else torch.float32)
     return spec, Dataset(
@@ -139,7 +143,16 @@ def empty_dataset(folder: Path, signature: Signature) -> tuple[InputSpec, Datase
         time=signature.time,
         step=signature.step,
         source=str(folder),
+        rates=rates,
     )
+
+
+def _rates_fit(signature: Signature) -> bool:
+    """Whether rates, where there are any, share out the columns of a series."""
+    if not signature.rates:
+        return True
+    series = signature.modality == "series"
+    return series and min(signature.rates) >= 1 and sum(signature.rates) == signature.shape[-1]
 
 
 def _columns_fit(signature: Signature) -> bool:

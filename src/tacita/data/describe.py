@@ -46,6 +46,8 @@ class Description:
     step: float | None = None
     """The time between values, and how many series were irregular and were brought onto it."""
     resampled: int = 0
+    rates: tuple[int, ...] = ()
+    """Samples a second of each channel, where a row is a second."""
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -89,6 +91,11 @@ class Description:
         if self.lengths is not None and self.lengths[0] != self.lengths[2]:
             low, median, high = self.lengths
             length = f"{low}-{high} (median {median:g})"
+        if self.rates:
+            shown = [str(rate) for rate in self.rates[:_SHOWN]]
+            rates = ", ".join(shown) + ", ..." * (len(self.rates) > _SHOWN)
+            sensors = _plural(len(self.rates), "channel")
+            return f"{self.samples} windows of {length} s, {sensors} at {rates} a second"
         return f"{self.samples} series, {_plural(self.shape[1], 'channel')}, length {length}"
 
     def _labels(self) -> str:
@@ -149,6 +156,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         time=data.time,
         step=data.step,
         resampled=data.resampled,
+        rates=data.rates,
         warnings=warnings,
     )
 

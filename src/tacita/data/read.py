@@ -3,7 +3,7 @@
 Formats: `.csv` `.tsv` `.parquet` tables (or one series a row, with `modality="series"`); `.npz` with
 `x`, or `values` end to end, and optionally `y`, `lengths`, `groups`, `time`; `.npy`; `.ts`; tables of
 one row a time step, with `series_id`; folders of images or of one file a series, with class
-sub-folders or a label file (`labels.csv` in the folder is found).
+sub-folders or a label file (`labels.csv` in the folder is found); folders and zips of an E4's sessions.
 2-D arrays are tables, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`; 4-D are images.
 """
 
@@ -46,6 +46,8 @@ from tacita.data.readers.stream import read_like
 from tacita.data.readers.tables import array_row, spreadsheet_row
 from tacita.data.readers.ts import ts_series
 from tacita.data.readers.values import check_missing
+from tacita.data.recordings.device import is_device
+from tacita.data.recordings.load import recordings_with_labels
 from tacita.errors import ConfigError, DataError
 
 __all__ = ["load", "read_like"]
@@ -95,7 +97,10 @@ def load(
         target = None if labels is None else str(labels)
         return as_dataset(data, target=target, task=task, modality=modality)
     path = existing(source, also=BUILTIN)
-    if path.is_dir():
+    if is_device(path):
+        only_for_long(f"the recordings in {path}", series_id, time)
+        samples = recordings_with_labels(path, labels, group, modality)
+    elif path.is_dir():
         only_for_long(f"the folder {path}", series_id, time)
         samples = _read_folder(path, labels, group, modality, missing, image_size)
     else:

@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from tacita.audit.health import SAMPLES, effective_rank
+from tacita.audit.rankme import drawn
+from tacita.audit.spectrum import SpectrumTracker
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.engine.batches import Batches
@@ -89,22 +90,20 @@ def held_out_loss(data: Dataset, batch_size: int = 64) -> Score:
 
 
 def effective_rank_score(data: Dataset) -> Score:
-    """The effective rank of the features (RankMe), of at most 2048 samples; it needs no label.
+    """The effective rank of the features (RankMe), of at most 2560 samples; it needs no label.
 
     It says when features begin to collapse, not how good they are for a task. Raises `ConfigError`
     for samples that are not normalised (by the training data).
     """
     _check_normalised(data)
-    draw = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:SAMPLES]
-    data = data.subset(draw.sort().values)
+    data = drawn(data)
 
     @torch.no_grad()
     def score(objective: Objective[Any]) -> float:
-        features = [
-            objective.encoder(batch.x, batch.mask).pooled.float().cpu()
-            for batch in _chunks(objective, data)
-        ]
-        return effective_rank(torch.cat(features))
+        spectrum = SpectrumTracker(objective.encoder.dim)
+        for batch in _chunks(objective, data):
+            spectrum.update(objective.encoder(batch.x, batch.mask).pooled)
+        return spectrum.rank()
 
     return score
 

@@ -185,6 +185,9 @@ def _score(row: LeaderboardRow) -> str:
 def sample_of(data: Dataset, position: int) -> Sample:
     """The sample at a position as it came, to be shown among the errors."""
     x = data.x[position].numpy()
+    if data.rates:  # a second's samples of a channel become one point of its line
+        begins = np.cumsum((0, *data.rates[:-1]))
+        x = np.add.reduceat(x, begins, axis=1) / np.array(data.rates, x.dtype)
     if data.modality == "series":
         return x if data.lengths is None else x[: int(data.lengths[position])]
     if data.modality == "images":

@@ -56,6 +56,7 @@ def finish(samples: Samples, task: str | None, missing: Missing = "refuse") -> D
         step=samples.step,
         resampled=samples.resampled,
         gaps=samples.gaps,
+        rates=samples.rates,
     )
 
 

@@ -268,6 +268,17 @@ def match(
     return labels, groups, used
 
 
+def match_recordings(
+    file: LabelFile, recordings: Sequence[str]
+) -> tuple[NDArray[Any], NDArray[Any], set[str]]:
+    """As `match`, for windows that share the label and the group of their recording."""
+    names = list(dict.fromkeys(recordings))
+    labels, groups, used = match(file, names, files=True)
+    position = {name: at for at, name in enumerate(names)}
+    each = np.array([position[name] for name in recordings], dtype=np.int64)
+    return labels[each], groups[each], used
+
+
 def _aliases(name: str) -> list[str]:
     bare = name.rpartition("/")[2]
     found = [name, name.rpartition(".")[0], bare, bare.rpartition(".")[0]]
@@ -366,7 +377,10 @@ def with_labels_from(
     """Samples with the labels (and groups) of a label file; every id must have its sample."""
     if files:
         file.check_inside()
-    labels, groups, used = match(file, names, files=files)
+    if samples.recordings:
+        labels, groups, used = match_recordings(file, samples.recordings)
+    else:
+        labels, groups, used = match(file, names, files=files)
     file.check_known([name for name in file.labels if name not in used], names[0])
     if not file.groups:
         return replace(samples, labels=labels)

@@ -32,6 +32,9 @@ class Samples:
     step: float | None = None
     resampled: int = 0
     gaps: int = 0
+    rates: tuple[int, ...] = ()
+    recordings: tuple[str, ...] = ()
+    """Of windows, the recording of each, by which label files know them."""
 
     def __len__(self) -> int:
         return len(self.x)

@@ -26,7 +26,7 @@ from tacita.data.readers.files import (
 from tacita.data.readers.folders import folder_entries, label_path
 from tacita.data.readers.frames import frame_table, is_frame, read_table, stream_table
 from tacita.data.readers.images import image_files, resized
-from tacita.data.readers.labels import LabelFile, encode_like, match
+from tacita.data.readers.labels import LabelFile, encode_like, match, match_recordings
 from tacita.data.readers.long import lie_together, long_series, whole_series
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import (
@@ -40,6 +40,9 @@ from tacita.data.readers.series import (
 from tacita.data.readers.tables import array_row, spreadsheet_row, table_like
 from tacita.data.readers.ts import stream_ts
 from tacita.data.readers.values import check_missing
+from tacita.data.readers.volumes import encode_voxels_like
+from tacita.data.recordings.device import is_device
+from tacita.data.recordings.load import recordings_like
 from tacita.errors import ConfigError, DataError
 
 _ROWS = 2**16
@@ -78,7 +81,10 @@ def read_like(
         names = sample_names(samples, start)
         example = example or names[0]
         if label_file is not None:
-            raw, _, found = match(label_file, names, files=_is_folder(source))
+            if samples.recordings:
+                raw, _, found = match_recordings(label_file, samples.recordings)
+            else:
+                raw, _, found = match(label_file, names, files=_is_folder(source))
             again = sorted(used & found)
             if again:
                 raise DataError(
@@ -105,6 +111,8 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
         source, _ = load_builtin(source)
     if isinstance(source, str | os.PathLike):
         path = existing(source, also=BUILTIN)
+        if is_device(path):
+            return (_shaped(s, schema) for s in recordings_like(path, schema))
         if path.is_dir():
             return _stream_folder(path, schema, chunk, missing)
         if path.suffix.lower() in TEXT_SERIES:
@@ -135,6 +143,12 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
 
 
 def _stream_dataset(data: Dataset, schema: Schema, chunk: int) -> Iterator[Samples]:
+    if data.rates and data.rates != schema.spec.rates:
+        raise DataError(
+            f"{data.source}: the channels have rates {data.rates}, those of the model"
+            f" {schema.spec.rates or 'one rate'}.",
+            remedy="Give the same channels in the same order, at the same rates.",
+        )
     if data.columns and (data.columns, data.categories) != (schema.columns, schema.categories):
         raise DataError(
             f"{data.source}: the columns or categories are not those of the model.",
@@ -415,6 +429,7 @@ def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[s
         series_id=schema.series_id,
         time=schema.time,
         step=schema.step,
+        rates=schema.spec.rates,
     )
 
 
