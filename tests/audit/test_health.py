@@ -10,39 +10,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tacita.audit.health import effective_rank, health, uniformity
+from tacita.audit.health import Health, health, uniformity
+from tacita.audit.rankme import embeddings
+from tacita.audit.spectrum import effective_rank, singular_values
+from tacita.data.batch import Batch
 from tacita.data.read import load
 from tacita.encoders import build
 from tacita.encoders.base import Encoder, Encoding
+from tacita.engine.train import train
+from tacita.objective import Losses, Objective
+from tacita.parts.similarity import negative_cosine
+from tacita.pretrain.barlow_twins import BarlowTwins
+from tacita.pretrain.byol import BYOL
+from tacita.pretrain.mae import MAE
+from tacita.pretrain.simclr import SimCLR
 from tests.engine.runs import digits_data
 
 DATA = digits_data(samples=100, labelled=60)
-
-
-def orthonormal(rows: int, columns: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.linalg.qr(torch.randn(rows, columns, generator=generator, dtype=torch.float64))[0]
-
-
-@pytest.mark.parametrize("rank", [1, 2, 7])
-def test_orthonormal_columns_have_their_number_as_rank(rank: int) -> None:
-    assert effective_rank(orthonormal(20, rank)) == pytest.approx(rank, rel=1e-4)
-
-
-def test_the_rank_of_known_singular_values() -> None:
-    ones = torch.ones(10, 4)
-    assert effective_rank(ones) == pytest.approx(1.0, abs=1e-4)
-    three_and_one = orthonormal(10, 2) @ torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))
-    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert effective_rank(three_and_one) == pytest.approx(math.exp(entropy), abs=1e-4)
-    assert effective_rank(three_and_one) == pytest.approx(1.7548, abs=1e-4)
-    assert effective_rank(torch.zeros(5, 3)) == 1.0
-
-
-def test_the_rank_knows_no_rotation_and_no_scale() -> None:
-    values = torch.randn(30, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    turned = 5 * values @ orthonormal(6, 6)
-    assert effective_rank(turned) == pytest.approx(effective_rank(values), rel=1e-6)
 
 
 def test_uniformity_by_a_direct_sum_over_pairs() -> None:
@@ -123,3 +107,107 @@ def test_gauging_changes_nothing() -> None:
     assert health(encoder, DATA) == health(encoder, DATA)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert all(torch.equal(v, before[1][k]) for k, v in encoder.state_dict().items())
+
+
+# Real runs: three that are well and one that is not, and the gauges must tell
+
+
+class Siamese(BYOL):
+    """Two views that attract each other, with nothing to stop them: no predictor, no stop-gradient."""
+
+    def loss(self, batch: Batch) -> Losses:
+        z_a, z_b = self.anchors(self.views(batch)), self.anchors(self.views(batch))
+        return Losses(attraction=1 + negative_cosine(z_a, z_b))
+
+
+DIGITS = load("digits").normalised()
+RUNS: dict[str, tuple[type[Objective], str, dict[str, int], int]] = {
+    "barlow-twins": (BarlowTwins, "residual-cnn", {"width": 8}, 40),
+    "simclr": (SimCLR, "residual-cnn", {"width": 8}, 40),
+    "mae": (MAE, "vit", {"dim": 32, "depth": 1, "heads": 4}, 60),
+    "siamese": (Siamese, "residual-cnn", {"width": 8}, 80),
+}
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, Objective]:
+    found = {}
+    for name, (cls, encoder, options, steps) in RUNS.items():
+        torch.manual_seed(0)
+        objective = cls(build(encoder, DIGITS.spec, **options))  # type: ignore[call-arg]
+        train(objective, DIGITS, **{**objective.engine_defaults, "steps": steps})
+        found[name] = objective
+    return found
+
+
+def gauged(objective: Objective) -> Health:
+    return health(objective.encoder, DIGITS, objective=objective)
+
+
+@pytest.mark.parametrize("name", ["barlow-twins", "simclr"])
+def test_a_healthy_joint_embedding_is_well(trained: dict[str, Objective], name: str) -> None:
+    found = gauged(trained[name])
+    assert found.warnings == ()
+    assert found.embedding_rank is not None
+    assert found.embedding_spread is not None
+    assert found.embedding_dim == {"barlow-twins": 256, "simclr": 128}[name]
+    assert found.embedding_rank > 0.1 * found.embedding_dim
+    assert found.embedding_spread > 0.7
+    assert f"(embeddings {found.embedding_rank:.1f} of {found.embedding_dim})" in found.line()
+
+
+def test_the_embeddings_gauged_are_those_of_the_loss(trained: dict[str, Objective]) -> None:
+    found = gauged(trained["simclr"])
+    z = embeddings(trained["simclr"], DIGITS)
+    assert found.embedding_rank == pytest.approx(effective_rank(singular_values(z), 1e-7), rel=1e-4)
+    unit = functional.normalize(z, dim=1)
+    assert found.embedding_spread == pytest.approx(float(unit.std(0).mean()) * math.sqrt(128))
+
+
+def test_a_collapse_shows_in_the_embeddings_while_the_features_look_well(
+    trained: dict[str, Objective],
+) -> None:
+    found = gauged(trained["siamese"])
+    assert found.warnings[0].startswith("COLLAPSED: embeddings of all samples are nearly the same")
+    assert len(found.warnings) == 1
+    assert found.embedding_spread is not None
+    assert found.embedding_spread < 0.15
+    # The encoder alone gives no sign: its neighbours and its rank are those of a healthy one.
+    alone = health(trained["siamese"].encoder, DIGITS)
+    assert alone.warnings == ()
+    assert alone.embedding_rank is alone.embedding_spread is alone.embedding_dim is None
+    assert alone.effective_rank > 5
+    assert alone.knn is not None
+    assert alone.knn > 0.7
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_reconstruction_is_not_called_collapsed_for_its_large_mean(
+    trained: dict[str, Objective], labels: bool
+) -> None:
+    data = DIGITS if labels else DIGITS.hide_labels(torch.empty(0, dtype=torch.int64))
+    found = health(trained["mae"].encoder, data, objective=trained["mae"])
+    # Uncentred, a tenth of the directions and next to no spread on the sphere: the common mean.
+    assert found.effective_rank < 0.15 * found.dim
+    assert found.spread < 0.2
+    assert found.centred_rank > 0.2 * found.dim
+    assert found.warnings == ()
+    assert found.embedding_rank is None  # its features are not where a loss acts
+
+
+class Lifted(Fixed):
+    """The pixels, seen through a thousandth of their contrast."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+        pixels = 100 + 0.1 * x.flatten(1)
+        return Encoding(pixels[:, None], pixels)
+
+
+def test_neighbours_that_tell_the_classes_overrule_a_dominant_mean() -> None:
+    found = health(Lifted("pixels"), DATA)
+    assert found.effective_rank < 1.2
+    assert found.knn is not None
+    assert found.knn > 0.6
+    assert not any("COLLAPSED" in warning for warning in found.warnings)
+    blind = health(Lifted("pixels"), DATA.hide_labels(torch.empty(0, dtype=torch.int64)))
+    assert any("COLLAPSED" in warning for warning in blind.warnings)

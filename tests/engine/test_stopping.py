@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from tacita.audit.health import effective_rank
+from tacita.audit.rankme import rankme
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.data.read import load
-from tacita.engine.history import Best, DivergedError, History, Progress
+from tacita.engine.history import Best, History, Progress
 from tacita.engine.scores import effective_rank_score, held_out_loss, held_out_score
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import train
-from tacita.errors import ConfigError, DataError
+from tacita.errors import ConfigError, DataError, DivergedError
 from tacita.learner import features
 from tacita.objective import Losses, Objective
 from tests.engine.runs import Flat, Plain, digits_data, equal, fixmatch, plain, weights
@@ -238,7 +238,7 @@ def test_the_held_out_loss_suits_every_kind_of_objective(make: Any) -> None:
 
 def test_the_effective_rank_is_that_of_the_features() -> None:
     objective = plain(DATA).eval()
-    expected = effective_rank(features(objective.encoder, HELD))
+    expected = rankme(features(objective.encoder, HELD))
     assert effective_rank_score(HELD)(objective) == pytest.approx(expected, rel=1e-5)
 
 

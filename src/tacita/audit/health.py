@@ -1,35 +1,48 @@
 """Is the representation alive? Gauges that need no label, and a warning in words when it is not.
 
 A falling loss proves nothing in self-supervised learning. What shows trouble is the embedding: its
-effective rank (RankMe, Garrido et al., 2023, arXiv 2210.02885), its spread on the unit sphere
-(Chen and He, 2021), dead features, and alignment and uniformity (Wang and Isola, 2020).
+rank (RankMe, Garrido et al., 2023, arXiv 2210.02885), its spread on the unit sphere (Chen and He,
+2021), dead features, and alignment and uniformity (Wang and Isola, 2020).
+
+Collapse is judged where the loss acts. A collapsed embedding can hide behind features that are still
+those of a random encoder; and healthy features of a Transformer share a large mean, so that their
+uncentred rank is near 1 though every sample is told from every other.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tacita.audit.rankme import LOW, SAMPLES, drawn, embeddings, joint
+from tacita.audit.spectrum import SpectrumTracker
 from tacita.data.dataset import Dataset
 from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.learner import chunks, features
+from tacita.objective import Objective
 
-SAMPLES = 2048
-"""Samples that the gauges are computed on; drawn with a fixed seed."""
+__all__ = ["SAMPLES", "Health", "health", "uniformity"]
+
 NEIGHBOURS = 5
+ONE_POINT = 0.2
+"""Embeddings of less spread on the sphere have collapsed: healthy ones have 0.7 or more, and those
+of a siamese network without predictor and stop-gradient 0.1 and falling (measured on digits, wine)."""
+NO_SPREAD = 0.01
+"""Features whose deviation is a smaller share of their length are those of a constant encoder."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """The gauges of an encoder on some samples.
+    """The gauges of an encoder, and of what was trained with it, on some samples.
 
     effective_rank: RankMe of the features, between 1 and `dim`.
+    centred_rank: the same about the features' mean, which a Transformer's features have much of.
     spread: mean standard deviation of the normalised features, times the root of `dim`: 1 when
         they fill the sphere, 0 when all are one point.
     dead: share of the features that are the same for every sample.
@@ -37,24 +50,33 @@ class Health:
     uniformity: log of the mean Gaussian potential of pairs; more negative is more uniform.
     knn: leave-one-out accuracy of the nearest neighbours (5, or one fewer than the rarest class
         has) over the labelled samples, if every class has two.
+    embedding_dim, embedding_rank, embedding_spread: of the embeddings on which the loss acts; None
+        where no objective is at hand, or one without embeddings of its own, such as reconstruction.
     """
 
     dim: int
     samples: int
     effective_rank: float
+    centred_rank: float
     spread: float
     dead: float
     alignment: float
     uniformity: float
     knn: float | None
+    embedding_dim: int | None
+    embedding_rank: float | None
+    embedding_spread: float | None
     warnings: tuple[str, ...]
 
     def line(self) -> str:
         """One line for the screen."""
         knn = "" if self.knn is None else f", knn {self.knn:.2f}"
+        embedded = ""
+        if self.embedding_rank is not None:
+            embedded = f" (embeddings {self.embedding_rank:.1f} of {self.embedding_dim})"
         figures = (
-            f"effective rank {self.effective_rank:.1f} of {self.dim}, spread {self.spread:.2f}, "
-            f"dead {self.dead:.0%}, alignment {self.alignment:.2f}, "
+            f"effective rank {self.effective_rank:.1f} of {self.dim}{embedded}, "
+            f"spread {self.spread:.2f}, dead {self.dead:.0%}, alignment {self.alignment:.2f}, "
             f"uniformity {self.uniformity:.2f}{knn}"
         )
         return f"{figures}; {'; '.join(self.warnings) or 'ok'}"
@@ -64,63 +86,100 @@ class Health:
         return {**asdict(self), "warnings": list(self.warnings)}
 
 
-def health(encoder: Encoder, data: Dataset, *, seed: int = 0) -> Health:
-    """Gauge an encoder on (a seeded draw of) a normalised data set, in evaluation mode."""
+def health(
+    encoder: Encoder,
+    data: Dataset,
+    *,
+    objective: Objective[Any] | None = None,
+    seed: int = 0,
+) -> Health:
+    """Gauge an encoder on (a seeded draw of) a normalised data set, in evaluation mode.
+
+    objective: what the encoder was pretrained in; then its embeddings are gauged too.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        draw = torch.randperm(len(data))[:SAMPLES].sort().values
-        sample = data.subset(draw)
+        sample = drawn(data, seed=seed)
         values = features(encoder, sample)
         view = default_views(data.spec, "weak")
         pairs = _view_features(encoder, sample, view), _view_features(encoder, sample, view)
+    spectrum = _spectrum(values)
     unit = functional.normalize(values, dim=1)
-    rank = effective_rank(values)
-    spread = float(unit.std(0).mean() * math.sqrt(values.shape[1]))
-    dead = float((values.std(0) <= 1e-6 * (1 + values.abs().mean())).float().mean())
-    alignment = float(functional.cosine_similarity(*pairs).mean())
+    knn = _leave_one_out(unit, sample)
+    width = values.shape[1]
+    embedded = None
+    if objective is not None and joint(objective):
+        embedded = embeddings(objective, sample).float()
+    found = Health(
+        dim=width,
+        samples=len(values),
+        effective_rank=spectrum.rank(),
+        centred_rank=spectrum.rank(centre=True),
+        spread=_spread(values),
+        dead=float((values.std(0) <= 1e-6 * (1 + values.abs().mean())).float().mean()),
+        alignment=float(functional.cosine_similarity(*pairs).mean()),
+        uniformity=uniformity(unit),
+        knn=knn,
+        embedding_dim=None if embedded is None else embedded.shape[1],
+        embedding_rank=None if embedded is None else _spectrum(embedded).rank(),
+        embedding_spread=None if embedded is None else _spread(embedded),
+        warnings=(),
+    )
+    told = knn is not None and knn > (1 + _most_frequent(sample)) / 2
+    return replace(found, warnings=tuple(_warnings(found, spectrum, neighbours_tell=told)))
+
+
+def _warnings(found: Health, spectrum: SpectrumTracker, *, neighbours_tell: bool) -> list[str]:
+    """What is wrong, the worst first. A large common mean is no fault, and hides no neighbours."""
     warnings = []
-    if rank < 2 or spread < 0.1:
+    rank, width = found.centred_rank, found.dim
+    if found.embedding_rank is not None and found.embedding_spread is not None:
+        assert found.embedding_dim is not None
+        if found.embedding_spread < ONE_POINT or found.embedding_rank < 2:
+            warnings.append(
+                "COLLAPSED: embeddings of all samples are nearly the same "
+                f"(rank {found.embedding_rank:.1f} of {found.embedding_dim}, "
+                f"spread {found.embedding_spread:.2f}); "
+                "lower the learning rate or take stronger views"
+            )
+        elif found.embedding_rank < LOW * found.embedding_dim:
+            warnings.append(
+                "the embeddings fill few directions "
+                f"(rank {found.embedding_rank:.1f} of {found.embedding_dim})"
+            )
+    if not neighbours_tell and (math.sqrt(spectrum.spread) < NO_SPREAD or rank < 1.5):
         warnings.append(
-            f"COLLAPSED: features of all samples are nearly the same (effective rank {rank:.1f}); "
+            "COLLAPSED: features of all samples are nearly the same "
+            f"(effective rank {found.effective_rank:.1f}, {rank:.1f} about their mean); "
             "lower the learning rate or take stronger views"
         )
-    elif rank < 0.05 * values.shape[1]:
+    elif not neighbours_tell and rank < LOW * width:
+        warnings.append(f"few directions carry information (rank {rank:.1f} of {width})")
+    if found.dead > 0.5:
         warnings.append(
-            f"few directions carry information (effective rank {rank:.1f} of {values.shape[1]})"
+            f"{found.dead:.0%} of the features are dead; the encoder is wider than it needs to be"
         )
-    if dead > 0.5:
-        warnings.append(
-            f"{dead:.0%} of the features are dead; the encoder is wider than it needs to be"
-        )
-    if len(values) < 10 * values.shape[1] and rank > 0.5 * len(values):
-        warnings.append(f"the rank is bounded by the {len(values)} samples, not by the encoder")
-    return Health(
-        dim=values.shape[1],
-        samples=len(values),
-        effective_rank=rank,
-        spread=spread,
-        dead=dead,
-        alignment=alignment,
-        uniformity=uniformity(unit),
-        knn=_leave_one_out(unit, sample),
-        warnings=tuple(warnings),
-    )
+    if found.samples < 10 * width and found.effective_rank > 0.5 * found.samples:
+        warnings.append(f"the rank is bounded by the {found.samples} samples, not by the encoder")
+    return warnings
 
 
-def effective_rank(values: Tensor, epsilon: float = 1e-7) -> float:
-    """RankMe: the exponential of the entropy of the normalised singular values (eq. 1 and 2).
+def _spectrum(values: Tensor) -> SpectrumTracker:
+    tracker = SpectrumTracker(values.shape[1])
+    tracker.update(values)
+    return tracker
 
-    `values (N, K)`, uncentred, as in the paper; computed in float64.
 
-    >>> round(effective_rank(torch.eye(5)), 3)
-    5.0
-    """
-    sigma = torch.linalg.svdvals(values.double())
-    total = sigma.sum()
-    if total == 0:
-        return 1.0
-    p = sigma / total + epsilon
-    return float(torch.exp(-(p * p.log()).sum()))
+def _spread(values: Tensor) -> float:
+    """Mean deviation of the features on the unit sphere, times the root of their number."""
+    unit = functional.normalize(values, dim=1)
+    return float(unit.std(0).mean() * math.sqrt(values.shape[1]))
+
+
+def _most_frequent(data: Dataset) -> float:
+    """Share of the most frequent class: the accuracy of knowing nothing."""
+    known = data.y[data.labelled]
+    return float(torch.bincount(known).max() / len(known)) if data.task.discrete else 1.0
 
 
 def uniformity(unit: Tensor, scale: float = 2.0) -> float:
