@@ -11,6 +11,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.parts.masking import hide
+from tacita.parts.reconstruction import data_weights
 from tacita.pretrain.mae import MAE, reconstruction_loss, standardise
 from tests.helpers import BATCHES, assert_close, series_batch, table_batch
 from tests.pretrain.training import neighbour_accuracy, train_on_digits
@@ -140,7 +141,7 @@ def test_padding_of_series_is_neither_read_nor_predicted():
 def test_steps_beyond_the_length_do_not_count_within_a_patch():
     spec, batch = series_batch()
     objective = MAE(build("series-transformer", spec, patch=4))
-    weights = objective._weights(batch, objective.encoder.patches(batch.x))
+    weights = data_weights(objective.encoder, batch, objective.encoder.patches(batch.x))
     assert weights.sum().item() == batch.lengths.sum().item() * 8
     assert weights.sum((1, 2)).tolist() == (8 * batch.lengths).tolist()
 
@@ -156,7 +157,7 @@ def test_series_of_one_token_have_nothing_to_predict():
 def test_slots_that_no_category_has_do_not_count():
     spec, batch = table_batch()
     objective = MAE(build("feature-tokens", spec))
-    weights = objective._weights(batch, objective.encoder.patches(batch.x))
+    weights = data_weights(objective.encoder, batch, objective.encoder.patches(batch.x))
     assert weights[0].sum(1).tolist() == [1] * 13 + [3]
 
 
@@ -190,8 +191,8 @@ def test_hidden_patches_are_learnt_beyond_the_mean_of_their_place():
         total.backward()
         optimiser.step()
         totals.append(total.item())
-    guess = MAE(build("feature-tokens", spec))._weights(batch, objective.encoder.patches(batch.x))
     patches = objective.encoder.patches(batch.x)
+    guess = data_weights(objective.encoder, batch, patches)
     by_place = ((patches - patches.mean(0)).square() * guess).sum(2) / guess.sum(2)
     assert np.mean(totals[-10:]) < 0.75 * by_place.mean().item()
 

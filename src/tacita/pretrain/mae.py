@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
 from tacita.encoders.base import Encoder, TokenEncoder, hide_padding
-from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import Hiding, gather_tokens, hide, scatter_tokens
+from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio, require_tokens
 from tacita.parts.transformer import Transformer
 
 HIDDEN_SHARE = {"images": 0.75, "series": 0.5, "tables": 0.5}
@@ -32,7 +32,7 @@ in ReMasker: their tokens are less redundant than an image's patches."""
     modalities=("images", "series", "tables"),
     labels="none",
     summary="Pretrains an encoder without labels or views, by reconstructing hidden tokens.",
-    reuses=("transformer", "masking"),
+    reuses=("transformer", "masking", "reconstruction"),
     claim="Pretrained and fine-tuned, a Transformer beats one trained from scratch: this does not hold "
     "here on 8x8 digits, though its features have far better neighbours than untrained ones.",
 )
@@ -77,25 +77,11 @@ class MAE(Objective[Batch]):
         standardise_patches: bool | None = None,
     ) -> None:
         super().__init__()
+        encoder = require_tokens(encoder, "mae")
         modality = encoder.spec.modality
-        if not isinstance(encoder, TokenEncoder):
-            raise ConfigError(
-                f"mae hides tokens, and {type(encoder).__name__} has none to hide.",
-                remedy="Choose vit for images, series-transformer for series, feature-tokens for tables.",
-            )
         if mask_ratio is None:
             mask_ratio = HIDDEN_SHARE[modality]
-        if not 0 < mask_ratio < 1:
-            raise ConfigError(
-                f"mask_ratio={mask_ratio} is not between 0 and 1.",
-                remedy=f"The default for {modality} is {HIDDEN_SHARE[modality]}.",
-            )
-        tokens, _ = encoder.positions.shape
-        if tokens < 2:
-            raise ConfigError(
-                "mae got an encoder of a single token, of which nothing can be predicted.",
-                remedy="Use a smaller patch, or another method if the samples are that small.",
-            )
+        require_ratio(mask_ratio, HIDDEN_SHARE[modality])
         if standardise_patches is None:
             standardise_patches = modality == "images"
         self.encoder = encoder
@@ -112,7 +98,7 @@ class MAE(Objective[Batch]):
         mask = self.encoder.token_mask(batch.mask)
         x = hide_padding(batch.x, batch.mask)
         target = self.encoder.patches(x)
-        weights = self._weights(batch, target)
+        weights = data_weights(self.encoder, batch, target)
         hiding = hide(torch.rand(target.shape[:2], device=x.device), self.mask_ratio, mask)
         predicted = self.reconstruct(x, hiding, mask)
         if self.standardise_patches:
@@ -128,14 +114,6 @@ class MAE(Objective[Batch]):
         full = scatter_tokens(self.enter(seen), hiding.visible, self.hidden_token, length, valid)
         return self.leave(self.decoder(full + self.place(self.encoder.positions[:length]), mask))
 
-    def _weights(self, batch: Batch, target: Tensor) -> Tensor:
-        """`(B, T, P)` of 0 and 1: the numbers of the patches that are data, not padding."""
-        weights = self.encoder.patch_weights()
-        weights = torch.ones_like(target) if weights is None else weights.to(target) + 0 * target
-        if batch.mask is None:
-            return weights
-        return weights * self.encoder.patches(batch.mask[:, :, None].expand_as(batch.x).to(target))
-
 
 def reconstruction_loss(
     predicted: Tensor, target: Tensor, hidden: Tensor, weights: Tensor
@@ -144,9 +122,7 @@ def reconstruction_loss(
 
     In float32, since errors are squared. Zero where no token is hidden.
     """
-    error = (predicted.float() - target.float()).square() * weights
-    token_error = error.sum(2) / weights.sum(2).clamp_min(1)  # (B, T)
-    return (token_error * hidden).sum() / hidden.sum().clamp_min(1)
+    return hidden_mean((predicted.float() - target.float()).square(), hidden, weights)
 
 
 def standardise(patches: Tensor, weights: Tensor) -> Tensor:
