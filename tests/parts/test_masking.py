@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
-from tacita.parts.masking import gather_tokens, hide, kept, scatter_tokens
+from tacita.errors import ConfigError
+from tacita.parts.masking import chain, gather_tokens, hide, kept, markov_mask, scatter_tokens
 
 SHAPES = {
     "batch": st.integers(1, 5),
@@ -77,3 +80,53 @@ def test_places_left_empty_or_not_valid_get_the_fill():
     assert scatter_tokens(tokens, index, fill, 4).flatten().tolist() == [1, 9, 1, 9]
     valid = torch.tensor([[True, False]])
     assert scatter_tokens(tokens, index, fill, 4, valid).flatten().tolist() == [9, 9, 1, 9]
+
+
+@pytest.mark.parametrize("ratio, mean_run", [(0.15, 3), (0.4, 5), (0.5, 1), (0.05, 2.5)])
+def test_a_markov_mask_hides_its_share_in_runs_of_its_length(ratio, mean_run):
+    torch.manual_seed(0)
+    hidden = markov_mask(2000, 512, ratio=ratio, mean_run=mean_run)
+    assert hidden.float().mean().item() == pytest.approx(ratio, abs=0.01)
+    # A chain is stationary: each step is hidden as often as any other.
+    assert (hidden.float().mean(0) - ratio).abs().max() < 5 * (ratio / 2000) ** 0.5
+    inside = functional.pad(hidden, (1, 1)).int().diff(dim=1)
+    begin, end = (inside == 1).nonzero(), (inside == -1).nonzero()
+    whole = (begin[:, 1] > 0) & (end[:, 1] < 512)  # runs that the borders do not cut
+    runs = (end - begin)[whole, 1].float()
+    assert runs.mean().item() == pytest.approx(mean_run, abs=0.1)
+    # Geometric: as many of one step as there are at the rate of leaving.
+    assert (runs == 1).float().mean().item() == pytest.approx(1 / mean_run, abs=0.02)
+
+
+def test_a_markov_mask_is_that_of_a_chain_stepped_through():
+    torch.manual_seed(0)
+    hidden = markov_mask(20_000, 6, ratio=0.3, mean_run=2)
+    enter, leave = chain(0.3, 2)
+    for step in range(5):
+        before, after = hidden[:, step], hidden[:, step + 1]
+        assert after[before].float().mean().item() == pytest.approx(1 - leave, abs=0.02)
+        assert after[~before].float().mean().item() == pytest.approx(enter, abs=0.02)
+        third = hidden[:, max(step - 1, 0)]  # what came before is forgotten
+        assert after[before & third].float().mean().item() == pytest.approx(1 - leave, abs=0.03)
+
+
+def test_rows_of_a_markov_mask_are_independent():
+    torch.manual_seed(0)
+    hidden = markov_mask(4000, 200, ratio=0.2, mean_run=3).float()
+    left, right = hidden[0::2].flatten(), hidden[1::2].flatten()
+    assert torch.corrcoef(torch.stack([left, right]))[0, 1].abs() < 0.01
+
+
+@pytest.mark.parametrize("length", [0, 1, 2])
+def test_short_markov_masks_and_ratios_of_nothing(length):
+    torch.manual_seed(0)
+    assert not markov_mask(100, length, ratio=0.0, mean_run=3).any()
+    assert markov_mask(5000, length, ratio=0.5, mean_run=1).float().sum(0).tolist() == (
+        pytest.approx([2500] * length, abs=150)
+    )
+
+
+@pytest.mark.parametrize("ratio, mean_run", [(0.6, 1), (-0.1, 3), (1.0, 3), (0.1, 0.5)])
+def test_a_share_that_no_chain_can_hide_is_refused(ratio, mean_run):
+    with pytest.raises(ConfigError, match=r"mask_ratio|mean_run"):
+        markov_mask(2, 10, ratio=ratio, mean_run=mean_run)

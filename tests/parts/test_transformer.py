@@ -12,9 +12,9 @@ from tests.helpers import assert_close
 
 def attention_by_hand(layer: Attention, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """One head after another, one sample after another, over the valid tokens only."""
-    batch, _, dim = x.shape
-    size = dim // layer.heads
-    query, key, value = layer.query_key_value(x).split(dim, 2)
+    batch, width = len(x), layer.out.in_features
+    size = width // layer.heads
+    query, key, value = layer.query_key_value(x).split(width, 2)
     rows = []
     for b in range(batch):
         heads = []
@@ -26,9 +26,10 @@ def attention_by_hand(layer: Attention, x: torch.Tensor, mask: torch.Tensor) -> 
     return layer.out(torch.stack(rows))
 
 
-def test_attention_matches_a_direct_derivation():
+@pytest.mark.parametrize("head_dim", [None, 12, 5])
+def test_attention_matches_a_direct_derivation(head_dim):
     torch.manual_seed(0)
-    layer, x = Attention(12, 3), torch.randn(4, 6, 12)
+    layer, x = Attention(12, 3, head_dim), torch.randn(4, 6, 12)
     mask = torch.arange(6) < torch.tensor([6, 1, 3, 5])[:, None]
     assert_close(layer(x, mask), attention_by_hand(layer, x, mask))
     assert_close(layer(x), attention_by_hand(layer, x, torch.ones(4, 6, dtype=torch.bool)))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tacita.errors import ConfigError
+
 
 class Hiding(NamedTuple):
     """Shapes: `visible (B, K)` int64 positions; `valid (B, K)` bool, False where a row with fewer
@@ -93,3 +95,50 @@ def hide_spans(noise: Tensor, ratio: float, span: int, mask: Tensor | None = Non
     edges.scatter_add_(1, start.clamp_max(length), taken.long())
     edges.scatter_add_(1, (start + span).clamp_max(length), -taken.long())
     return edges[:, :length].cumsum(1) > 0
+
+
+def markov_mask(
+    rows: int,
+    length: int,
+    *,
+    ratio: float,
+    mean_run: float,
+    device: torch.device | None = None,
+) -> Tensor:
+    """`(rows, length)` bool: hidden steps of a stationary two-state Markov chain, a chain a row.
+
+    Runs of hidden steps last `mean_run` steps on average and a share `ratio` of all steps is hidden:
+    the chain leaves hidden with `1 / mean_run` and visible with `ratio / (1 - ratio) / mean_run`.
+    Run lengths of such a chain are geometric, so they are drawn at once rather than step by step.
+    A ratio of 0 hides nothing. Raises `ConfigError` for a ratio that such runs cannot have.
+
+    >>> markov_mask(2, 5, ratio=0.0, mean_run=3).any().item()
+    False
+    """
+    enter, leave = chain(ratio, mean_run)
+    hidden = torch.rand(rows, 1, device=device) < ratio
+    # As many runs as could be needed; those of one row alternate between hidden and visible.
+    turn = torch.arange(length, device=device) % 2 == 1
+    ends = torch.where(hidden ^ turn, leave, enter).double()
+    draw = torch.rand(rows, length, device=device, dtype=torch.float64)
+    runs = (torch.log1p(-draw) / torch.log1p(-ends)).nan_to_num(nan=length, posinf=length) + 1
+    begin = runs.clamp_max(length).long().cumsum(1)
+    edges = torch.zeros(rows, length + 1, dtype=torch.int64, device=device)
+    edges.scatter_add_(1, begin.clamp_max(length), torch.ones_like(begin))
+    return hidden ^ (edges[:, :length].cumsum(1) % 2 == 1)
+
+
+def chain(ratio: float, mean_run: float) -> tuple[float, float]:
+    """The probabilities of entering and of leaving the hidden state; see `markov_mask`.
+
+    >>> chain(0.2, 4)
+    (0.0625, 0.25)
+    """
+    if not mean_run >= 1:
+        raise ConfigError(f"mean_run={mean_run} is below one step.", remedy="3 is usual.")
+    if not 0 <= ratio <= mean_run / (1 + mean_run):
+        raise ConfigError(
+            f"mask_ratio={ratio} cannot be had by runs of {mean_run} hidden steps on average.",
+            remedy=f"Choose from 0 to {mean_run / (1 + mean_run):.3g}, or longer runs.",
+        )
+    return ratio / (1 - ratio) / mean_run, 1 / mean_run

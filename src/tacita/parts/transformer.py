@@ -16,23 +16,27 @@ DEEPEST = 256
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention in which no token looks at a token that is not valid."""
+    """Multi-head self-attention in which no token looks at a token that is not valid.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    head_dim: width of a head; by default the tokens' width is shared out among the heads.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int | None = None) -> None:
         super().__init__()
-        if heads < 1 or dim % heads:
+        if heads < 1 or (head_dim is None and dim % heads):
             raise ConfigError(
                 f"dim={dim} cannot be shared out among heads={heads}.",
                 remedy="Choose dim as a multiple of heads.",
             )
         self.heads = heads
-        self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        width = dim if head_dim is None else heads * head_dim
+        self.query_key_value = nn.Linear(dim, 3 * width)
+        self.out = nn.Linear(width, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        batch, length, dim = x.shape
-        split = self.query_key_value(x).view(batch, length, 3, self.heads, dim // self.heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D/H)
+        batch, length, _ = x.shape
+        split = self.query_key_value(x).view(batch, length, 3, self.heads, -1)
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, head_dim)
         if mask is not None:
             # Softmax over nothing is NaN: a row without any valid token attends to all of its own.
             mask = (mask | ~mask.any(1, keepdim=True))[:, None, None, :]
@@ -43,10 +47,12 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a two-layer MLP, each on normalised tokens and added to what was there."""
 
-    def __init__(self, dim: int, heads: int, expansion: int = 4) -> None:
+    def __init__(
+        self, dim: int, heads: int, expansion: int = 4, head_dim: int | None = None
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads)
+        self.attention = Attention(dim, heads, head_dim)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(
             nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim)
@@ -65,11 +71,19 @@ class Transformer(nn.Module):
     torch.Size([2, 3, 8])
     """
 
-    def __init__(self, dim: int, *, depth: int, heads: int, expansion: int = 4) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        depth: int,
+        heads: int,
+        expansion: int = 4,
+        head_dim: int | None = None,
+    ) -> None:
         super().__init__()
         if not 1 <= depth <= DEEPEST:
             raise ConfigError(f"depth={depth} is not from 1 to {DEEPEST}.")
-        self.layers = nn.ModuleList(Block(dim, heads, expansion) for _ in range(depth))
+        self.layers = nn.ModuleList(Block(dim, heads, expansion, head_dim) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
