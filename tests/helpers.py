@@ -49,6 +49,16 @@ def image_batch(size: int = 16) -> tuple[InputSpec, Batch]:
     return InputSpec("images", (1, 8, 8)), Batch(x[:size], y[:size], torch.arange(size))
 
 
+def volume_batch(size: int = 16) -> tuple[InputSpec, Batch]:
+    """Digits as volumes: four slices, each of four digits; the class is that of the first."""
+    x, y = digits()
+    cells = x[: 16 * size].reshape(size, 4, 2, 2, 8, 8)
+    volumes = cells.permute(0, 1, 2, 4, 3, 5).reshape(size, 1, 4, 16, 16)
+    return InputSpec("volumes", (1, 4, 16, 16)), Batch(
+        volumes, y[: 16 * size : 16], torch.arange(size)
+    )
+
+
 def series_batch(size: int = 16, *, unequal: bool = True) -> tuple[InputSpec, Batch]:
     """Digits read as series: 8 pixel rows are 8 channels over 16 steps (a digit and the next one).
 
@@ -86,6 +96,7 @@ def text_batch(size: int = 16) -> tuple[InputSpec, Batch]:
 
 BATCHES = {
     "images": image_batch,
+    "volumes": volume_batch,
     "series": series_batch,
     "tables": table_batch,
     "text": text_batch,

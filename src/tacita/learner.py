@@ -135,7 +135,9 @@ class EncoderOnly(NetworkLearner):
 
 
 def chunks(data: Dataset, size: int = CHUNK) -> Iterator[Batch]:
-    """A data set as consecutive batches."""
+    """A data set as consecutive batches; a volume counts as the slices that it has."""
+    if data.modality == "volumes":
+        size = max(1, size // (8 * data.x.shape[2]))
     for start in range(0, len(data), size):
         yield data.take(torch.arange(start, min(start + size, len(data))))
 

@@ -36,7 +36,7 @@ class Signature(BaseModel):
     mean: float = 0.0
     std: float = 1.0
     modality: Modality
-    shape: list[int] = Field(min_length=1, max_length=3)
+    shape: list[int] = Field(min_length=1, max_length=4)
     unequal: bool = False
     """Whether series come with their lengths."""
     cardinalities: list[int] = Field(max_length=1_000_000)
@@ -99,11 +99,11 @@ def parse_json(kind: type[ModelT], path: Path) -> ModelT:
 def empty_dataset(folder: Path, signature: Signature) -> tuple[InputSpec, Dataset]:
     """A data set of no samples that looks like the training data did."""
     shape = tuple(signature.shape)
-    ranks = {"images": 3, "series": 2, "tables": 1}
+    ranks = {"images": 3, "volumes": 4, "series": 2, "tables": 1}
     kinds = TASKS.get(signature.task)
     fits = (
         kinds is not None
-        and len(shape) == ranks[signature.modality]
+        and len(shape) == ranks.get(signature.modality)
         and all(1 <= size <= 2**24 for size in shape)
         and math.prod(shape) <= 2**28
         and all(0 <= size <= 2**24 for size in signature.cardinalities)
@@ -126,7 +126,8 @@ def empty_dataset(folder: Path, signature: Signature) -> tuple[InputSpec, Datase
     rates = tuple(signature.rates)
     spec = InputSpec(signature.modality, shape, tuple(signature.cardinalities), rates)
     x = torch.zeros(0, *shape, dtype=torch.uint8 if signature.bytes else torch.float32)
-    y = torch.zeros(0, dtype=torch.int64 if task.discrete else torch.float32)
+    dense = shape[1:] if task.coded and not task.discrete else ()
+    y = torch.zeros(0, *dense, dtype=torch.int64 if task.coded else torch.float32)
     return spec, Dataset(
         signature.modality,
         x,

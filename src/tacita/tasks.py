@@ -39,8 +39,13 @@ class Task(ABC):
 
     @property
     def discrete(self) -> bool:
-        """Whether labels are class codes, so that splits can be stratified."""
+        """Whether a label is one class code, so that splits can be stratified."""
         return True
+
+    @property
+    def coded(self) -> bool:
+        """Whether labels are made of class codes, so that a missing one is `UNLABELLED`, not NaN."""
+        return self.discrete
 
     @abstractmethod
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
@@ -210,12 +215,106 @@ class Regression(Task):
         return [float(value) for value in predicted]
 
 
+@dataclass(frozen=True)
+class Segmentation(Task):
+    """A class for every voxel, the first of them the background; scored by Dice over the others.
+
+    Shapes: logits `(B, K, D, H, W)`, labels `(B, D, H, W)` int64 with `UNLABELLED` voxels.
+
+    >>> task = Segmentation(("0", "1"))
+    >>> y = torch.tensor([0, 1, 1, -1]).view(1, 1, 2, 2)
+    >>> logits = torch.stack([1 - y, y], 1).float()
+    >>> task.scores(logits, y)["dice"], task.decode(task.predict(logits))[0].tolist()
+    (1.0, [[[0, 1], [1, 0]]])
+    """
+
+    name = "segmentation"
+    metric = "dice"
+
+    @property
+    def out_dim(self) -> int:
+        return len(self.classes)
+
+    @property
+    def discrete(self) -> bool:
+        return False
+
+    @property
+    def coded(self) -> bool:
+        return True
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return dice_loss(logits, y)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(1)
+
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        return prediction.float().clamp_min(1e-7).log()
+
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        """Mean Dice over the foreground, each class's own, and the share of voxels that are right.
+
+        A class counts in the volumes where it is or was predicted; NaN where that is nowhere.
+        """
+        predicted, known = self.predict(logits), y != UNLABELLED
+        each = {}
+        for code, name in enumerate(self.classes[1:], start=1):
+            a, b = (predicted == code) & known, (y == code) & known
+            size = (a.flatten(1).sum(1) + b.flatten(1).sum(1)).double()
+            shared = (a & b).flatten(1).sum(1).double()
+            each[f"dice of {name}"] = (2 * shared / size)[size > 0].mean().item()
+        found = [value for value in each.values() if not np.isnan(value)]
+        return {
+            "dice": float(np.mean(found)) if found else float("nan"),
+            **each,
+            "voxel_accuracy": (predicted == y)[known].float().mean().item(),
+        }
+
+    def known(self, y: Tensor) -> Tensor:
+        """`(N,)` bool: which volumes have a labelled voxel."""
+        return (y != UNLABELLED).flatten(1).any(1)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What stands for each class in label volumes: its name, where all names are numbers."""
+        whole = all(name.isdecimal() for name in self.classes)
+        return tuple(int(name) if whole else code for code, name in enumerate(self.classes))
+
+    def decode(self, predicted: Tensor) -> list[Any]:
+        """Codes to the numbers of label volumes; what is `UNLABELLED` stays -1."""
+        numbers = np.array([*self.numbers, UNLABELLED])
+        return [numbers[volume.numpy()] for volume in predicted]
+
+
+def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """One minus the mean Dice of all classes, the background too, in float32: from 0 to 1.
+
+    `1 - mean_c (2 sum p y + 1) / (sum p + sum y + 1)`, with sums over all labelled voxels of the batch
+    (Chaitanya et al., 2020, have one term a slice). The 1 makes a class that is neither there nor
+    predicted cost nothing; in a single slice such terms would be the rule.
+
+    Shapes: `logits (B, K, ...)`; `y (B, ...)` int64, where `UNLABELLED` voxels count for nothing.
+    """
+    known = (y != UNLABELLED)[:, None]
+    share = _full(logits).softmax(1) * known
+    truth = functional.one_hot(y.clamp_min(0), logits.shape[1]).movedim(-1, 1) * known
+    axes = (0, *range(2, logits.ndim))
+    shared = (share * truth).sum(axes)
+    return 1 - ((2 * shared + 1) / (share.sum(axes) + truth.sum(axes) + 1)).mean()
+
+
 def _full(logits: Tensor) -> Tensor:
     """Half precisions to float32, so that a softmax over many classes keeps its digits."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Ordinal, Regression)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (Classification, Ordinal, Regression, Segmentation)
+}
 
 
 def quadratic_kappa(a: NDArray[np.int64], b: NDArray[np.int64], grades: int) -> float:

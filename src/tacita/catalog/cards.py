@@ -20,6 +20,7 @@ FAMILIES: tuple[str, ...] = get_args(Family)
 LABEL_SITUATIONS: tuple[str, ...] = get_args(LabelSituation)
 MODALITIES: tuple[str, ...] = (
     "images",
+    "volumes",
     "series",
     "tables",
     "skeletons",
@@ -29,7 +30,7 @@ MODALITIES: tuple[str, ...] = (
     "code",
     "points",
 )
-TASK_NAMES: tuple[str, ...] = ("classification", "ordinal", "regression")
+TASK_NAMES: tuple[str, ...] = ("classification", "ordinal", "regression", "segmentation")
 
 ClassT = TypeVar("ClassT", bound=type[Any])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tacita.data.batch import UNLABELLED
 from tacita.data.dataset import Dataset
 from tacita.errors import DataError
 
@@ -24,9 +25,10 @@ def check_trainable(data: Dataset) -> None:
             " (-1, NaN, None and empty mean unlabelled).",
         )
     if not data.task.discrete:
-        if len(torch.unique(known)) < _FEWEST:
+        values = torch.unique(known)
+        if len(values[values != UNLABELLED] if data.task.coded else values) < _FEWEST:
             raise DataError(
-                f"{data.source}: the labels are all {known[0].item():g}.",
+                f"{data.source}: the labels are all {known.flatten()[0].item():g}.",
                 remedy="Give targets that differ.",
             )
         return

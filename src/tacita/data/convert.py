@@ -17,6 +17,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.readers.build import (
     array_samples,
     check_modality,
+    encode_samples,
     finish,
     labelled_table,
     only_for_long,
@@ -24,12 +25,13 @@ from tacita.data.readers.build import (
     sample_names,
 )
 from tacita.data.readers.frames import frame_table, is_frame
-from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, with_labels_from
+from tacita.data.readers.labels import LabelFile, group_codes, with_labels_from
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import series_list
 from tacita.data.readers.tables import array_row
 from tacita.data.readers.values import check_missing
 from tacita.errors import ConfigError, DataError
+from tacita.tasks import Segmentation
 
 
 def as_dataset(
@@ -48,10 +50,11 @@ def as_dataset(
     """A data set over arrays, tensors, frames, a list of series, or a torch data set of `(x, y)`.
 
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
-    4-D are images; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "". In a
-    frame, `target` may name the label column and `groups` the group column; elsewhere `target` is a
-    label file by row numbers from 0. A frame of one row a time step is read as series with
-    `series_id` and `time` as in `load`. Nothing is written to; float32 and uint8 arrays are shared.
+    4-D are images, 5-D volumes; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "".
+    Of volumes, `y (N, D, H, W)` may give a class to each voxel. In a frame, `target` may name the
+    label column and `groups` the group column; elsewhere `target` is a label file by row numbers from
+    0. A frame of one row a time step is read as series with `series_id` and `time` as in `load`.
+    Nothing is written to; float32 and uint8 arrays are shared.
 
     >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
     >>> data.modality, data.lengths.tolist(), data.y.tolist()
@@ -203,5 +206,6 @@ def _relabelled(
     if y is None and task in (None, data.task.name):
         return data
     raw = raw_labels(data) if y is None else _as_labels(y)
-    labels, resolved = encode_labels(raw, task or data.task.name, len(data), source=data.source)
+    name = task or (None if data.task.name == Segmentation.name else data.task.name)
+    labels, resolved = encode_samples(raw, name, data.x, data.source)
     return data.with_labels(labels, resolved)

@@ -54,8 +54,8 @@ class Dataset:
     Shapes: `x` images `(N, C, H, W)` uint8 or float32, volumes `(N, C, D, H, W)` likewise, series
     `(N, L, C)` float32 padded with zeros beyond `lengths (N,)`, tables `(N, F)` float32 with category
     codes in categorical columns (NaN where a cell is missing); `y (N,)` int64 codes or float32
-    targets; `index (N,)` int64, the sample's stable number in the data set that was read;
-    `groups (N,)` int64.
+    targets, or `(N, D, H, W)` int64 codes a voxel; `index (N,)` int64, the sample's stable number in
+    the data set that was read; `groups (N,)` int64.
 
     >>> data = Dataset("tables", torch.zeros(3, 2), torch.tensor([0, 1, -1]), Classification(("a", "b")))
     >>> len(data), data.labelled.tolist()
@@ -169,7 +169,7 @@ class Dataset:
 
     def hide_labels(self, keep: Tensor) -> Dataset:
         """The same samples where only those at the positions `keep` have their label."""
-        missing = UNLABELLED if self.task.discrete else torch.nan
+        missing = UNLABELLED if self.task.coded else torch.nan
         y = torch.full_like(self.y, missing)
         y[keep] = self.y[keep]
         return self.with_labels(y)
@@ -179,7 +179,7 @@ class Dataset:
 
         Raises `DataError` naming a class that the task does not know.
         """
-        if not task.discrete or not self.task.discrete or self.task.classes == task.classes:
+        if not task.coded or not self.task.coded or self.task.classes == task.classes:
             return self.with_labels(self.y, task)
         unknown = sorted(set(self.task.classes) - set(task.classes))
         if unknown:

@@ -17,6 +17,7 @@ __all__ = ["Encoder", "Encoding", "SequenceModel", "TokenEncoder", "build", "def
 
 DEFAULTS = {
     "images": "residual-cnn",
+    "volumes": "unet",
     "series": "residual-conv",
     "tables": "feature-tokens",
     "text": "sequence-model",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from torch import Tensor
 
 from tacita.data.batch import Missing, Modality
 from tacita.data.dataset import Dataset
@@ -20,16 +21,18 @@ from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import series_array, wide_series
 from tacita.data.readers.tables import table_samples
 from tacita.data.readers.values import check_finite, to_float32, to_tensor
+from tacita.data.readers.volumes import encode_voxels, is_dense, volume_array
 from tacita.errors import ConfigError, DataError
+from tacita.tasks import Segmentation, Task
 
 Source = str | os.PathLike[str]
-_MODALITIES = ("images", "series", "tables")
+_MODALITIES = ("images", "volumes", "series", "tables")
 
 
 def finish(samples: Samples, task: str | None, missing: Missing = "refuse") -> Dataset:
     """Samples with raw labels to a data set with codes."""
     count = len(samples)
-    y, resolved = encode_labels(samples.labels, task, count, source=samples.source)
+    y, resolved = encode_samples(samples.labels, task, samples.x, samples.source)
     if len(y) != count:
         raise DataError(
             f"{samples.source}: {len(y)} labels but {count} samples.",
@@ -58,6 +61,13 @@ def finish(samples: Samples, task: str | None, missing: Missing = "refuse") -> D
         gaps=samples.gaps,
         rates=samples.rates,
     )
+
+
+def encode_samples(labels: Any, task: str | None, x: Tensor, source: str) -> tuple[Tensor, Task]:
+    """Raw labels of samples, or of the voxels of volumes, to codes or targets and the task."""
+    if is_dense(labels, task) and task in (None, Segmentation.name):
+        return encode_voxels(labels, x, source)
+    return encode_labels(labels, task, len(x), source=source)
 
 
 def array_samples(
@@ -90,6 +100,8 @@ def array_samples(
         return series_array(x, lengths, missing=missing, source=source, start=start)
     if kind == "images":
         return image_array(x, source=source, start=start)
+    if kind == "volumes":
+        return volume_array(x, source=source, start=start)
     if x.ndim != 2:
         raise DataError(
             f"{source}: a table of shape {x.shape}; (rows, columns) is needed.",
@@ -175,6 +187,8 @@ def only_for_long(source: str, series_id: str | None, time: str | None) -> None:
 
 def raw_labels(data: Dataset) -> list[Any]:
     """The labels of a data set as its user wrote them, None where there is none."""
+    if isinstance(data.task, Segmentation):
+        return data.task.decode(data.y)
     names = iter(data.task.decode(data.y[data.labelled]))
     return [next(names) if known else None for known in data.labelled.tolist()]
 
@@ -189,4 +203,6 @@ def _modality_of(x: np.ndarray[Any, Any], lengths: Any) -> Modality:
         return "series"
     if x.ndim == 3 and x.dtype != np.uint8:
         return "series"
+    if x.ndim == 5:
+        return "volumes"
     return "tables" if x.ndim <= 2 else "images"

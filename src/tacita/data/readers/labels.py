@@ -21,7 +21,7 @@ from tacita.data.readers.files import TABLE_FILES, nearest, unknown_extension
 from tacita.data.readers.frames import read_table
 from tacita.data.readers.samples import Samples
 from tacita.errors import ConfigError, DataError
-from tacita.tasks import TASKS, Classification, Ordinal, Regression, Task
+from tacita.tasks import TASKS, Classification, Ordinal, Regression, Segmentation, Task
 
 _MISSING = frozenset({"", "-1", "nan", "none"})
 _WHOLE = re.compile(r"(-?\d+)\.0+")
@@ -44,6 +44,11 @@ def encode_labels(values: Any, task: str | None, count: int, *, source: str) -> 
         raise ConfigError(
             f"task={kind!r} is not a task.",
             remedy=f"Did you mean {near!r}?" if near else f"Tasks: {', '.join(TASKS)}.",
+        )
+    if kind == Segmentation.name:
+        raise ConfigError(
+            f"{source}: segmentation needs a label a voxel, and these are labels of whole samples.",
+            remedy="Give label volumes.",
         )
     if values is None:
         values = [None] * count

@@ -44,6 +44,7 @@ from tacita.data.readers.volumes import encode_voxels_like
 from tacita.data.recordings.device import is_device
 from tacita.data.recordings.load import recordings_like
 from tacita.errors import ConfigError, DataError
+from tacita.tasks import Segmentation
 
 _ROWS = 2**16
 """Rows of a long table that are looked at together."""
@@ -406,9 +407,12 @@ def _named_schema(schema: Schema) -> Schema:
 def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[str]) -> Dataset:
     count = len(samples)
     _check_pixels(samples, schema)
+    dense = isinstance(schema.task, Segmentation)
     if samples.labels is None:
-        missing = UNLABELLED if schema.task.discrete else torch.nan
-        y = torch.full((count,), missing)
+        missing = UNLABELLED if schema.task.coded else torch.nan
+        y = torch.full((count, *samples.x.shape[2:]) if dense else (count,), missing)
+    elif isinstance(schema.task, Segmentation):
+        y = encode_voxels_like(samples.labels, schema.task, samples.x, samples.source)
     else:
         y = encode_like(samples.labels, schema.task, samples.source, lambda i: f"sample {names[i]}")
     return Dataset(
@@ -435,17 +439,17 @@ def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[s
 
 def _check_pixels(samples: Samples, schema: Schema) -> None:
     """Refuse images on another scale than the model learnt from: its features would be nonsense."""
-    if samples.modality != "images":
+    if samples.modality not in ("images", "volumes"):
         return
     is_bytes = samples.x.dtype == torch.uint8
     if is_bytes and not schema.bytes:
         raise DataError(
-            f"{samples.source}: images of uint8, but the model learnt from floats.",
+            f"{samples.source}: {samples.modality} of uint8, but the model learnt from floats.",
             remedy="Give floats on the scale that it learnt from.",
         )
     if schema.bytes and not is_bytes and bool((samples.x.abs() > 1).any()):
         raise DataError(
-            f"{samples.source}: float images beyond 0 to 1, but the model learnt from uint8.",
+            f"{samples.source}: float {samples.modality} beyond 0 to 1, but the model learnt from uint8.",
             remedy="Give uint8, or floats divided by 255.",
         )
 

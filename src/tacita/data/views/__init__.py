@@ -14,8 +14,9 @@ from tacita.data.batch import InputSpec
 from tacita.data.views.images import ImageViews
 from tacita.data.views.series import SeriesViews
 from tacita.data.views.tables import TableViews
+from tacita.data.views.volumes import VolumeViews
 
-__all__ = ["ImageViews", "SeriesViews", "TableViews", "default_views"]
+__all__ = ["ImageViews", "SeriesViews", "TableViews", "VolumeViews", "default_views"]
 
 
 def default_views(spec: InputSpec, strength: Literal["weak", "strong"]) -> nn.Module:
@@ -26,6 +27,7 @@ def default_views(spec: InputSpec, strength: Literal["weak", "strong"]) -> nn.Mo
     """
     makers = {
         "images": (ImageViews.weak, ImageViews.strong),
+        "volumes": (VolumeViews.weak, VolumeViews.strong),
         "series": (SeriesViews.weak, SeriesViews.strong),
         "tables": (TableViews.weak, TableViews.strong),
     }
