@@ -333,7 +333,7 @@ def test_series_of_other_lengths_are_replayed_padded() -> None:
     ids=["size", "number", "modality"],
 )
 def test_a_past_of_another_kind_is_refused(past: Dataset) -> None:
-    with pytest.raises(DataError, match="Replay samples like the new ones"):
+    with pytest.raises(DataError, match="Give samples like the new ones"):
         train(unlabelled(), LATER, steps=2, batch_size=16, replay=past)
 
 

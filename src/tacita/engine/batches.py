@@ -129,21 +129,27 @@ def replayed_samples(objective: Objective[Any], batch_size: int, share: float) -
 def with_past(data: Dataset, past: Dataset) -> Dataset:
     """New samples and then earlier ones as one data set, seen through the normaliser of the new.
 
-    Samples are numbered anew, since both may count from 0. Raises `DataError` for samples of another
-    kind, shape or type of number.
+    Samples are numbered anew, since both may count from 0. Raises `DataError` as `check_alike` does.
     """
-    a, b = data.spec, past.spec
-    # Series may be of other lengths: the shorter are padded.
-    same_shape = a.channels == b.channels if a.modality == "series" else a.shape == b.shape
-    same_kind = (a.modality, a.cardinalities, a.rates) == (b.modality, b.cardinalities, b.rates)
-    if not same_kind or not same_shape or data.x.dtype != past.x.dtype:
-        raise DataError(
-            f"{past.source}: has {b.modality} of shape {b.shape} ({past.x.dtype}), but "
-            f"{data.source} has {a.modality} of shape {a.shape} ({data.x.dtype}).",
-            remedy="Replay samples like the new ones; images can be resized with image_size.",
-        )
+    check_alike(data, past)
     missing = UNLABELLED if data.task.discrete else torch.nan
-    hidden = torch.full((len(past),), missing, dtype=data.y.dtype)
+    hidden = data.y.new_full((len(past), *data.y.shape[1:]), missing)
     old = replace(past.with_labels(hidden, data.task), ids=())
     both = joined([replace(data, ids=()), old])
     return replace(both, index=torch.arange(len(both)))
+
+
+def check_alike(data: Dataset, other: Dataset) -> None:
+    """Raise `DataError` where samples are of another kind, shape or type of number.
+
+    Series may be of other lengths: the shorter are padded.
+    """
+    a, b = data.spec, other.spec
+    same_shape = a.channels == b.channels if a.modality == "series" else a.shape == b.shape
+    same_kind = (a.modality, a.cardinalities, a.rates) == (b.modality, b.cardinalities, b.rates)
+    if not same_kind or not same_shape or data.x.dtype != other.x.dtype:
+        raise DataError(
+            f"{other.source}: has {b.modality} of shape {b.shape} ({other.x.dtype}), but "
+            f"{data.source} has {a.modality} of shape {a.shape} ({data.x.dtype}).",
+            remedy="Give samples like the new ones; images can be resized with image_size.",
+        )

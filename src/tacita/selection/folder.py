@@ -12,6 +12,8 @@ from tacita.errors import ConfigError
 PLAN = "plan.json"
 WORK = "work"
 """Checkpoints and results of a run in progress; removed when the model is saved."""
+STATE = "constant.safetensors"
+"""What a run without an end keeps to be gone on from: first in `work`, then beside its model."""
 PROGRESS = "progress.jsonl"
 """In it: every training's rows, as they come. The finished run has them in `history.jsonl`."""
 
