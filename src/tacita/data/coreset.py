@@ -94,8 +94,8 @@ def facility_greedy(
 
     Each round every prototype picks its nearest candidate that is in no earlier round; one that is
     picked twice in a round counts once. From round `patience + 1` on, the picks end before the first
-    round whose mean cosine is below `stop` times that of round `patience` (0: they do not). They are at most `budget`:
-    of a last round that would be more, the nearest are kept.
+    round whose mean cosine is below `stop` times that of round `patience` (0: they do not). They are at
+    most `budget`: of a last round that would be more, the nearest are kept.
 
     Equal cosines are taken in the order of the candidates. For matrices too large for memory:
     `select_nearest`. Raises `ConfigError` for options that make no sense.
