@@ -201,20 +201,25 @@ def test_the_teacher_catches_up_where_a_mode_lives():
     assert flow.p[-1, 0] == pytest.approx(fixed_points(weight_decay=0.05).stable, abs=1e-6)
 
 
-def test_predictor_and_correlation_come_to_share_eigenvectors():
+@pytest.mark.parametrize("samples", [np.eye(10), np.diag(np.linspace(0.3, 1.5, 10))])
+def test_predictor_and_correlation_come_to_share_eigenvectors(samples):
     rng = np.random.default_rng(0)
     encoder, predictor = rng.normal(size=(10, 10)) / 10**0.5, rng.normal(size=(10, 10)) / 10
     flow = matrix_flow(
         encoder,
-        (predictor + predictor.T) / 2 + 0.5 * np.eye(10),
-        [0.0, 5.0, 150.0],
-        samples=np.eye(10),
+        (predictor + predictor.T) / 2 + 0.15 * np.eye(10),
+        [0.0, 20.0, 150.0],
+        samples=samples,
         views=0.1 * np.eye(10),
-        weight_decay=0.05,
+        weight_decay=0.1,
     )
-    assert flow.misalignment[0] > 0.05
-    assert flow.misalignment[2] < 1e-4
-    assert np.linalg.eigvalsh(flow.correlation[2])[-1] > 0.5  # aligned, and not by dying
+    assert flow.misalignment[0] > 0.2
+    assert flow.misalignment[1] < 0.01
+    assert flow.misalignment[2] < 1e-8
+    # Not because all eigenvalues became the same: some modes died and others live.
+    s = np.linalg.eigvalsh(flow.correlation[2])
+    assert s[0] < 1e-3
+    assert s[-1] > 0.5
 
 
 @pytest.mark.parametrize("form", ["no predictor", "no stop-gradient"])
