@@ -3,6 +3,10 @@ forgets the wrong share, a weight that is trained after all, or a state that a c
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -237,3 +241,30 @@ def test_a_state_that_is_put_back_goes_on_as_it_would_have(every):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError, match=f"{next(iter(options))}="):
         DirectPredictor(4, **options)
+
+
+PROCESS = """
+import sys, torch
+from tacita.parts.direct_predictor import DirectPredictor
+rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
+predictor = DirectPredictor(6).double()
+z = torch.load(f"{out}/z.pt", weights_only=True)
+predictor.update(z[20 * rank : 20 * (rank + 1)], 0)
+torch.save(predictor.weight, f"{out}/{rank}.pt")
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_several_processes_average_their_correlations(tmp_path: Path):
+    torch.save(rows(40), tmp_path / "z.pt")
+    command = [sys.executable, "-c", PROCESS]
+    runs = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store"), str(tmp_path)])
+        for rank in range(2)
+    ]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    expected = root_rule(correlation_of(rows(40)), 0.1)
+    for rank in range(2):
+        assert_close(torch.load(tmp_path / f"{rank}.pt", weights_only=True), expected)
