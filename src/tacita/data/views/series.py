@@ -58,7 +58,7 @@ class SeriesViews(nn.Module):
         if lengths is None:
             lengths = torch.full((size,), length, device=x.device)
         if (self.warp or self.crop) and length > 1:
-            x = _resample(x, self._times(lengths, length))
+            x = resample(x, self._times(lengths, length))
         if self.scale:
             x = x * (1 + self.scale * torch.randn(size, 1, channels, device=x.device))
         if self.noise:
@@ -89,7 +89,7 @@ class SeriesViews(nn.Module):
         return time * (lengths[:, None] - 1)
 
 
-def _resample(x: Tensor, times: Tensor) -> Tensor:
+def resample(x: Tensor, times: Tensor) -> Tensor:
     """Linear interpolation of `(B, L, C)` at `(B, L)` times."""
     left = times.floor().long().clamp(0, x.shape[1] - 1)
     right = (left + 1).clamp_max(x.shape[1] - 1)
