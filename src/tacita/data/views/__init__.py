@@ -12,11 +12,12 @@ from torch import nn
 
 from tacita.data.batch import InputSpec
 from tacita.data.views.images import ImageViews
+from tacita.data.views.sensors import SensorViews
 from tacita.data.views.series import SeriesViews
 from tacita.data.views.tables import TableViews
 from tacita.data.views.volumes import VolumeViews
 
-__all__ = ["ImageViews", "SeriesViews", "TableViews", "VolumeViews", "default_views"]
+__all__ = ["ImageViews", "SensorViews", "SeriesViews", "TableViews", "VolumeViews", "default_views"]
 
 
 def default_views(spec: InputSpec, strength: Literal["weak", "strong"]) -> nn.Module:
@@ -32,4 +33,6 @@ def default_views(spec: InputSpec, strength: Literal["weak", "strong"]) -> nn.Mo
         "tables": (TableViews.weak, TableViews.strong),
     }
     weak, strong = makers[spec.modality]
+    if spec.rates:  # rows are seconds, so views of rows would tear the signals apart
+        weak, strong = SensorViews.weak, SensorViews.strong
     return weak(spec) if strength == "weak" else strong(spec)

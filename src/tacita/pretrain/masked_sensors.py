@@ -1,0 +1,174 @@
+"""Masked sensors: stretches of each channel are silenced, and their samples predicted from the rest.
+
+Corponi et al., "Wearable Data From Subjects Playing Super Mario, Taking University Exams, or Performing
+Physical Exercise Help Detect Acute Mood Episodes via Self-Supervised Learning", 2024: the best of its
+pretext tasks. For recordings of several sensors of any rates; a step costs what a supervised one does.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tacita.catalog.cards import method
+from tacita.data.batch import Batch
+from tacita.encoders.base import Encoder, hide_padding
+from tacita.errors import ConfigError
+from tacita.objective import Losses, Objective
+from tacita.parts.batch_norm import ValidBatchNorm
+from tacita.parts.masking import chain, markov_mask
+from tacita.parts.rates import channel_rates, per_column
+
+
+@method(
+    "masked-sensors",
+    title="Masked prediction of sensors",
+    paper="https://arxiv.org/abs/2311.04215",
+    year=2024,
+    family="pretrain",
+    modalities=("series",),
+    labels="none",
+    summary="Pretrains on recordings of many sensors, by predicting silenced stretches of each from all.",
+    reuses=("masking", "rates", "batch-norm"),
+)
+class MaskedSensors(Objective[Batch]):
+    """Root mean squared error of each channel's silenced samples, the mean over channels.
+
+    mask_ratio: share of the seconds of each channel that are silenced.
+    mean_run: how many seconds are silenced together on average.
+    decoder: widths of the layers from a token to what the second's samples are read from.
+
+    Channels are silenced independently of each other, so that one tells of another. The metric is the
+    loss relative to that of predicting every channel's mean: above 1, nothing has been learnt.
+
+    Works under any encoder that gives a token a row: `e4mer`, `residual-conv`, `sequence-model`, and
+    `series-transformer` with patch=1. Raises `ConfigError` for another, and for a share that runs of
+    that length cannot have.
+
+    Differs from the paper: masks are drawn at every step rather than from a million made before; the
+    decoder's batch norms are over all seconds rather than apart for each.
+    """
+
+    reads = "unlabelled"
+    default_encoders = {"series": "e4mer"}
+    engine_defaults = {
+        "steps": 2000,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+    }
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        mask_ratio: float = 0.15,
+        mean_run: float = 3.0,
+        decoder: tuple[int, ...] = (32, 16),
+    ) -> None:
+        super().__init__()
+        if not decoder or min(decoder) < 1:
+            raise ConfigError(
+                f"decoder={decoder} is not a list of layer widths.", remedy="(32, 16) is usual."
+            )
+        if mask_ratio == 0:
+            raise ConfigError("mask_ratio=0 hides nothing.", remedy="The default is 0.15.")
+        chain(mask_ratio, mean_run)
+        require_token_a_row(encoder)
+        self.encoder = encoder
+        self.mask_ratio = mask_ratio
+        self.mean_run = mean_run
+        self.rates = channel_rates(encoder.spec)
+        widths = (encoder.dim, *decoder)
+        self.decoder = nn.ModuleList(
+            SecondLayer(before, after) for before, after in zip(widths, decoder, strict=False)
+        )
+        # A transposed convolution whose kernel and stride are one second, for all channels at once.
+        self.samples = nn.Linear(decoder[-1], encoder.spec.channels)
+
+    def loss(self, batch: Batch) -> Losses:
+        x, mask = hide_padding(batch.x, batch.mask), batch.mask
+        hidden = self.draw(x, mask)
+        predicted = self.reconstruct(x.masked_fill(hidden, 0.0), mask)
+        loss = masked_rmse(predicted, x, hidden, self.rates, mask)
+        constant = masked_rmse(torch.zeros_like(x), x, hidden, self.rates, mask)
+        relative = loss.detach() / constant.clamp_min(1e-6)
+        return Losses({"relative_to_mean": relative}, reconstruction=loss)
+
+    def draw(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, S, C)` bool: the samples that are silenced, whole seconds of a channel at a time."""
+        batch, seconds = x.shape[:2]
+        chains = markov_mask(
+            batch * len(self.rates),
+            seconds,
+            ratio=self.mask_ratio,
+            mean_run=self.mean_run,
+            device=x.device,
+        )
+        hidden = chains.view(batch, len(self.rates), seconds).transpose(1, 2)
+        if mask is not None:
+            hidden = hidden & mask[:, :, None]
+        return per_column(hidden, self.rates)
+
+    def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, S, C)`: all samples as predicted from the rows of `x (B, S, C)`."""
+        tokens = self.encoder(x, mask).tokens
+        for layer in self.decoder:
+            tokens = layer(tokens, mask)
+        return self.samples(tokens)
+
+
+class SecondLayer(nn.Module):
+    """A linear map of every second, batch norm over the valid ones, and GELU: `(B, S, D)` to `(B, S, D')`."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(before, after, bias=False)
+        self.norm = ValidBatchNorm(after)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        normalised = self.norm(self.linear(x).transpose(1, 2), mask).transpose(1, 2)
+        return nn.functional.gelu(normalised)
+
+
+def masked_rmse(
+    predicted: Tensor,
+    target: Tensor,
+    hidden: Tensor,
+    rates: tuple[int, ...],
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Mean over channels of `sqrt(sum of squared errors where hidden / all valid samples)`, in float32.
+
+    `predicted`, `target` and `hidden` are `(B, S, C)`, `mask (B, S)` True = valid. Divided by all
+    samples and not by those hidden, as published: the figure depends on the share that is hidden. Zero
+    where nothing is, and so is its gradient.
+
+    >>> x, all_hidden = torch.zeros(1, 2, 3), torch.ones(1, 2, 3, dtype=torch.bool)
+    >>> masked_rmse(x + torch.tensor([2.0, 4.0, 4.0]), x, all_hidden, (1, 2)).item()
+    3.0
+    """
+    squares = (predicted.float() - target.float()).square() * hidden
+    columns = squares.sum((0, 1))  # (C,)
+    owner = per_column(torch.arange(len(rates), device=columns.device), rates)
+    errors = columns.new_zeros(len(rates)).index_add(0, owner, columns)
+    rows = target.shape[0] * target.shape[1] if mask is None else mask.sum().clamp_min(1)
+    mean = errors / (rows * torch.tensor(rates, device=columns.device))
+    # The slope of a root at 0 is infinite: a channel without an error takes no part.
+    wrong = mean > 0
+    return torch.where(wrong, mean.where(wrong, 1.0).sqrt(), 0.0).mean()
+
+
+@torch.no_grad()
+def require_token_a_row(encoder: Encoder) -> None:
+    """Refuse an encoder that does not give a token for each row of a series."""
+    training = encoder.training
+    encoder.eval()
+    rows = encoder.spec.shape[0]
+    tokens = encoder(torch.zeros(1, *encoder.spec.shape)).tokens.shape[1]
+    encoder.train(training)
+    if tokens != rows:
+        raise ConfigError(
+            f"masked-sensors needs a token a row, and {type(encoder).__name__} gives {tokens} for {rows}.",
+            remedy="Choose encoder=e4mer, or residual-conv; series-transformer with patch=1.",
+        )
