@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tacita.catalog.recipe import Recipe, Section
+from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset, joined
 from tacita.engine.batches import check_alike
 from tacita.errors import ConfigError
@@ -34,11 +34,8 @@ def going_on(first: Model, recipe: Recipe) -> Recipe:
     then, now = first.recipe.pretrain, recipe.pretrain
     assert then is not None
     assert now is not None
-    section = Section(
-        method=now.method,
-        options={**then.options, **now.options},
-        train={**then.train, **now.train},
-    )
+    options, train = {**then.options, **now.options}, {**then.train, **now.train}
+    section = now.model_copy(update={"options": options, "train": train})
     return recipe.model_copy(update={"pretrain": section})
 
 
