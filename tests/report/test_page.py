@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from tacita.report.content import ReportContent, SampleError
 
 SECTIONS = [
     "leaderboard",
+    "pretrainings",
     "held-out",
     "data",
     "map",
@@ -140,6 +142,33 @@ def test_scores_that_are_not_numbers_are_dashes(hostile):
     board = text[text.index("Leaderboard as a table") : text.index("On held-out")]
     assert '<td class="n">\N{EN DASH}</td>' in board
     assert "nan" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL).lower()
+
+
+def test_ranks_stand_where_there_are_some(full):
+    board = page.render(full)
+    board = board[board.index("Leaderboard as a table") : board.index("Pretrainings as a table")]
+    assert board.count("Rank</th>") == 1
+    assert '<td class="n">38.2</td>' in board
+    rows = [dataclasses.replace(row, rank=None) for row in full.leaderboard]
+    assert "Rank</th>" not in page.render(ReportContent("none", leaderboard=rows))
+
+
+def test_ways_to_pretrain_are_tabulated_with_and_without_labels(full):
+    def table(content):
+        text = page.render(content)
+        start = text.index("Pretrainings as a table")
+        return text[start : text.index("</table>", start)]
+
+    with_labels = table(full)
+    assert "Probe</th>" in with_labels
+    assert [name in with_labels for name in ("kept</span>", "failed</span>")] == [True, True]
+    assert with_labels.count("<tr") == 4
+    assert with_labels.count('<td class="n">0.947</td>') == 1
+    blind = [dataclasses.replace(row, probe=None, knn=None) for row in full.pretrainings]
+    without = table(ReportContent("no labels", pretrainings=blind))
+    assert "Probe</th>" not in without
+    assert '<td class="n">57.3</td>' in without
+    assert "None" not in without
 
 
 def test_errors_are_bounded_and_said_so(read):

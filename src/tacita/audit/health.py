@@ -68,6 +68,11 @@ class Health:
     embedding_spread: float | None
     warnings: tuple[str, ...]
 
+    @property
+    def rank(self) -> float:
+        """What compares runs of one method: of the embeddings, else of the features about their mean."""
+        return self.centred_rank if self.embedding_rank is None else self.embedding_rank
+
     def line(self) -> str:
         """One line for the screen."""
         knn = "" if self.knn is None else f", knn {self.knn:.2f}"

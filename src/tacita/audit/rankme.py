@@ -98,9 +98,17 @@ def select_by_rank(
             remedy="Give runs of one method and one projector, on the same samples.",
         )
     ranks = {name: effective_rank(singular_values(z), 1e-7) for name, z in runs.items()}
+    return highest(ranks, tolerance), dict(sorted(ranks.items(), key=lambda item: -item[1]))
+
+
+def highest(ranks: Mapping[str, float], tolerance: float = 0.01) -> str:
+    """The first name whose rank is within the tolerance of the highest.
+
+    >>> highest({"early": 9.95, "late": 10.0, "poor": 3.0})
+    'early'
+    """
     enough = (1 - tolerance) * max(ranks.values())
-    best = next(name for name, rank in ranks.items() if rank >= enough)
-    return best, dict(sorted(ranks.items(), key=lambda item: -item[1]))
+    return next(name for name, rank in ranks.items() if rank >= enough)
 
 
 def joint(objective: Objective[Any]) -> bool:

@@ -236,7 +236,7 @@ def built_in_recipes() -> dict[str, Path]:
 
 
 def find_recipe(name: str | Path) -> Recipe:
-    """A recipe that comes with tacita, a method that learns as a recipe of its own, or a file.
+    """A recipe that comes with tacita, a method as a recipe of its own, or a file.
 
     Raises `ConfigError` with the nearest name if it is none of them.
     """
@@ -245,14 +245,20 @@ def find_recipe(name: str | Path) -> Recipe:
         return load_recipe(built_in[name])
     if Path(name).suffix in (".yaml", ".yml"):
         return load_recipe(name)
-    methods = [card.slug for card in discover.cards().values() if card.family in FAMILIES["learn"]]
+    cards = discover.cards().values()
+    methods = {
+        card.slug: key
+        for key in ("learn", "pretrain")
+        for card in cards
+        if card.family in FAMILIES[key]
+    }
     if name not in methods:
         raise ConfigError(
             f"there is no recipe {name!r}{discover.did_you_mean(name, [*built_in, *methods])}",
             remedy=f"Known: auto, {', '.join({**built_in, **dict.fromkeys(methods)})}; "
             "or give a file that ends in .yaml.",
         )
-    return Recipe(name=name, learn=Section.model_validate({"method": name}))
+    return _validated({"name": name, methods[name]: {"method": name}}, source=name)
 
 
 def _validated(given: Any, *, source: str) -> Recipe:

@@ -35,6 +35,28 @@ class LeaderboardRow:
     peak_mb: float | None = None
     baseline: bool = False
     winner: bool = False
+    rank: float | None = None
+    """Of the pretrained embeddings, where it was pretrained."""
+
+
+@dataclass(frozen=True)
+class PretrainingRow:
+    """One way to pretrain: what its frozen encoder was found to be, and what it cost.
+
+    probe, knn: scores, None without labels; rank: of the embeddings, of at most `width`.
+    """
+
+    name: str
+    probe: float | None = None
+    knn: float | None = None
+    rank: float | None = None
+    width: int | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
+    seconds: float | None = None
+    peak_mb: float | None = None
+    error: str | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +154,7 @@ class ReportContent:
     warnings: Sequence[str] = ()
     leaderboard: Sequence[LeaderboardRow] = ()
     verdict: str = ""
+    pretrainings: Sequence[PretrainingRow] = ()
     held_out: Mapping[str, float] | None = None
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     map: EmbeddingMap | None = None

@@ -130,6 +130,7 @@ def _environment() -> jinja2.Environment:
         "score": lambda value, metric: words.score(metric, value),
         "metric": words.metric_name,
         "number": words.number,
+        "figure": lambda value: words.UNKNOWN if value is None else words.number(value),
         "duration": words.duration,
         "megabytes": words.megabytes,
         "shorten": words.shorten,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from tacita.adapt.trained import Trained
+from tacita.audit.rankme import RankMe
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
 from tacita.encoders import build as build_encoder
 from tacita.encoders.base import Encoder
-from tacita.engine.history import History
+from tacita.engine.history import Callback, History
 from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.learner import EncoderOnly, Learner
@@ -39,14 +41,24 @@ def pretraining_for(recipe: Recipe, encoder: Encoder) -> Objective[Any]:
 
 
 def pretrain_encoder(
-    recipe: Recipe, data: Dataset, *, encoder: Encoder | None = None, **run: Any
+    recipe: Recipe,
+    data: Dataset,
+    *,
+    encoder: Encoder | None = None,
+    alarm: Callable[[str], object] = warnings.warn,
+    callbacks: Sequence[Callback] = (),
+    **run: Any,
 ) -> tuple[Encoder, Objective[Any], History]:
     """Train the recipe's encoder without labels, from random weights or from a given encoder's.
 
-    `run` goes to `train`: device, checkpoint, ...
+    The rank of the embeddings stands in the history; `alarm` is told where it breaks down. `run`
+    goes to `train`: device, checkpoint, ...
     """
     objective = pretraining_for(recipe, encoder or encoder_for(recipe, data.spec))
-    history = train(objective, data, **training_options(recipe, "pretrain"), **run)
+    # It comes first, so that the others are told of the rank too.
+    watched: list[Callback] = [RankMe(objective, data, alarm=alarm), *callbacks]
+    options = training_options(recipe, "pretrain")
+    history = train(objective, data, **options, **run, callbacks=watched)
     return objective.encoder, objective, history
 
 

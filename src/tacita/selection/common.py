@@ -21,6 +21,7 @@ from tacita.errors import ConfigError
 from tacita.files import replacing
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
 from tacita.model import Model
+from tacita.objective import Objective
 from tacita.report.page import write_report
 from tacita.selection.folder import WORK, default_folder
 from tacita.selection.page import report_content
@@ -131,9 +132,16 @@ def recipe_in_words(recipe: Recipe) -> str:
     return f"{recipe.name}: {'; '.join(parts)}"
 
 
-def gauges_of(learner: Learner, pool: Dataset) -> Health | None:
-    """The health of a learner's encoder; None for a baseline, which has none."""
-    return health(learner.encoder, pool) if isinstance(learner, NetworkLearner) else None
+def gauges_of(
+    learner: Learner, pool: Dataset, objective: Objective[Any] | None = None
+) -> Health | None:
+    """The health of a learner's encoder; None for a baseline, which has none.
+
+    objective: what the encoder comes from, where it is at hand.
+    """
+    if not isinstance(learner, NetworkLearner):
+        return None
+    return health(learner.encoder, pool, objective=objective)
 
 
 def held_out_scores(learner: Learner, held: Dataset | None) -> dict[str, float] | None:

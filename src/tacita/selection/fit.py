@@ -44,7 +44,9 @@ from tacita.selection.plan import (
     folds_of,
     load_plan,
     make_splits,
+    parts,
 )
+from tacita.selection.pretrainings import Comparison, compare_pretrainings, only_pretraining
 from tacita.selection.run import Run
 from tacita.selection.screen import Screen
 
@@ -102,17 +104,30 @@ def fit(
         "modality": modality, "image_size": image_size, "series_id": series_id, "time": time,
     }  # fmt: skip
     whole = read_dataset(data, y, **reading)
-    check_trainable(whole)
+    replayed = _replayed(recipe, folder, resume)
+    pretraining = only_pretraining(recipe, replayed)
+    if not pretraining:
+        check_trainable(whole)
     held = _test_set(test, whole)
     description = describe(whole, held)
     screen.lines(description.lines())
-
-    replayed = _replayed(recipe, folder, resume)
+    command = "" if folder is None else replay_command(data, folder, reading, test)
+    if pretraining:
+        names = [recipe] if isinstance(recipe, str) else recipe
+        return compare_pretrainings(
+            whole,
+            description,
+            Comparison(
+                names, replayed, held, labels_per_class, draws, budget, seed, folder, resume,
+                dry_run, engine, command,
+            ),
+            screen,
+        )  # fmt: skip
     if replayed is None:
         plan = _plan(whole, held, recipe, budget, seed, labels_per_class, draws, engine)
     else:
         plan = replayed
-    pool, held = _parts(whole, held, plan)
+    pool, held = parts(whole, held, plan)
     for name, reason in plan.skipped.items():
         screen.line("left out", f"{name}: {reason}")
     screen.line("plan", plan.protocol)
@@ -126,7 +141,9 @@ def fit(
         if folder is not None and not resume:
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
-        run = Run(pool, scored, folds_of(plan, pool, scored), work, engine, screen.tick)
+        run = Run(
+            pool, scored, folds_of(plan, pool, scored), work, engine, screen.tick, screen.warning
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, len(run.folds)))
         rows = []
@@ -153,7 +170,6 @@ def fit(
         )
         model = Model(winner, learner, metrics)
         if folder is not None:
-            command = replay_command(data, folder, reading, test)
             save_run(model, pool, held, run.histories, description, folder, command)
     screen.leaderboard(rows)
     screen.line("result", verdict(leaderboard_rows(metrics)))
@@ -203,15 +219,6 @@ def _plan(
     first = whole.hide_labels(torch.tensor(splits.train[0])).normalised()
     recipes = fit_to_budget(recipes, first, len(splits.train), seconds, **engine)
     return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
-
-
-def _parts(whole: Dataset, held: Dataset | None, plan: Plan) -> tuple[Dataset, Dataset | None]:
-    """The samples to learn from, normalised by themselves alone, and the held-out ones."""
-    aside = torch.isin(whole.index, torch.tensor(plan.splits.held_out, dtype=torch.int64))
-    pool = whole.subset(~aside).normalised()
-    if held is None and bool(aside.any()):
-        held = whole.subset(aside)
-    return pool, None if held is None else held.normalised(pool.normaliser)
 
 
 def _ranked(rows: list[Row], recipes: list[Recipe]) -> tuple[list[Row], Recipe]:

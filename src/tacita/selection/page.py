@@ -18,6 +18,7 @@ from tacita.report.content import (
     EmbeddingMap,
     Health,
     LeaderboardRow,
+    PretrainingRow,
     RegressionFit,
     ReportContent,
     sample_errors,
@@ -42,9 +43,21 @@ def leaderboard_rows(metrics: Metrics) -> list[LeaderboardRow]:
             row.seconds,
             row.peak_mb,
             row.baseline,
+            rank=row.rank,
             winner=row.name == metrics.winner,
         )
         for row in metrics.leaderboard
+    ]
+
+
+def pretraining_rows(metrics: Metrics) -> list[PretrainingRow]:
+    """The ways to pretrain as the report tabulates them."""
+    return [
+        PretrainingRow(
+            **row.model_dump(exclude={"method", "steps", "warnings"}),
+            kept=row.name == metrics.winner,
+        )
+        for row in metrics.pretrainings
     ]
 
 
@@ -70,6 +83,7 @@ def report_content(
         warnings=description.warnings,
         leaderboard=rows,
         verdict=verdict(rows),
+        pretrainings=pretraining_rows(model.metrics),
         held_out=model.metrics.held_out,
         curves=curves,
         map=_map(model, pool, held),
@@ -144,6 +158,6 @@ def _drawn(data: Dataset, count: int) -> Dataset:
 def _health(metrics: Metrics) -> Health | None:
     if metrics.health is None:
         return None
-    figures = dict(metrics.health)
+    figures = {name: value for name, value in metrics.health.items() if value is not None}
     warnings = figures.pop("warnings", [])
     return Health(figures, warnings if isinstance(warnings, list) else [])

@@ -184,7 +184,7 @@ def candidates(
         chosen = [names] if isinstance(names, str) else names
     recipes, skipped = [], {}
     for name in chosen:
-        recipe = _recipe(name).model_copy(update={"seed": seed})
+        recipe = named_recipe(name).model_copy(update={"seed": seed})
         try:
             recipe.check(data.modality)
             recipes.append(resolved(recipe, data))
@@ -195,10 +195,15 @@ def candidates(
     return recipes, skipped
 
 
-def _recipe(name: str) -> Recipe:
-    if name in discover.cards():
-        return Recipe(name=name, learn=Section(method=name))
-    return find_recipe(name)
+def named_recipe(name: str) -> Recipe:
+    """What a name stands for: a method, which learns or pretrains, or a recipe."""
+    card = discover.cards().get(name)
+    if card is None:
+        return find_recipe(name)
+    section = Section(method=name)
+    if card.family == "pretrain":
+        return Recipe(name=name, pretrain=section)
+    return Recipe(name=name, learn=section)
 
 
 def resolved(recipe: Recipe, data: Dataset) -> Recipe:
@@ -311,6 +316,15 @@ def folds_of(plan: Plan, data: Dataset, scored: Dataset) -> list[Fold]:
             f"The plan names sample {error.args[0]}, which {data.source} does not have.",
             remedy="Replay it with the data it was made for.",
         ) from error
+
+
+def parts(whole: Dataset, held: Dataset | None, plan: Plan) -> tuple[Dataset, Dataset | None]:
+    """The samples to learn from, normalised by themselves alone, and the held-out ones."""
+    aside = torch.isin(whole.index, torch.tensor(plan.splits.held_out, dtype=torch.int64))
+    pool = whole.subset(~aside).normalised()
+    if held is None and bool(aside.any()):
+        held = whole.subset(aside)
+    return pool, None if held is None else held.normalised(pool.normaliser)
 
 
 def _positions(data: Dataset) -> dict[int, int]:

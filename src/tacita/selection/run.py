@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,7 @@ class Run:
     work: a folder for checkpoints and results, from which a killed run goes on.
     engine: what every training is told: device, precision.
     tick: called after each logged step with the candidate's name.
+    warn: told what is not well while a training goes on.
     """
 
     data: Dataset
@@ -53,27 +55,36 @@ class Run:
     work: Path
     engine: dict[str, Any] = field(default_factory=dict)
     tick: Callable[[str, Progress], None] | None = None
+    warn: Callable[[str], object] = warnings.warn
     histories: dict[str, Rows] = field(default_factory=dict)
     _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
     _healths: dict[str, Health] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
     _first: dict[str, Learner] = field(default_factory=dict)
 
     def row(self, recipe: Recipe) -> Row:
         """A candidate's line of the leaderboard; an error of ours becomes words in it."""
         scores: list[float] = []
         seconds: list[float] = []
+        rank: float | None = None
         reset_peak_memory()
         try:
             for number in range(len(self.folds)):
                 result = self._fold(recipe, number)
                 scores.append(result["score"])
                 seconds.append(result["seconds"])
+                rank = result.get("rank")
         except TacitaError as error:
-            return self._made(recipe, [], seconds, error=str(error.message))
-        return self._made(recipe, scores, seconds)
+            return self._made(recipe, [], seconds, rank, error=str(error.message))
+        return self._made(recipe, scores, seconds, rank)
 
     def _made(
-        self, recipe: Recipe, scores: list[float], seconds: list[float], error: str | None = None
+        self,
+        recipe: Recipe,
+        scores: list[float],
+        seconds: list[float],
+        rank: float | None,
+        error: str | None = None,
     ) -> Row:
         return Row(
             name=recipe.name,
@@ -84,11 +95,12 @@ class Run:
             seconds=round(float(np.mean(seconds)) if seconds else 0.0, 2),
             peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
             baseline=is_baseline(recipe),
+            rank=rank,
             error=error,
         )
 
     def _fold(self, recipe: Recipe, number: int) -> dict[str, Any]:
-        path = self.work / f"{_file_name(recipe)}.{number}.json"
+        path = self.work / f"{file_name(recipe)}.{number}.json"
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             if result["rows"]:
@@ -107,6 +119,7 @@ class Run:
         result = {
             "score": scores[self.data.task.metric],
             "seconds": time.monotonic() - began + self._pretraining_share(recipe),
+            "rank": None if recipe.pretrain is None else self.health(recipe).rank,
             "rows": [] if number else self.histories.get(recipe.name, []),
         }
         write_text(path, json.dumps(result))
@@ -115,7 +128,7 @@ class Run:
     def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
         """The recipe's learner, fitted on the labels of `data`; `number` keeps checkpoints apart."""
         encoder = None if is_baseline(recipe) else self.encoder(recipe, number)
-        name = f"{_file_name(recipe)}.{number}"
+        name = f"{file_name(recipe)}.{number}"
         engine = {
             **self.engine,
             "checkpoint": self.work / f"{name}.safetensors",
@@ -146,30 +159,45 @@ class Run:
         if key not in self._encoders:
             name = f"{recipe.pretrain.method} (pretraining)"
             path = self.work / f"pretrain-{key}.safetensors"
-            encoder, _, history = pretrain_encoder(
+            encoder, objective, history = pretrain_encoder(
                 recipe,
                 self.data,
                 **self.engine,
                 checkpoint=path,
                 resume=True,
+                alarm=lambda text: self.warn(f"{recipe.name}: {text}"),
                 callbacks=self._callbacks(name, path.stem),
             )
             self.histories[name] = history.rows
             # By the labels that the first fold learns from: others may be hidden on purpose.
-            self._healths[key] = health(encoder, self.data.hide_labels(self.folds[0].train))
+            seen = self.data.hide_labels(self.folds[0].train) if self.folds else self.data
+            self._healths[key] = health(encoder, seen, objective=objective)
             self._encoders[key] = (encoder, history.seconds)
         # No learner changes the encoder that it is given.
         return self._encoders[key][0]
 
+    def health(self, recipe: Recipe) -> Health:
+        """The gauges of the recipe's pretrained encoder and its embeddings."""
+        self.encoder(recipe)
+        return self._healths[_pretraining_key(recipe)]
+
+    def pretraining_seconds(self, recipe: Recipe) -> float:
+        """What the recipe's pretraining took."""
+        self.encoder(recipe)
+        return self._encoders[_pretraining_key(recipe)][1]
+
     def new_health(self, recipe: Recipe) -> Health | None:
         """The gauges of the recipe's pretrained encoder, the first time they are asked for."""
         key = None if recipe.pretrain is None else _pretraining_key(recipe)
-        return None if key is None else self._healths.pop(key, None)
+        if key is None or key in self._told:
+            return None
+        self._told.add(key)
+        return self._healths.get(key)
 
     def _pretraining_share(self, recipe: Recipe) -> float:
         if recipe.pretrain is None:
             return 0.0
-        return self._encoders[_pretraining_key(recipe)][1] / len(self.folds)
+        return self.pretraining_seconds(recipe) / len(self.folds)
 
     def _callbacks(self, name: str, training: str) -> tuple[Callback, ...]:
         """What each logged step is told to: a file on disk, and the screen."""
@@ -188,5 +216,6 @@ def _pretraining_key(recipe: Recipe) -> str:
     return f"{recipe.pretrain.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _file_name(recipe: Recipe) -> str:
+def file_name(recipe: Recipe) -> str:
+    """A recipe's name as that of a file."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in recipe.name)[:80]

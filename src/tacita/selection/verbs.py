@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +25,7 @@ from tacita.engine.history import History, JsonLines
 from tacita.errors import ConfigError, DryRun
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
 from tacita.model import Model
+from tacita.objective import Objective
 from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
 from tacita.selection.common import (
     finish,
@@ -99,10 +100,13 @@ def pretrain(
         {"device": device, "precision": precision},
     )
 
-    def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> tuple[Learner, History]:
+    def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> Made:
         begin = copy.deepcopy(encoder)
-        trained, _, history = pretrain_encoder(recipe, pool, encoder=begin, **engine)
-        return EncoderOnly(trained).fit(pool), history
+        alarm = Screen(quiet=quiet).warning
+        trained, objective, history = pretrain_encoder(
+            recipe, pool, encoder=begin, alarm=alarm, **engine
+        )
+        return Made(EncoderOnly(trained).fit(pool), history, objective)
 
     return _run(recipe, whole, None, settings, make)
 
@@ -168,10 +172,10 @@ def adapt(
         {"device": device, "precision": precision},
     )
 
-    def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> tuple[Learner, History]:
+    def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> Made:
         begin = None if is_baseline(recipe) else encoder or encoder_for(recipe, pool.spec)
         learner = learner_for(recipe, begin, engine).fit(pool, seed=seed)
-        return learner, learner.history_ if isinstance(learner, Trained) else History(0)
+        return Made(learner, learner.history_ if isinstance(learner, Trained) else History(0))
 
     return _run(recipe, whole, held, settings, make)
 
@@ -179,10 +183,19 @@ def adapt(
 def compare(data: Any, methods: str | Sequence[str], y: Any = None, **options: Any) -> Model:
     """Several recipes, methods or YAML files on the same splits; `options` as in `tacita.fit`.
 
-    The best is refitted on all labels and given back, as `fit` does.
+    The best is refitted on all labels and given back, as `fit` does. Methods that pretrain need no
+    labels: they are compared by what their encoders are found to be.
     """
     names = methods.split(",") if isinstance(methods, str) else list(methods)
     return fit(data, y, recipe=names, **options)
+
+
+class Made(NamedTuple):
+    """What a training made: a learner, how it went, and (of pretraining) what was trained."""
+
+    learner: Learner
+    history: History
+    objective: Objective[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +217,7 @@ def _run(
     data: Dataset,
     held: Dataset | None,
     settings: _Settings,
-    make: Callable[[Recipe, Dataset, dict[str, Any]], tuple[Learner, History]],
+    make: Callable[[Recipe, Dataset, dict[str, Any]], Made],
 ) -> Model:
     """Resolve one recipe, train it where it can be resumed, save it and say how it went."""
     screen = Screen(quiet=settings.quiet)
@@ -239,8 +252,8 @@ def _run(
                 lambda step: screen.tick(recipe.name, step),
             ),
         }
-        learner, history = make(recipe, data, engine)
-        gauges = gauges_of(learner, data)
+        learner, history, objective = make(recipe, data, engine)
+        gauges = gauges_of(learner, data, objective)
         metrics = Metrics(
             protocol=plan.protocol,
             winner=recipe.name,
