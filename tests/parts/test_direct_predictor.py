@@ -243,6 +243,15 @@ def test_options_that_make_no_sense_are_refused(options):
         DirectPredictor(4, **options)
 
 
+def test_embeddings_that_are_not_finite_leave_the_weight_as_it_is():
+    predictor, z = DirectPredictor(6), rows().float()
+    predictor.update(z, 0)
+    before = predictor.weight.clone()
+    z[3, 2] = torch.nan
+    predictor.update(z, 1)
+    assert torch.equal(predictor.weight, before)
+
+
 PROCESS = """
 import sys, torch
 from tacita.parts.direct_predictor import DirectPredictor

@@ -209,6 +209,13 @@ def test_the_gap_grows_as_a_map_bends():
     assert gaps[0] < gaps[1] < gaps[2]
 
 
+def test_the_gap_of_a_collapsed_map_is_0_and_no_draws_are_refused():
+    x = torch.randn(16, 3)
+    assert linearity_gap(lambda x: torch.ones(len(x), 2), x, x) == 0
+    with pytest.raises(ConfigError, match="draws=0"):
+        linearity_gap(lambda x: x, x, x, draws=0)
+
+
 def test_the_gap_needs_no_gradient_and_leaves_the_network_as_it_is():
     objective, (_, batch) = make().eval(), image_batch()
     before = [b.clone() for b in objective.buffers()]

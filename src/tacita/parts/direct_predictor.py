@@ -100,7 +100,8 @@ class DirectPredictor(nn.Module):
             batch /= torch.distributed.get_world_size()
         # The average begins at zero: the first is too small by a factor, which no rule sees.
         self.correlation.lerp_(batch.to(self.correlation.dtype), 1 - self.momentum)
-        if step % self.every == 0:
+        # Embeddings that are not finite are for the loop to report, which sees the loss.
+        if step % self.every == 0 and bool(self.correlation.isfinite().all()):
             self.weight.copy_(RULES[self.rule](self.correlation, self.epsilon))
 
 

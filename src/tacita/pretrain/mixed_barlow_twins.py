@@ -158,7 +158,8 @@ def linearity_gap(
 
     `embed` takes `(B, ...)` to `(B, D)` in whichever mode it is; `x_a, x_b (B, ...)` are two views of
     samples that it has not learnt from. Shares and permutations are drawn `draws` times from torch's
-    global generator, and both norms summed over them. 0 is linear, 1 no better than knowing nothing.
+    global generator, and both norms summed over them. 0 is linear, a collapsed map included, and 1 no
+    better than knowing nothing. Raises `ConfigError` for no draws.
 
     >>> x = torch.randn(64, 2)
     >>> round(linearity_gap(lambda x: 3 * x + 1, x, x), 6)
@@ -166,6 +167,8 @@ def linearity_gap(
     >>> linearity_gap(lambda x: (20 * x).sin(), x, x) > 0.5
     True
     """
+    if draws < 1:
+        raise ConfigError(f"draws={draws}: it must be 1 or more.", remedy="The default is 8.")
     z_a, z_b = embed(x_a), embed(x_b)
     a, b = standardise(z_a), standardise(z_b)
     gap = power = 0.0
@@ -174,7 +177,7 @@ def linearity_gap(
         z_m = embed(mix(x_a, x_b, alpha, order))
         gap += mixed_regulariser(z_a, z_b, z_m, alpha, order, rescale=True).item()
         power += _correlation_power(_mixture(a, b, alpha, order, rescale=True), a, b).item()
-    return gap / power
+    return gap / power if power else 0.0
 
 
 def _mixture(a: Tensor, b: Tensor, alpha: Tensor | float, order: Tensor, rescale: bool) -> Tensor:
