@@ -9,11 +9,12 @@ the teacher, a pass a view.
 from __future__ import annotations
 
 import copy
+import inspect
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from tacita.catalog.discover import load_class
 from tacita.data.batch import Batch, InputSpec
 from tacita.encoders import build
 from tacita.objective import Objective
+from tacita.parts.blocks import draw_blocks, positions_of
+from tacita.parts.masking import gather_tokens
 
 BATCH = 256
 SPEC = InputSpec("images", (3, 32, 32))
@@ -66,10 +69,16 @@ def views() -> tuple[Tensor, Tensor]:
 
 
 def objective_of(method: str) -> Any:
-    """The objective with its own defaults around a residual CNN."""
+    """The objective with its own defaults, around a residual CNN or, where it hides tokens, a ViT."""
     torch.manual_seed(0)
     cls = load_class(method)
-    return cls(build("residual-cnn", SPEC), views=FixedViews(*views())).train()
+    encoder = build(cls.default_encoders.get("images", "residual-cnn"), SPEC)
+    known = inspect.signature(cls).parameters
+    names = [name for name in ("views", "global_views", "local_views") if name in known]
+    pair = views()
+    half = tuple(x[:, :, ::2, ::2].contiguous() for x in pair)
+    fixed = {name: FixedViews(*(half if name == "local_views" else pair)) for name in names}
+    return cls(encoder, **fixed).train()
 
 
 def ours_of(method: str) -> Step:
@@ -130,7 +139,69 @@ def bare_taught(objective: Any, x_a: Tensor, x_b: Tensor) -> Tensor:
     return bare_predicted(objective, x_a, x_b)
 
 
+def bare_mixed(objective: Any, x_a: Tensor, x_b: Tensor) -> Tensor:
+    """Three views."""
+    return bare_pair(objective, x_a, x_b) + embed(objective, x_a).sum()
+
+
+def bare_crops(objective: Any, x_a: Tensor, x_b: Tensor) -> Tensor:
+    """DINO's head over two whole crops and the small ones in a pass each; the teacher's two."""
+    whole, small = torch.cat([x_a, x_b]), [x_a[:, :, ::2, ::2]] * objective.local_crops
+    with torch.no_grad():
+        encoder, head = objective.average.teacher
+        head(encoder(whole).pooled)
+    return embed(objective, whole).sum() + embed(objective, torch.cat(small)).sum()
+
+
+def bare_mae(objective: Any, x_a: Tensor, _: Tensor) -> Tensor:
+    """Encoder and decoder where the same tokens are hidden in all samples."""
+    encoder, count = objective.encoder, len(x_a)
+    tokens = encoder.positions.shape[0]
+    visible = torch.arange(int(tokens * (1 - objective.mask_ratio))).expand(count, -1)
+    seen = encoder.blocks(encoder.embed(x_a)[:, : visible.shape[1]])
+    full = nn.functional.pad(objective.enter(seen), (0, 0, 0, tokens - visible.shape[1]))
+    total: Tensor = objective.leave(objective.decoder(full)).sum()
+    return total
+
+
+def bare_simmim(objective: Any, x_a: Tensor, _: Tensor) -> Tensor:
+    """The encoder over all tokens and a linear layer."""
+    encoder = objective.encoder
+    total: Tensor = objective.predict(encoder.blocks(encoder.embed(x_a))).sum()
+    return total
+
+
+@cache
+def blocks_of(rows: int, columns: int) -> tuple[Tensor, ...]:
+    """Blocks as I-JEPA draws them, once: contexts and targets with their masks."""
+    torch.manual_seed(0)
+    context, targets = draw_blocks(
+        torch.ones(BATCH, rows * columns, dtype=torch.bool), (rows, columns)
+    )
+    return (*positions_of(context), *positions_of(targets))
+
+
+def bare_i_jepa(objective: Any, x_a: Tensor, _: Tensor) -> Tensor:
+    """The teacher over all tokens, the encoder over a context, the predictor."""
+    encoder, teacher = objective.encoder, objective.average.teacher
+    context, valid, targets, asked = blocks_of(*encoder.grid)
+    with torch.no_grad():
+        teacher.blocks(teacher.embed(x_a))
+    seen = encoder.blocks(gather_tokens(encoder.embed(x_a), context), valid)
+    predictor = objective.predictor
+    total: Tensor = predictor(seen, context, targets, encoder.positions, valid, asked).sum()
+    return total
+
+
 METHODS: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
+    "i-jepa": bare_i_jepa,
+    "mae": bare_mae,
+    "simmim": bare_simmim,
+    "moco-v3": bare_taught,
+    "directpred": bare_taught,
+    "mixed-barlow-twins": bare_mixed,
+    "dino": bare_crops,
+    "batch-styles": bare_pair,
     "simclr": bare_pair,
     "barlow-twins": bare_pair,
     "vicreg": bare_pair,
@@ -189,12 +260,35 @@ def lightly_byol(objective: Any, x_a: Tensor, x_b: Tensor) -> Callable[[], Tenso
     return loss
 
 
+def lightly_dino(objective: Any, x_a: Tensor, x_b: Tensor) -> Callable[[], Tensor]:
+    """A pass a crop, the teacher updated before, the loss over lists."""
+    from lightly.models.utils import deactivate_requires_grad, update_momentum
+
+    criterion = _loss().DINOLoss(output_dim=objective.projector.prototypes.shape[0])
+    teacher = copy.deepcopy(nn.ModuleList([objective.encoder, objective.projector]))
+    deactivate_requires_grad(teacher)
+    small = [x_a[:, :, ::2, ::2].contiguous()] * objective.local_crops
+
+    def loss() -> Tensor:
+        update_momentum(objective.encoder, teacher[0], m=0.99)
+        update_momentum(objective.projector, teacher[1], m=0.99)
+        encoder, head = teacher
+        with torch.no_grad():
+            targets = [head(encoder(x).pooled) for x in (x_a, x_b)]
+        outputs = [embed(objective, x) for x in (x_a, x_b, *small)]
+        total: Tensor = criterion(targets, outputs, epoch=0)
+        return total
+
+    return loss
+
+
 LIGHTLY: dict[str, Callable[[Any, Tensor, Tensor], Any]] = {
     "simclr": lightly_pair(lambda loss: loss.NTXentLoss(temperature=0.2)),
     "barlow-twins": lightly_pair(lambda loss: loss.BarlowTwinsLoss()),
     "vicreg": lightly_pair(lambda loss: loss.VICRegLoss()),
     "simsiam": lightly_simsiam,
     "byol": lightly_byol,
+    "dino": lightly_dino,
 }
 """What lightly has an example of."""
 
