@@ -3,7 +3,7 @@
 Scalbert, Vakalopoulou and Couzinié-Devy, "Towards domain-invariant Self-Supervised Learning with
 Batch Styles Standardization", 2024. For images from several sources (scanners, sites, media), to be
 used on images of yet another; which image is from where need not be known. SimCLR, with a style a
-view: two encoder passes a step, and two Fourier transforms of the batch a view.
+view: one encoder pass a step, over both views, and two Fourier transforms of the batch a view.
 """
 
 from __future__ import annotations
@@ -40,16 +40,20 @@ class StandardisedSimCLR(SimCLR):
     """SimCLR whose views have one style each: all images of a view share their low amplitudes.
 
     ratio: the range that the share of frequencies given to a view is drawn from, by area.
-    negatives: whose views repel: those of the other samples, as in SimCLR (`"all"`), or only those
-        in the same view (`"same-view"`), so that no image is told from another by its style at all.
+    negatives: whose views repel: those of the other samples in the same view (`"same-view"`), so that
+        no image is told from another by its style at all, or in both, as in SimCLR (`"all"`).
     temperature: sharpness of the contrast, as in `simclr`.
     projector: widths of the projector's layers, as in `simclr`.
     views: makes a view of a batch; by default the strong ones of images with a style a batch. Any
         other objective takes `tacita.data.views.batch_styles.BatchStyles` as its `views` too.
 
-    Raises `ConfigError` for a batch of one sample, and for an encoder of anything but images.
+    Both views pass the networks as one batch. Apart, the statistics of a batch norm would take the
+    one style of each away while training, the encoder would not have to, and afterwards, with running
+    statistics, the styles would be back. Raises `ConfigError` for a batch of one sample, and for an
+    encoder of anything but images.
 
-    Differs from the paper: as `simclr` does; two views, and SimCLR alone (SwAV and MSN are not here).
+    Differs from the paper: as `simclr` does, but for the passes; SimCLR alone, with two views (SwAV and
+    MSN are not here); which negatives the authors have could not be seen.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class StandardisedSimCLR(SimCLR):
         encoder: Encoder,
         *,
         ratio: tuple[float, float] = (0.0, 0.02),
-        negatives: Literal["all", "same-view"] = "all",
+        negatives: Literal["all", "same-view"] = "same-view",
         temperature: float = 0.2,
         projector: tuple[int, ...] = (256, 128),
         views: Callable[[Batch], Batch] | None = None,
@@ -72,7 +76,8 @@ class StandardisedSimCLR(SimCLR):
 
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "batch-styles", "which has no negatives")
-        z = torch.cat([self.anchors(self.views(batch)), self.anchors(self.views(batch))])
+        view_a, view_b = self.views(batch), self.views(batch)
+        z = self.anchors(batch.with_x(torch.cat([view_a.x, view_b.x])))
         pairs = view_pairs if self.negatives == "all" else same_view_pairs
         return Losses(contrast=masked_ntxent(z, *pairs(len(batch), z.device), self.temperature))
 
