@@ -43,7 +43,7 @@ def rotation(dim: int = 6) -> Tensor:
 
 
 def by_hand(z: np.ndarray, epsilon: float) -> np.ndarray:
-    """Equation 18, by the singular values of the embeddings and not by their correlation."""
+    """The paper's rule by the singular values of the embeddings and not by their correlation."""
     _, sigma, directions = np.linalg.svd(z, full_matrices=True)
     p = np.zeros(z.shape[1])
     p[: len(sigma)] = sigma / sigma[0]

@@ -119,7 +119,7 @@ def correlation_of(z: Tensor, *, centred: bool = False) -> Tensor:
 
 
 def root_rule(correlation: Tensor, epsilon: float) -> Tensor:
-    """`U diag(sqrt(s / max s) + epsilon) U^T`, in float64 on the CPU (equation 18).
+    """`U diag(sqrt(s / max s) + epsilon) U^T`, in float64 on the CPU.
 
     There on any device: for a matrix this small it is as quick as elsewhere, and not every device has
     an eigendecomposition in double precision.
