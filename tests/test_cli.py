@@ -235,6 +235,11 @@ def test_a_run_is_repeated_from_its_folder(run, calls, tmp_path: Path) -> None:
 def test_pretraining_passes_on_the_run_to_start_from(run, calls) -> None:
     assert run("pretrain", "barlow-twins", "d.npz", "--from", "runs/x")[0] == 0
     assert calls[-1][2]["start"] == "runs/x"
+    assert calls[-1][2]["replay"] is None
+    more = ("--replay", "a.npz", "--replay", "b.npz", "schedule_options={constant: 0.5}")
+    assert run("pretrain", "mae", "d.npz", "--from", "runs/x", *more)[0] == 0
+    assert calls[-1][2]["replay"] == ["a.npz", "b.npz"]
+    assert calls[-1][2]["schedule_options"] == {"constant": 0.5}
 
 
 def test_key_value_options_reach_the_verb_as_values(run, calls) -> None:

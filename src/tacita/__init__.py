@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tacita.engine.train import train
     from tacita.model import Model
     from tacita.selection.fit import fit
+    from tacita.selection.stream import pretrain_stream
     from tacita.selection.verbs import adapt, compare, pretrain
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _WHERE = {
     "load": "tacita.data.read:load",
     "methods": "tacita.catalog.discover:search",
     "pretrain": "tacita.pretrain",
+    "pretrain_stream": "tacita.selection.stream:pretrain_stream",
     "train": "tacita.engine.train:train",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "load",
     "methods",
     "pretrain",
+    "pretrain_stream",
     "train",
 ]
 

@@ -183,6 +183,12 @@ def pretrain(
     data: Data,
     options: Options = None,
     start: Start = None,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA", help="Earlier data to mix into every batch; may be given several times."
+        ),
+    ] = None,
     labels: Labels = None,
     task: Task = None,
     budget: Budget = None,
@@ -205,9 +211,14 @@ def pretrain(
 
     Labels, if there are any, are only used to see how good its features are.
 
+    With --from, the encoder of that run is trained on. Where data come one set after another, begin
+    with schedule=infinite: the run keeps its state before the last steps make the model ready for use
+    (constant.safetensors), and --from with the same method goes on from there, at a constant rate and
+    with all of its options; --replay keeps earlier data in mind. That run is never changed.
+
     \b
-    tacita pretrain barlow-twins photos/ --budget 10m
-    tacita pretrain mae sensors.npz steps=2000 encoder=series-transformer encoder.depth=6
+    tacita pretrain mae photos/ steps=2000 schedule=infinite encoder=vit encoder.depth=6
+    tacita pretrain mae new_photos/ --from runs/photos --replay photos/ replay_share=0.05
     """
     _check_budget(budget)
     settings = _checked_options("pretrain", method, options, modality)
@@ -215,6 +226,7 @@ def pretrain(
         method,
         data,
         start=start,
+        replay=replay,
         labels=labels,
         task=task,
         budget=budget,

@@ -23,7 +23,7 @@ from tacita.learner import EncoderOnly, Learner, NetworkLearner
 from tacita.model import Model
 from tacita.objective import Objective
 from tacita.report.page import write_report
-from tacita.selection.folder import WORK, default_folder
+from tacita.selection.folder import STATE, WORK, default_folder
 from tacita.selection.page import report_content
 from tacita.selection.screen import Screen
 
@@ -77,6 +77,9 @@ def save_run(
         curves=histories,
     )
     write_report(content, folder / "report.html")
+    state = folder / WORK / STATE
+    if state.exists():
+        state.replace(folder / STATE)
     model.save(folder)
     shutil.rmtree(folder / WORK, ignore_errors=True)
 

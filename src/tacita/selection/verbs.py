@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from tacita.selection.common import (
 )
 from tacita.selection.fit import fit
 from tacita.selection.folder import PLAN, PROGRESS, check_folder, work_folder
+from tacita.selection.going_on import check_apart, going_on, kept_at, read_past, state_of
 from tacita.selection.metrics import Metrics
 from tacita.selection.plan import Plan, Splits, fit_to_budget, load_plan, resolved
 from tacita.selection.screen import Screen
@@ -51,6 +52,7 @@ def pretrain(
     y: Any = None,
     *,
     start: Model | str | Path | None = None,
+    replay: Any = None,
     labels: str | Path | None = None,
     task: str | None = None,
     budget: float | str | None = None,
@@ -74,22 +76,33 @@ def pretrain(
 
     start: a model or its folder, whose encoder is trained on from where it is, seeing the new data
         through its normaliser; it is not changed. (`resume` goes on with a run that was interrupted.)
+        Where its run had `schedule="infinite"` and the same method, and was kept in a folder, that run
+        itself goes on at its constant rate: heads, teachers, the optimiser's moments and all of its
+        options, where no other is given. `schedule="cosine"` starts anew from the encoder.
+    replay: earlier data, as a path, a name, samples in memory or a list of these: a share of every batch
+        (`replay_share=0.1`) is drawn evenly from all of them.
     `options`: arguments of the method, of `tacita.train` (`steps`, `batch_size`, ...), `encoder`
     and `encoder.NAME`. Labels, where there are any, only serve the report. All else as in `fit`.
     """
-    whole = read_dataset(
-        data, y, labels=labels, task=task, group=group, missing=missing,
-        modality=modality, image_size=image_size, series_id=series_id, time=time,
-    )  # fmt: skip
+    reading: dict[str, Any] = {
+        "labels": labels, "task": task, "group": group, "missing": missing,
+        "modality": modality, "image_size": image_size, "series_id": series_id, "time": time,
+    }  # fmt: skip
+    whole = read_dataset(data, y, **reading)
+    past = None if replay is None else read_past(replay, reading)
     recipe = recipe_from_options("pretrain", method, options, seed)
-    encoder = None
+    encoder, state = None, None
     if start is not None:
         first = start if isinstance(start, Model) else Model.load(start)
         encoder, whole = _started(first, whole, recipe)
+        state = state_of(first, recipe)
+        if state is not None:
+            check_apart(out, state)
+            recipe = going_on(first, recipe)
         recipe = recipe.model_copy(update={"encoder": first.recipe.encoder})
     if whole.normaliser is None:
         whole = whole.normalised()
-    settings = _Settings(
+    settings = Settings(
         data,
         out,
         budget,
@@ -103,12 +116,14 @@ def pretrain(
     def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> Made:
         begin = copy.deepcopy(encoder)
         alarm = Screen(quiet=quiet).warning
+        engine |= {"start": state, "replay": past, "keep": kept_at(recipe, engine["checkpoint"])}
         trained, objective, history = pretrain_encoder(
             recipe, pool, encoder=begin, alarm=alarm, **engine
         )
         return Made(EncoderOnly(trained).fit(pool), history, objective)
 
-    return _run(recipe, whole, None, settings, make)
+    facts = {} if state is None else {"goes on": f"{state.parent} at its constant rate"}
+    return run_one(recipe, whole, None, settings, make, facts=facts)
 
 
 def adapt(
@@ -161,7 +176,7 @@ def adapt(
         held, whole = whole.subset(aside), whole.subset(~outside)
     if whole.normaliser is None:
         whole = whole.normalised()
-    settings = _Settings(
+    settings = Settings(
         data,
         out,
         budget,
@@ -177,7 +192,7 @@ def adapt(
         learner = learner_for(recipe, begin, engine).fit(pool, seed=seed)
         return Made(learner, learner.history_ if isinstance(learner, Trained) else History(0))
 
-    return _run(recipe, whole, held, settings, make)
+    return run_one(recipe, whole, held, settings, make)
 
 
 def compare(data: Any, methods: str | Sequence[str], y: Any = None, **options: Any) -> Model:
@@ -199,7 +214,7 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """Where a single training is kept and how it runs."""
 
     origin: Any
@@ -212,14 +227,20 @@ class _Settings:
     engine: dict[str, Any]
 
 
-def _run(
+def run_one(
     recipe: Recipe,
     data: Dataset,
     held: Dataset | None,
-    settings: _Settings,
+    settings: Settings,
     make: Callable[[Recipe, Dataset, dict[str, Any]], Made],
+    *,
+    facts: Mapping[str, str] | None = None,
+    trainings: int = 1,
 ) -> Model:
-    """Resolve one recipe, train it where it can be resumed, save it and say how it went."""
+    """Resolve one recipe, train it where it can be resumed, save it and say how it went.
+
+    facts: further lines for the screen; trainings: how often `make` takes the recipe's steps.
+    """
     screen = Screen(quiet=settings.quiet)
     description = describe(data, held)
     screen.lines(description.lines())
@@ -235,6 +256,8 @@ def _run(
         plan = Plan(seed=recipe.seed, protocol="one training", recipes=recipes, splits=empty)
     recipe = plan.recipes[0]
     screen.line("auto", recipe_in_words(recipe))
+    for key, text in (facts or {}).items():
+        screen.line(key, text)
     if settings.dry_run:
         raise DryRun(plan)
     with ExitStack() as stack:
@@ -242,7 +265,7 @@ def _run(
         if folder is not None and not settings.resume:
             plan.save(folder / PLAN)
         stack.enter_context(screen.bar)
-        screen.expect(steps_of([recipe], folds=1))
+        screen.expect(trainings * steps_of([recipe], folds=1))
         engine = {
             **settings.engine,
             "checkpoint": work / "training.safetensors",
