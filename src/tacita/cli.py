@@ -42,10 +42,13 @@ Options = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(help="The column, array or file with the labels; some may be missing."),
+    typer.Option(
+        help="The column, array or file with the labels, or the folder of label volumes; some may be "
+        "missing."
+    ),
 ]
 Task = Annotated[
-    Literal["classification", "ordinal", "regression"] | None,
+    Literal["classification", "ordinal", "regression", "segmentation"] | None,
     typer.Option(help="What the labels are; by default told from the labels."),
 ]
 Group = Annotated[
@@ -56,7 +59,7 @@ Missing = Annotated[
     Literal["refuse", "impute"], typer.Option(help="What to do about missing values.")
 ]
 Modality = Annotated[
-    Literal["images", "series", "tables"] | None,
+    Literal["images", "volumes", "series", "tables"] | None,
     typer.Option(help="What the samples are; by default told from the data."),
 ]
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Resize images to this side.")]
@@ -309,7 +312,10 @@ def adapt(
 def predict(
     model: ModelFolder,
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="A CSV file; by default the screen.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A CSV file (by default the screen); for volumes a folder, or a .npz."),
+    ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="A probability a class as well.")] = False,
 ) -> None:
     """Predict a label for every sample.

@@ -33,7 +33,8 @@ from tacita.selection.build import encoder_for, is_baseline, learner_for
 from tacita.selection.metrics import Metrics
 from tacita.selection.safe_estimator import load_estimator, save_estimator
 from tacita.signature import DAMAGED, FORMAT, Signature, empty_dataset, parse_json, signature_of
-from tacita.tasks import Task
+from tacita.tasks import Segmentation, Task
+from tacita.volumes import of_one_size, predict_volumes
 
 
 class Model:
@@ -105,7 +106,13 @@ class Model:
     # Samples in files, streamed: the file may be larger than memory
 
     def predict_file(self, source: str | Path, out: str | Path | None, proba: bool = False) -> int:
-        """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows."""
+        """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows.
+
+        A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
+        its own name and on its own grid; of arrays into a `.npz` as `predicted`.
+        """
+        if isinstance(self.task, Segmentation):
+            return predict_volumes(self, source, out, proba)
         if proba and not self.task.discrete:
             self.task.probabilities(torch.empty(0))
         target = Path(out) if out else None
@@ -156,6 +163,8 @@ class Model:
             if len(known):
                 logits.append(self.learner.logits(known))
                 y.append(known.y)
+        if isinstance(self.task, Segmentation):
+            logits, y = of_one_size(logits, y)
         if not y:
             raise DataError(
                 f"{source}: no sample has a label.", remedy="Name the labels with --labels."

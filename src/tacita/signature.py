@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,9 @@ FORMAT = 1
 LARGEST_JSON = 64 * 2**20
 DAMAGED = "The folder is damaged; use it as it was saved."
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+Millimetres = Annotated[float, Field(ge=1e-3, le=1e3)]
 
 
 class Signature(BaseModel):
@@ -50,6 +53,7 @@ class Signature(BaseModel):
     series_id: str | None = None
     time: str | None = None
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
     rates: list[int] = Field(default_factory=list, max_length=100_000)
 
 
@@ -76,6 +80,7 @@ def signature_of(learner: Learner) -> Signature:
         series_id=schema.series_id,
         time=schema.time,
         step=schema.step,
+        spacing=schema.spacing,
         rates=list(schema.spec.rates),
     )
 
@@ -143,6 +148,7 @@ def empty_dataset(folder: Path, signature: Signature) -> tuple[InputSpec, Datase
         series_id=signature.series_id,
         time=signature.time,
         step=signature.step,
+        spacing=signature.spacing,
         source=str(folder),
         rates=rates,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tacita.adapt.trained import Trained
 from tacita.catalog.cards import method
@@ -31,6 +32,7 @@ class SegmentSlices(Objective[Batch]):
     """The task's loss, Dice, on views of random slices of the labelled volumes.
 
     slices: how many of each volume a step, those with a label first.
+    cross_entropy: weight of the voxels' mean cross-entropy beside the Dice; the paper has none.
     views: of slices with the labels of their voxels; by default small crops and turns, and intensity.
 
     Raises `ConfigError` for another encoder than a U-Net, and another task than segmentation.
@@ -45,6 +47,7 @@ class SegmentSlices(Objective[Batch]):
         task: Task,
         *,
         slices: int = 16,
+        cross_entropy: float = 0.0,
         views: Callable[[Batch], Batch] | None = None,
     ) -> None:
         super().__init__()
@@ -60,16 +63,23 @@ class SegmentSlices(Objective[Batch]):
             )
         if slices < 1:
             raise ConfigError(f"slices={slices}: it must be 1 or more.")
+        if not cross_entropy >= 0:
+            raise ConfigError(f"cross_entropy={cross_entropy}: a weight is 0 or more.")
         self.encoder: UNet = encoder
         self.task = task
         self.slices = slices
+        self.cross_entropy = cross_entropy
         self.views = views or VolumeViews(crop=0.8, rotate=10.0, intensity=0.2)
         self.head = nn.Linear(encoder.dim, task.out_dim)
 
     def loss(self, batch: Batch) -> Losses:
         seen = self.views(labelled_slices(batch, self.slices))
         logits = voxel_logits(self.encoder, self.head, seen.x[:, :, None])[:, :, 0]
-        return Losses(dice=self.task.loss(logits, seen.y))
+        dice = self.task.loss(logits, seen.y)
+        if not self.cross_entropy:
+            return Losses(dice=dice)
+        cost = functional.cross_entropy(logits.float(), seen.y, ignore_index=UNLABELLED)
+        return Losses(dice=dice, cross_entropy=self.cross_entropy * cost)
 
 
 @method(
@@ -88,6 +98,7 @@ class Segmentation(Trained):
     """Dice on slices of the labelled volumes, all weights trained from where the encoder is.
 
     slices: how many of each labelled volume a step sees.
+    cross_entropy: weight of the voxels' mean cross-entropy beside the Dice; the paper has none.
     engine: arguments of `tacita.engine.train.train`; they override the method's own. With
         `stopping=Stopping(held_out_dice(volumes))` the weights are kept that do best on other volumes.
 
@@ -98,15 +109,21 @@ class Segmentation(Trained):
     engine_defaults = {"steps": 500, "batch_size": 2, "learning_rate": 1e-3, "weight_decay": 0.0}
 
     def __init__(
-        self, encoder: Encoder, *, slices: int = 16, engine: Mapping[str, Any] | None = None
+        self,
+        encoder: Encoder,
+        *,
+        slices: int = 16,
+        cross_entropy: float = 0.0,
+        engine: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             encoder,
             SegmentSlices,
-            options={"slices": slices},
+            options={"slices": slices, "cross_entropy": cross_entropy},
             engine={**self.engine_defaults, **(engine or {})},
         )
         self.slices = slices
+        self.cross_entropy = cross_entropy
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.head = nn.Linear(self.encoder.dim, task.out_dim)

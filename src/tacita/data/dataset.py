@@ -45,6 +45,8 @@ class Schema:
     time: str | None = None
     step: float | None = None
     """`series_id`, `time` and `step` as in `Dataset`: later series come onto the same step."""
+    spacing: tuple[float, float, float] | None = None
+    """As in `Dataset`: later volumes are brought to it."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Dataset:
     """The column or array with the time of each value."""
     step: float | None = None
     """The time from one value to the next, where times are known; dates are in seconds."""
+    spacing: tuple[float, float, float] | None = None
+    """For volumes from files: millimetres from slice to slice, row to row and voxel to voxel."""
     resampled: int = 0
     """How many series were irregular and were interpolated at every step."""
     gaps: int = 0
@@ -138,6 +142,7 @@ class Dataset:
             self.series_id,
             self.time,
             self.step,
+            self.spacing,
         )
 
     @property
@@ -218,6 +223,11 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
     first = parts[0]
     lengths = [part.lengths for part in parts]
     x = [part.x for part in parts]
+    if first.modality == "volumes" and len({part.x.shape[2:] for part in parts}) > 1:
+        raise DataError(
+            f"{first.source}: volumes of different sizes cannot stand in one array.",
+            remedy="Write predictions of files with predict_file (tacita predict).",
+        )
     if first.modality == "series":
         longest = max(part.x.shape[1] for part in parts)
         x = [functional.pad(part.x, (0, 0, 0, longest - part.x.shape[1])) for part in parts]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacita.data.batch import length_mask
+from tacita.data.batch import UNLABELLED, length_mask
 from tacita.data.dataset import Dataset
 
 _UNEVEN_CLASSES = 10
@@ -34,7 +34,7 @@ class Description:
     lengths: tuple[int, float, int] | None = None
     """Shortest, median and longest, for series."""
     classes: dict[str, int] = field(default_factory=dict)
-    """Labels a class, in the order of their codes."""
+    """Labels a class, in the order of their codes; of segmentation, voxels."""
     targets: tuple[float, float] | None = None
     """Smallest and largest target of a regression."""
     groups: int | None = None
@@ -85,6 +85,10 @@ class Description:
             channels, height, width = self.shape
             colour = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
             return f"{self.samples} images, {height} x {width}, {colour}"
+        if self.modality == "volumes":
+            channels, depth, height, width = self.shape
+            size = f"{depth} slices of {height} x {width}"
+            return f"{self.samples} volumes, {size}, {_plural(channels, 'channel')}"
         if self.modality == "tables":
             return f"{self.samples} rows, {_plural(self.shape[0], 'column')}"
         length = f"{self.shape[0]}"
@@ -118,6 +122,9 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
     if data.task.discrete:
         counts = torch.bincount(known, minlength=len(data.task.classes)).tolist()
         classes = dict(zip(data.task.classes, counts, strict=True))
+    elif data.task.coded:
+        voxels = torch.bincount(known[known != UNLABELLED], minlength=len(data.task.classes))
+        classes = dict(zip(data.task.classes, voxels.tolist(), strict=True))
     lengths = None
     if data.modality == "series":
         longest = data.x.shape[1]
@@ -147,7 +154,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         lengths=lengths,
         classes=classes,
         targets=None
-        if data.task.discrete or not len(known)
+        if data.task.coded or not len(known)
         else (float(known.min()), float(known.max())),
         groups=None if data.groups is None else len(torch.unique(data.groups)),
         columns=columns,
@@ -166,6 +173,11 @@ def _about_labels(data: Dataset, classes: dict[str, int]) -> list[str]:
         return ["no sample has a label: only pretraining is possible"]
     if not classes:
         return []
+    if not data.task.discrete:
+        absent = [f"{name!r}" for name, count in classes.items() if not count]
+        return [f"no voxel is of {_plural(len(absent), 'class')}: {', '.join(absent)}"] * bool(
+            absent
+        )
     few = [f"{name!r}" for name, count in classes.items() if count < 2]
     said = []
     if few:
@@ -277,8 +289,11 @@ def _about_duplicates(data: Dataset) -> list[str]:
     ]
     y, known = data.y.numpy(), data.labelled.numpy()
     both = again[known[again] & known[twin[again]]]
-    clash = both[y[both] != y[twin[both]]]
-    if len(clash):
+    differs = (y[both] != y[twin[both]]).reshape(len(both), int(np.prod(y.shape[1:]))).any(1)
+    clash = both[differs]
+    if len(clash) and y.ndim > 1:
+        said.append(f"{_plural(len(clash), 'duplicate')} with other labels")
+    elif len(clash):
         copy, original = int(clash[0]), int(twin[clash[0]])
         one, other = data.task.decode(data.y[torch.tensor([copy, original])])
         said.append(

@@ -3,8 +3,10 @@
 Formats: `.csv` `.tsv` `.parquet` tables (or one series a row, with `modality="series"`); `.npz` with
 `x`, or `values` end to end, and optionally `y`, `lengths`, `groups`, `time`; `.npy`; `.ts`; tables of
 one row a time step, with `series_id`; folders of images or of one file a series, with class
-sub-folders or a label file (`labels.csv` in the folder is found); folders and zips of an E4's sessions.
-2-D arrays are tables, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`; 4-D are images.
+sub-folders or a label file (`labels.csv` in the folder is found); folders and zips of an E4's sessions;
+folders of NIfTI volumes, with a folder of label volumes of the same names (`labels` inside is found).
+2-D arrays are tables, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`; 4-D are images,
+5-D are volumes.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tacita.data.readers.build import (
     check_modality,
     finish,
     labelled_table,
+    labels_of,
     only_for_long,
     sample_names,
 )
@@ -32,14 +35,22 @@ from tacita.data.readers.files import (
     ARRAY_FILES,
     TABLE_FILES,
     TEXT_SERIES,
+    Entry,
     existing,
+    is_nifti,
     nearest,
     unknown_extension,
 )
-from tacita.data.readers.folders import folder_entries, label_path
+from tacita.data.readers.folders import (
+    folder_entries,
+    label_folder,
+    label_path,
+    volume_entries,
+)
 from tacita.data.readers.frames import read_table
 from tacita.data.readers.images import common_size, image_files, resized, square
 from tacita.data.readers.labels import LabelFile, with_labels_from
+from tacita.data.readers.nifti import label_scans, scans
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import ragged_series, series_files, timed_series
 from tacita.data.readers.stream import read_like
@@ -68,8 +79,9 @@ def load(
     """Read a file, a folder, or a built-in data set by name (a path that exists wins).
 
     `labels`: a label file (an id and a label a line; ids are file names or stems, row numbers from
-    0, or values of the id column), the name of a column or array, or "folders". Missing labels are
-    -1, NaN, None or empty. `group`: the column or array that names the subject of each sample.
+    0, or values of the id column), the name of a column or array, "folders", or for volumes a folder
+    of label volumes. Missing labels are -1, NaN, None or empty. `group`: the column or array that
+    names the subject of each sample.
     `missing`: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
     `image_size`: side in pixels that image files are read in; default from the files, at most 96.
 
@@ -146,6 +158,13 @@ def _read_file(
     only_for_long(str(path), None, time)
     if path.suffix.lower() in TEXT_SERIES:
         return _read_ts_file(path, labels, group, modality, missing)
+    if is_nifti(path):
+        if labels is not None or group is not None or modality not in (None, "volumes"):
+            raise ConfigError(
+                f"{path}: one volume, without labels or groups.",
+                remedy="Put volumes into a folder, and their labels into another.",
+            )
+        return scans([Entry(path, path.name, None)], str(path))
     raise unknown_extension(path)
 
 
@@ -217,7 +236,7 @@ def _read_array_file(
         samples = timed_series(samples, arrays.numbers(time), time)
     samples = replace(
         samples,
-        labels=None if target is None else arrays.per_sample(target),
+        labels=None if target is None else labels_of(arrays, target, samples.modality),
         groups=None if groups is None else arrays.per_sample(groups),
         target=target,
         group=groups,
@@ -235,9 +254,20 @@ def _read_folder(
     missing: Missing,
     image_size: int | None,
 ) -> Samples:
-    labels_at = label_path(path, labels)
+    folder = label_folder(path, labels)
+    labels_at = None if labels is not None and folder is not None else label_path(path, labels)
     entries, kind = folder_entries(path, labels_at, modality)
-    if kind == "images":
+    if kind == "volumes":
+        entries, of_labels = volume_entries(path, entries, folder)
+        samples = scans(entries, str(path))
+        if folder is not None:
+            return replace(samples, labels=label_scans(entries, of_labels, samples))
+    elif labels is not None and folder is not None:
+        raise ConfigError(
+            f"labels={str(labels)!r} is a folder, but {path} holds {kind}.",
+            remedy="Give a label file; a folder of labels goes with a folder of volumes.",
+        )
+    elif kind == "images":
         size = common_size(entries, image_size)
         samples = image_files(entries, size=size, channels=None, source=str(path))
     else:

@@ -1,7 +1,7 @@
 """Everything that a page may show, as plain values. What is left out is not shown.
 
-A sample in a list of errors is what it is: an image `(C, H, W)`, a series `(L, C)`, or a table's
-row as a mapping from column to cell.
+A sample in a list of errors is what it is: an image `(C, H, W)`, a volume `(C, D, H, W)`, a series
+`(L, C)`, or a table's row as a mapping from column to cell.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A sample shown as what it is: an image as a small PNG, a series as a line, a row as its cells."""
+"""A sample shown as what it is: an image as a small PNG, of a volume the middle slice, a series as a
+line, a row as its cells."""
 
 from __future__ import annotations
 
@@ -55,13 +56,16 @@ def shown(sample: Sample | None) -> Picture | Sketch | Cells | None:
         return None
     if isinstance(sample, Mapping):
         return cells(sample)
+    if sample.ndim == 4:
+        return picture(sample[:, sample.shape[1] // 2])
     if sample.ndim == 3:
         return picture(sample)
     if sample.ndim == 2:
         return sketch(sample)
     raise DataError(
-        f"A sample of shape {sample.shape} is neither an image, a series nor a row.",
-        remedy="Give an image (C, H, W), a series (L, C) or a mapping from column to cell.",
+        f"A sample of shape {sample.shape} is neither an image, a volume, a series nor a row.",
+        remedy="Give an image (C, H, W), a volume (C, D, H, W), a series (L, C) or a mapping from"
+        " column to cell.",
     )
 
 

@@ -98,6 +98,8 @@ def _held_out_parts(model: Model, held: Dataset) -> dict[str, Any]:
     logits = model.learner.logits(held)
     predicted = model.task.predict(logits).numpy()
     true = held.y.numpy()
+    if model.task.coded and not model.task.discrete:
+        return {}  # A class a voxel: neither a table of samples nor a line of values shows it.
     if not model.task.discrete:
         worst = analysis.largest_errors(predicted, true, ERRORS)
         return {
@@ -142,7 +144,7 @@ def _map(model: Model, pool: Dataset, held: Dataset | None) -> EmbeddingMap | No
         [everything.name_of(i) for i in range(len(everything))],
         held_out=is_held,
         correct=correct,
-        values=None if discrete else everything.y.numpy(),
+        values=None if model.task.coded else everything.y.numpy(),
         method=plane.method,
     )
 

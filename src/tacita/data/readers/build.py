@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tacita.data.batch import Missing, Modality
 from tacita.data.dataset import Dataset
+from tacita.data.readers.arrays import ArrayFile
 from tacita.data.readers.files import nearest
 from tacita.data.readers.images import image_array
 from tacita.data.readers.labels import LabelFile, encode_labels, group_codes, with_labels_from
@@ -57,6 +58,7 @@ def finish(samples: Samples, task: str | None, missing: Missing = "refuse") -> D
         series_id=samples.series_id,
         time=samples.time,
         step=samples.step,
+        spacing=samples.spacing,
         resampled=samples.resampled,
         gaps=samples.gaps,
         rates=samples.rates,
@@ -183,6 +185,11 @@ def only_for_long(source: str, series_id: str | None, time: str | None) -> None:
                 f"{argument}={name!r}, but {source} is no table.",
                 remedy="Leave it out: it names a column of a table with one row a time step.",
             )
+
+
+def labels_of(arrays: ArrayFile, name: str, modality: Modality) -> np.ndarray[Any, Any]:
+    """The labels in an array file: one a sample, or for volumes perhaps one a voxel."""
+    return arrays.read(name) if modality == "volumes" else arrays.per_sample(name)
 
 
 def raw_labels(data: Dataset) -> list[Any]:

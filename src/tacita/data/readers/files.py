@@ -19,11 +19,12 @@ IMAGE_FILES = frozenset(
 SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
 TEXT_SERIES = frozenset({".ts"})
 READ = (
-    "Tables: .csv .tsv .parquet. Arrays: .npz .npy. Series: .ts."
-    " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm),"
+    "Tables: .csv .tsv .parquet. Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
+    " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes,"
     " or of a .csv, .tsv, .parquet or .npy a series."
 )
 NO_CLASS = "unlabelled"
+NIFTI_FILES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Entry:
     path: Path
     name: str
     label: str | None
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is a NIfTI volume by its name."""
+    return path.name.lower().endswith(NIFTI_FILES)
 
 
 def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from tacita.data.batch import Modality
 
+Spacing = tuple[float, float, float]
+"""Millimetres from slice to slice, row to row and voxel to voxel."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -22,6 +25,8 @@ class Samples:
     """The user's own values (numbers or text), or None where the source holds no labels."""
     groups: Any = None
     ids: tuple[str, ...] = ()
+    spacing: Spacing | None = None
+    """Of volumes from files: the one that all of them were brought to."""
     columns: tuple[str, ...] = ()
     categories: tuple[tuple[str, ...], ...] = ()
     target: str | None = None

@@ -15,19 +15,33 @@ import torch
 from tacita.data.batch import UNLABELLED, Missing
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.readers.arrays import ArrayFile, Header
-from tacita.data.readers.build import Source, array_samples, raw_labels, sample_names
+from tacita.data.readers.build import (
+    Source,
+    array_samples,
+    labels_of,
+    raw_labels,
+    sample_names,
+)
 from tacita.data.readers.files import (
     ARRAY_FILES,
     TABLE_FILES,
     TEXT_SERIES,
+    Entry,
     existing,
+    is_nifti,
     unknown_extension,
 )
-from tacita.data.readers.folders import folder_entries, label_path
+from tacita.data.readers.folders import (
+    folder_entries,
+    label_folder,
+    label_path,
+    volume_entries,
+)
 from tacita.data.readers.frames import frame_table, is_frame, read_table, stream_table
 from tacita.data.readers.images import image_files, resized
 from tacita.data.readers.labels import LabelFile, encode_like, match, match_recordings
 from tacita.data.readers.long import lie_together, long_series, whole_series
+from tacita.data.readers.nifti import bare_name, label_scans, scans
 from tacita.data.readers.samples import Samples
 from tacita.data.readers.series import (
     check_lengths,
@@ -72,13 +86,17 @@ def read_like(
     if labels is not None and str(labels) == schema.target and not os.path.exists(labels):
         # The model knows its label column already.
         labels = None
-    label_file = None if labels is None else LabelFile.read(existing(labels))
+    folder = None
+    if schema.spec.modality == "volumes" and _is_folder(source):
+        folder = label_folder(Path(source), labels)
+    by_file = labels is not None and folder is None
+    label_file = LabelFile.read(existing(labels)) if by_file and labels is not None else None
     if label_file is not None and _is_folder(source):
         label_file.check_inside()
     used: set[str] = set()
     example = ""
     start = 0
-    for samples in _stream(source, schema, chunk, missing):
+    for samples in _stream(source, schema, chunk, missing, folder):
         names = sample_names(samples, start)
         example = example or names[0]
         if label_file is not None:
@@ -102,7 +120,9 @@ def read_like(
         label_file.check_known([name for name in label_file.labels if name not in used], example)
 
 
-def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
+def _stream(
+    source: Any, schema: Schema, chunk: int, missing: Missing, labels: Path | None
+) -> Iterator[Samples]:
     """Samples of the schema's modality, shaped and encoded like it, chunk by chunk."""
     kind = schema.spec.modality
     from tacita.data.builtin import BUILTIN, load_builtin
@@ -114,6 +134,8 @@ def _stream(source: Any, schema: Schema, chunk: int, missing: Missing) -> Iterat
         path = existing(source, also=BUILTIN)
         if is_device(path):
             return (_shaped(s, schema) for s in recordings_like(path, schema))
+        if kind == "volumes" and (path.is_dir() or is_nifti(path)):
+            return _stream_volumes(path, schema, labels)
         if path.is_dir():
             return _stream_folder(path, schema, chunk, missing)
         if path.suffix.lower() in TEXT_SERIES:
@@ -265,6 +287,21 @@ def _in_parts(samples: Samples, chunk: int) -> Iterator[Samples]:
         )
 
 
+def _stream_volumes(path: Path, schema: Schema, folder: Path | None) -> Iterator[Samples]:
+    """Volumes from files, one at a time and each of its own size, at the spacing of the model's."""
+    entries = [Entry(path, path.name, None)]
+    of_labels: list[Entry] = []
+    if path.is_dir():
+        found, _ = folder_entries(path, label_path(path, None), "volumes")
+        entries, of_labels = volume_entries(path, found, folder)
+    for entry in entries:
+        samples = scans([entry], str(path), spacing=schema.spacing)
+        if isinstance(schema.task, Segmentation) and folder is not None:
+            own = [label for label in of_labels if bare_name(label.name) == bare_name(entry.name)]
+            samples = replace(samples, labels=label_scans([entry], own, samples))
+        yield _shaped(samples, schema)
+
+
 def _stream_folder(path: Path, schema: Schema, chunk: int, missing: Missing) -> Iterator[Samples]:
     kind = schema.spec.modality
     entries, _ = folder_entries(path, label_path(path, None), kind)
@@ -312,7 +349,7 @@ def _stream_arrays(path: Path, schema: Schema, chunk: int, missing: Missing) -> 
         known = None if lengths is None else check_lengths(lengths, count, None, source)
     target = schema.target if schema.target is not None and schema.target in arrays else None
     target = target or ("y" if "y" in arrays else None)
-    raw = None if target is None else arrays.per_sample(target)
+    raw = None if target is None else labels_of(arrays, target, kind)
     if raw is not None and len(raw) != count:
         raise DataError(
             f"{source}: {len(raw)} labels but {count} samples.", remedy="Give one label a sample."
@@ -434,6 +471,7 @@ def _finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[s
         time=schema.time,
         step=schema.step,
         rates=schema.spec.rates,
+        spacing=schema.spacing,
     )
 
 

@@ -1,0 +1,321 @@
+"""What goes wrong in segmentation: a label is warped otherwise than its slice, unlabelled voxels
+teach background, whole volumes come out of another order, or the Dice is not what it is called."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tacita import Model
+from tacita.adapt.segmentation import (
+    Segmentation,
+    SegmentSlices,
+    held_out_dice,
+    labelled_slices,
+    voxel_logits,
+)
+from tacita.data.batch import UNLABELLED, Batch, InputSpec
+from tacita.data.convert import as_dataset
+from tacita.data.dataset import Dataset
+from tacita.data.views.volumes import VolumeViews
+from tacita.encoders import build
+from tacita.encoders.unet import UNet
+from tacita.engine.stopping import Stopping
+from tacita.engine.train import train
+from tacita.errors import ConfigError
+from tacita.selection.verbs import adapt, pretrain
+from tacita.tasks import Classification, dice_loss
+from tacita.tasks import Segmentation as SegmentationTask
+from tests.helpers import assert_close
+
+
+def blobs(count: int = 4, labelled: int = 2) -> Dataset:
+    """Noisy volumes with a bright ball, labelled 2, and a dark one, labelled 5."""
+    rng = np.random.default_rng(0)
+    place = np.stack(np.meshgrid(*(np.arange(n) for n in (6, 16, 16)), indexing="ij"))
+    x = rng.normal(size=(count, 1, 6, 16, 16)).astype(np.float32) * 0.2
+    y = np.zeros((count, 6, 16, 16), np.int64)
+    for volume in range(count):
+        for number, sign in ((2, 2.0), (5, -2.0)):
+            centre = rng.uniform((2, 4, 4), (4, 12, 12))
+            inside = ((place - centre[:, None, None, None]) ** 2).sum(0) < 9
+            x[volume, 0, inside] += sign
+            y[volume, inside] = number
+    y[labelled:] = UNLABELLED
+    return as_dataset(x, y)
+
+
+def unet(data: Dataset, seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
+    encoder = build("unet", data.spec, widths=(4, 8, 8))
+    assert isinstance(encoder, UNet)
+    return encoder
+
+
+def one_hot_logits(y: torch.Tensor, classes: int, sharpness: float = 50.0) -> torch.Tensor:
+    codes = torch.nn.functional.one_hot(y.clamp_min(0), classes).movedim(-1, 1)
+    return sharpness * codes.double()
+
+
+class TestDice:
+    def test_the_loss_is_the_formula(self):
+        torch.manual_seed(0)
+        logits = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64)
+        y = torch.randint(3, (2, 2, 4, 4))
+        p = logits.softmax(1).numpy()
+        terms = []
+        for code in range(3):
+            shared = sum(p[b, code][y[b].numpy() == code].sum() for b in range(2))
+            total = p[:, code].sum() + (y == code).sum().item()
+            terms.append((2 * shared + 1) / (total + 1))
+        assert dice_loss(logits, y).item() == pytest.approx(1 - np.mean(terms), rel=1e-9)
+
+    def test_a_perfect_prediction_costs_nothing_even_where_a_class_is_absent(self):
+        y = torch.randint(2, (2, 2, 4, 4))
+        assert dice_loss(one_hot_logits(y, 3), y).item() == pytest.approx(0, abs=1e-12)
+
+    @given(st.integers(0, 2**31), st.floats(0.1, 60))
+    @settings(deadline=None, max_examples=50)
+    def test_it_lies_between_nought_and_one(self, seed, sharpness):
+        generator = torch.Generator().manual_seed(seed)
+        logits = sharpness * torch.randn(2, 3, 5, 5, generator=generator)
+        y = torch.randint(-1, 3, (2, 5, 5), generator=generator)
+        assert 0 <= dice_loss(logits, y).item() < 1
+
+    def test_unlabelled_voxels_count_for_nothing(self):
+        torch.manual_seed(0)
+        logits, y = torch.randn(1, 3, 4, 4), torch.randint(3, (1, 4, 4))
+        y[:, 2:] = UNLABELLED
+        assert_close(dice_loss(logits, y), dice_loss(logits[:, :, :2], y[:, :2]))
+
+    def test_the_gradient_is_that_of_finite_differences(self):
+        logits = torch.randn(1, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+        y = torch.randint(-1, 3, (1, 3, 3))
+        assert torch.autograd.gradcheck(lambda at: dice_loss(at, y), logits)
+
+    def test_the_score_is_the_mean_over_volumes_and_foreground_classes(self):
+        task = SegmentationTask(("0", "1", "2"))
+        y = torch.tensor([[1, 1, 0, 0], [1, 2, 2, -1]]).view(2, 1, 1, 4)
+        predicted = torch.tensor([[1, 0, 0, 0], [1, 2, 0, 2]]).view(2, 1, 1, 4)
+        scores = task.scores(one_hot_logits(predicted, 3), y)
+        # Class 1: 2/3 and 1; class 2, which the first volume does not have: 2/3.
+        assert scores["dice of 1"] == pytest.approx((2 / 3 + 1) / 2)
+        assert scores["dice of 2"] == pytest.approx(2 / 3)
+        assert scores["dice"] == pytest.approx(((2 / 3 + 1) / 2 + 2 / 3) / 2)
+        assert scores["voxel_accuracy"] == pytest.approx(5 / 7)
+
+    def test_a_class_that_is_nowhere_has_no_score(self):
+        y = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
+        scores = SegmentationTask(("0", "1")).scores(one_hot_logits(y, 2), y)
+        assert np.isnan(scores["dice"])
+        assert scores["voxel_accuracy"] == 1
+
+
+def test_slices_come_with_their_own_labels_and_labelled_ones_first():
+    number = 10 * torch.arange(2)[:, None] + torch.arange(5)
+    x = number[:, None, :, None, None].float().expand(2, 1, 5, 4, 4)
+    y = number[:, :, None, None].expand(2, 5, 4, 4).clone()
+    y[:, 3:] = UNLABELLED
+    for seed in range(10):
+        torch.manual_seed(seed)
+        drawn = labelled_slices(Batch(x, y, torch.arange(2)), 2)
+        assert drawn.x.shape == (4, 1, 4, 4)
+        assert torch.equal(drawn.x[:, 0].long(), drawn.y)
+        assert drawn.index.tolist() == [0, 0, 1, 1]
+        assert int((drawn.y // 10)[:2].max()) == 0
+    assert len(labelled_slices(Batch(x, y, torch.arange(2)), 99)) == 10
+
+
+def test_labels_go_where_their_voxels_go():
+    torch.manual_seed(0)
+    y = torch.zeros(8, 32, 32, dtype=torch.int64)
+    y[:, 10:20, 8:26] = 1
+    x = y[:, None].float()
+    seen = VolumeViews(crop=0.6, rotate=30.0)(Batch(x, y, torch.arange(8)))
+    assert seen.y.dtype == torch.int64
+    assert not torch.equal(seen.y, y)
+    agrees = (seen.x[:, 0] > 0.5) == (seen.y == 1)
+    assert agrees.float().mean() > 0.98
+    assert not torch.equal(seen.y[0], seen.y[1])
+
+
+def test_a_volume_is_seen_in_one_way_from_end_to_end():
+    torch.manual_seed(0)
+    flat = torch.randn(3, 1, 1, 16, 16).expand(3, 1, 5, 16, 16)
+    views = VolumeViews(crop=0.6, rotate=30.0, intensity=0.3)
+    seen = views(Batch(flat, torch.zeros(3), torch.arange(3))).x
+    assert torch.allclose(seen, seen[:, :, :1].expand_as(seen), atol=1e-5)
+    assert not torch.allclose(seen, flat, atol=1e-2)
+
+
+@given(st.floats(0.3, 1.0), st.integers(0, 1000))
+@settings(deadline=None, max_examples=30)
+def test_a_crop_stays_inside_the_slice(crop, seed):
+    torch.manual_seed(seed)
+    ramp = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(4, 1, 64, 64)
+    seen = VolumeViews(crop=crop)(Batch(ramp, torch.zeros(4), torch.arange(4))).x
+    step = seen.diff(dim=3)
+    # At the border a ramp would stand still where the box reached beyond it.
+    assert bool((step[..., 1:-1] > 0.9 * crop / 63).all())
+
+
+def test_logits_of_a_volume_lie_where_its_voxels_are():
+    data = blobs().normalised()
+    encoder, head = unet(data).eval(), torch.nn.Linear(4, 3)
+    x = data.take(torch.arange(2)).x
+    logits = voxel_logits(encoder, head, x)
+    assert logits.shape == (2, 3, 6, 16, 16)
+    features = encoder.expand(encoder.contract(x[1, :, 4][None]))
+    assert_close(logits[1, :, 4], head(features[0].permute(1, 2, 0)).permute(2, 0, 1))
+
+
+def test_two_labelled_volumes_teach_to_segment_the_others():
+    data = blobs()
+    truth = blobs(labelled=4)
+    torch.manual_seed(0)
+    encoder = build("unet", data.spec, widths=(8, 16, 16))
+    learner = Segmentation(encoder, slices=6, engine={"steps": 80, "learning_rate": 1e-2})
+    learner.fit(data)
+    assert learner.score(truth.subset(torch.tensor([2, 3]))) > 0.7
+    predicted = learner.predict(truth.x)
+    assert predicted.shape == (4, 6, 16, 16)
+    assert set(np.unique(predicted)) == {0, 2, 5}
+    assert learner.predict_proba(truth.x).shape == (4, 3, 6, 16, 16)
+
+
+def test_the_given_encoder_stays_and_all_of_its_copy_is_trained():
+    data = blobs()
+    encoder = unet(data)
+    encoder.contracting.requires_grad_(True)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    learner = Segmentation(encoder, engine={"steps": 3}).fit(data)
+    for name, value in before.items():
+        assert torch.equal(encoder.state_dict()[name], value), name
+        if name.endswith("weight"):
+            assert not torch.equal(learner.encoder.state_dict()[name], value), name
+
+
+def test_the_weights_are_kept_that_do_best_on_the_validation_volumes():
+    data = blobs(labelled=3).normalised()
+    aside = data.subset(torch.tensor([2]))
+    few = data.hide_labels(torch.tensor([0]))
+    score = held_out_dice(aside)
+    seen = []
+
+    def watched(objective: SegmentSlices) -> float:
+        seen.append(score(objective))
+        return seen[-1]
+
+    objective = SegmentSlices(unet(data), data.task, slices=6)
+    history = train(
+        objective,
+        few,
+        steps=40,
+        batch_size=1,
+        learning_rate=0.02,
+        stopping=Stopping(watched, 5, 99),
+    )
+    assert history.best.score == max(seen)
+    assert score(objective) == pytest.approx(max(seen))
+
+
+def test_a_run_that_is_resumed_ends_as_one_that_was_not(tmp_path):
+    data = blobs().normalised()
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(progress: object) -> None:
+        raise Stop
+
+    once, broken, twice = (SegmentSlices(unet(data), data.task, slices=3) for _ in range(3))
+    for other in (broken, twice):
+        other.load_state_dict(once.state_dict())
+    train(once, data, steps=6, batch_size=1)
+    options = {"steps": 6, "batch_size": 1, "checkpoint": tmp_path / "run", "checkpoint_every": 0}
+    with pytest.raises(Stop):
+        train(broken, data, **options, log_every=4, callbacks=[interrupt])
+    train(twice, data, **options, resume=True)
+    for name, value in once.state_dict().items():
+        assert torch.equal(twice.state_dict()[name], value), name
+
+
+def test_the_stages_follow_each_other_as_verbs_and_the_model_is_saved(tmp_path):
+    data = blobs()
+    small = {"steps": 2, "batch_size": 3, "quiet": True}
+    first = pretrain("global-contrast", data, out=tmp_path / "a", **small,
+                     **{"encoder": "unet", "encoder.widths": [4, 8, 8]})  # fmt: skip
+    second = pretrain("local-contrast", data, start=tmp_path / "a", out=tmp_path / "b", **small)
+    frozen = first.learner.encoder.contracting.state_dict()
+    for name, value in second.learner.encoder.contracting.state_dict().items():
+        assert torch.equal(frozen[name], value), name
+    third = adapt("segmentation", data, start=tmp_path / "b", out=tmp_path / "c", **small)
+    loaded = Model.load(tmp_path / "c")
+    assert np.array_equal(loaded.predict(data.x.numpy()), third.predict(data.x.numpy()))
+    assert loaded.evaluate(data)["dice"] == third.evaluate(data)["dice"]
+    assert (tmp_path / "c" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_volumes_in_files_are_segmented_on_their_own_grids(tmp_path, packed):
+    nibabel = pytest.importorskip("nibabel")
+    ending = ".nii.gz" if packed else ".nii"
+    data = blobs()
+    model = adapt(
+        "segmentation",
+        data,
+        steps=2,
+        quiet=True,
+        **{"encoder": "unet", "encoder.widths": [4, 8, 8]},
+    )
+    scans = tmp_path / "scans"
+    (scans / "labels").mkdir(parents=True)
+    for name, depth in (("a", 6), ("b", 4)):
+        values = data.x[0, 0, :depth].numpy().transpose(2, 1, 0)
+        nibabel.Nifti1Image(values, np.diag([2, 2, 3, 1])).to_filename(scans / f"{name}{ending}")
+        known = np.array(model.task.decode(data.y[:1, :depth])[0], np.int16).transpose(2, 1, 0)
+        nibabel.Nifti1Image(known, np.diag([2, 2, 3, 1])).to_filename(
+            scans / "labels" / f"{name}{ending}"
+        )
+    assert model.predict_file(scans, tmp_path / "out") == 2
+    written = nibabel.load(tmp_path / "out" / f"b{ending}")
+    expected = model.predict(data.x[:1, :, :4].numpy())[0]
+    assert np.array_equal(np.asarray(written.dataobj), expected.transpose(2, 1, 0))
+    scores = model.evaluate_file(scans)
+    assert 0 <= scores["dice"] <= 1
+    np.savez(tmp_path / "v.npz", x=data.x.numpy())
+    assert model.predict_file(tmp_path / "v.npz", tmp_path / "p.npz") == 4
+    with np.load(tmp_path / "p.npz") as found:
+        assert np.array_equal(found["predicted"], model.predict(data.x.numpy()))
+    for out, source in ((None, scans), (scans, scans), (tmp_path / "p.csv", tmp_path / "v.npz")):
+        with pytest.raises(ConfigError, match="out"):
+            model.predict_file(source, out)
+
+
+def test_cross_entropy_stands_beside_the_dice_with_its_weight():
+    data = blobs().normalised()
+    batch = data.take(torch.arange(2))
+    objective = SegmentSlices(unet(data), data.task, cross_entropy=0.5, views=lambda b: b).eval()
+    torch.manual_seed(0)
+    losses = objective(batch)
+    logits = voxel_logits(objective.encoder, objective.head, batch.x)
+    expected = torch.nn.functional.cross_entropy(logits, batch.y)
+    assert_close(losses["cross_entropy"], 0.5 * expected)
+    assert_close(losses["dice"], dice_loss(logits, batch.y))
+    with pytest.raises(ConfigError, match="cross_entropy=-1"):
+        SegmentSlices(unet(data), data.task, cross_entropy=-1.0)
+
+
+def test_another_encoder_or_task_is_refused():
+    data = blobs()
+    with pytest.raises(ConfigError, match="feature a voxel"):
+        SegmentSlices(build("residual-cnn", InputSpec("images", (1, 8, 8)), width=4), data.task)
+    with pytest.raises(ConfigError, match="not one a voxel"):
+        SegmentSlices(unet(data), Classification(("a", "b")))
+    with pytest.raises(ConfigError, match="slices=0"):
+        SegmentSlices(unet(data), data.task, slices=0)
+    with pytest.raises(ConfigError, match="not normalised"):
+        held_out_dice(data)
