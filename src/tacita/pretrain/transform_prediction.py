@@ -72,6 +72,7 @@ class TransformPrediction(Objective[Batch]):
 def transformation_loss(logits: Tensor, kinds: Tensor) -> Tensor:
     """Cross-entropy of `logits (B, channels, K)` with `kinds (B, channels)`, in float32.
 
+    >>> import torch
     >>> loss = transformation_loss(torch.zeros(2, 3, 6), torch.zeros(2, 3, dtype=torch.int64))
     >>> torch.isclose(loss, torch.tensor(6.0).log()).item()
     True
