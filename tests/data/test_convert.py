@@ -125,7 +125,7 @@ def test_a_label_file_serves_arrays_too(tmp_path):
         [[]],
         np.zeros(3),
         np.zeros((2, 0)),
-        np.zeros((2, 2, 2, 2, 2)),
+        np.zeros((2, 2, 2, 2, 2, 2)),
         np.array([["a", 1]], dtype=object),
         np.array([[1j]]),
         {"a": [1]},
