@@ -34,6 +34,9 @@ from tacita.pretrain.barlow_twins import barlow_twins_loss, standardise
     summary="Pretrains an encoder without labels as Barlow Twins, guarded by mixed images against "
     "overfitting in long runs on few of them.",
     reuses=("projector", "views", "barlow-twins"),
+    claim="Embeddings of unseen digits are 36 to 48% closer to linear between images than Barlow Twins'; "
+    "that its features are as good does not quite hold here: after 500 steps its linear probe is 0.54 "
+    "points lower on average, where 0.5 were allowed (with `rescale`, 0.28 and 58 to 69% closer).",
 )
 class MixedBarlowTwins(Objective[Batch]):
     """Barlow Twins and a term that keeps the embeddings of mixed images where a line would put them.
