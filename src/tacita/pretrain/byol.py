@@ -35,7 +35,7 @@ from tacita.parts.similarity import negative_cosine
     summary="Pretrains an encoder without labels: a view predicts what a slow teacher sees in another.",
     reuses=("projector", "views", "similarity", "ema"),
     claim="Features of held-out digits have better neighbours than those of the untrained encoder; "
-    "here the gain is small and uneven over seeds.",
+    "here the gain is small and uneven over seeds; without stop-gradient and predictor they collapse.",
 )
 class BYOL(Objective[Batch]):
     """A student that predicts the embeddings of its own moving average (equation 2).
