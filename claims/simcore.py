@@ -48,7 +48,7 @@ CLAIM = Claim(
     "fine-grained sets, and above random selection",
     differs="28-pixel images reduced to 20; a small CNN and 300 steps; 800 samples (240 for the finer "
     "target) by 50 prototypes rather than a stop, which so small a pool is soon past. Chosen after a look at "
-    "another seed: ten digits as the target to pretrain on, which gained 2 points (with textures alone in the "
+    "another seed: ten digits as the target to pretrain on, which gained 2 points (textures alone in the "
     "pool), since with three or five that are hard to tell apart the target alone was within 1.5 points on "
     "either side of SimCore (92% to 96%), and random 1 to 6 points below it",
 )
