@@ -34,7 +34,7 @@ Indices = NDArray[np.int64]
 LISTED = 2**23
 """How many candidates are listed at most, over all prototypes together: 128 MB."""
 FIRST_LISTED = 2**20
-"""How many at first: often the picks end before these do."""
+"""How many at first, or a hundredth of the pool for each prototype: often the picks end before these."""
 ROWS = 2**16
 """Candidates that are compared at a time."""
 ROUNDING = 1e-5
@@ -143,8 +143,8 @@ def select_nearest(
     def refill(chosen: NDArray[np.bool_]) -> Lists:
         nonlocal made
         left = len(candidates) - int(chosen.sum())
-        listed = min(LISTED, FIRST_LISTED * 4**made)
-        depth = min(left, max(2 * patience, listed // len(rows)))
+        first = max(FIRST_LISTED // len(rows), len(candidates) // 100)
+        depth = min(left, max(2 * patience, min(LISTED // len(rows), first * 4**made)))
         made += 1
         while True:
             lists = _nearest_lists(rows, candidates, chosen, depth)
