@@ -40,7 +40,7 @@ def session_vote(probabilities: Tensor, session: Tensor) -> SessionVote:
             f"probabilities of shape {tuple(probabilities.shape)} and sessions of {tuple(session.shape)}.",
             remedy="Give (N, K) and (N,), a row a window.",
         )
-    sessions, owner = session.unique(return_inverse=True)
+    sessions, owner = torch.unique(session, return_inverse=True)
     count, classes = len(sessions), probabilities.shape[1]
     choice = torch.nn.functional.one_hot(probabilities.argmax(1), classes)
     votes = choice.new_zeros(count, classes).index_add(0, owner, choice)
