@@ -69,7 +69,7 @@ def test_the_infinite_stream_is_trainings_that_go_on_from_each_other(tmp_path: P
         second.encoder, list(zip(sets, held, strict=True))[:2]
     )
     # 8 steps of each data set are of the main line, 2 of the branch.
-    assert load_carried(stream.state_)[0].step == 24
+    assert load_carried(stream.state_).carried.step == 24
     assert sorted(rates(stream)[1] + rates(stream)[2], reverse=True)[0] == 0.375
 
 
@@ -90,7 +90,7 @@ def test_a_schedule_in_steps_anneals_each_branch_by_its_own(tmp_path: Path) -> N
     schedule = Infinite(warmup=2, cooldown=3, constant=0.5, anneal=4, final=0.05)
     stream = ContinualPretraining(mae(), schedule=schedule, steps=[12, 12, 8], engine=ENGINE)
     stream.fit(SETS, folder=tmp_path)
-    assert [load_carried(tmp_path / f"state-{i}.safetensors")[0].step for i in range(3)] == [
+    assert [load_carried(tmp_path / f"state-{i}.safetensors").carried.step for i in range(3)] == [
         8,
         16,
         20,

@@ -69,7 +69,7 @@ def unlabelled() -> Unlabelled:
 def test_going_on_with_the_same_data_is_one_longer_run(make: Any, tmp_path: Path) -> None:
     kept = tmp_path / "constant.safetensors"
     train(make(DATA), DATA, steps=20, keep=kept, **INFINITE)
-    assert load_carried(kept)[0].step == 16
+    assert load_carried(kept).carried.step == 16
     on, whole = make(DATA), make(DATA)
     went_on = train(on, DATA, steps=14, start=kept, **INFINITE)
     # The same schedule in the steps of the whole: up at 4, down at 10, annealed from 27 to 30.
@@ -96,7 +96,7 @@ def test_keeping_the_state_changes_nothing_and_going_on_does_not_change_it(tmp_p
     assert equal(*models)
     assert kept.read_bytes() == before
     # Of the next, which has gone on from the state and not from the annealed model: 16 and 8.
-    assert load_carried(tmp_path / "next.safetensors")[0].step == 24
+    assert load_carried(tmp_path / "next.safetensors").carried.step == 24
 
 
 def test_what_is_kept_is_the_state_before_the_anneal(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_what_is_kept_is_the_state_before_the_anneal(tmp_path: Path) -> None:
     options = {k: v for k, v in INFINITE.items() if k != "schedule_options"}
     ended = plain(DATA)
     train(ended, DATA, steps=16, **{**options, "schedule": until})
-    carried, tensors, _ = load_carried(kept)
+    carried, tensors = load_carried(kept).carried, load_carried(kept).tensors
     found = {k.removeprefix("objective/"): v for k, v in tensors.items() if k.startswith("obj")}
     assert equal(found, weights(ended))
     assert not equal(found, weights(annealed))
@@ -120,7 +120,7 @@ def test_a_run_that_ends_in_its_constant_phase_keeps_its_end(tmp_path: Path) -> 
     schedule = Infinite(warmup=2, cooldown=4)
     objective = plain(DATA)
     train(objective, DATA, steps=9, batch_size=16, schedule=schedule, keep=kept)
-    carried, tensors, _ = load_carried(kept)
+    carried, tensors = load_carried(kept).carried, load_carried(kept).tensors
     assert carried == Carried(9, "adamw", 0.001, schedule)
     found = {k.removeprefix("objective/"): v for k, v in tensors.items() if k.startswith("obj")}
     assert equal(found, weights(objective))
@@ -225,7 +225,7 @@ def test_moments_find_their_parameter_in_other_groups(tmp_path: Path) -> None:
     other = Slow()
     lower = build_optimizer(other, "adamw", 0.001, 0.0)
     assert len(lower.param_groups) < len(optimizer.param_groups)
-    restore_carried(path, load_carried(path)[1], other, lower)
+    restore_carried(load_carried(path), other, lower)
     for mine, its in zip(module.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, its)
         for key, value in optimizer.state[mine].items():
@@ -346,3 +346,9 @@ def test_a_share_of_none_or_all_is_refused(share: float) -> None:
 def test_objectives_that_read_labels_do_not_replay() -> None:
     with pytest.raises(ConfigError, match="Plain learns from labels"):
         train(plain(DATA), DATA, steps=2, batch_size=16, replay=DATA)
+
+
+def test_options_beside_a_schedule_of_ones_own_are_refused() -> None:
+    options = {**INFINITE, "schedule": Infinite(warmup=2, cooldown=2)}
+    with pytest.raises(ConfigError, match="beside a schedule of your own"):
+        train(plain(DATA), DATA, steps=9, **options)

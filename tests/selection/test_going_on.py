@@ -47,7 +47,7 @@ def weights_of(model: Model) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_without_an_end_keeps_its_state_beside_its_model(run: Path, tmp_path: Path) -> None:
-    carried, _, _ = load_carried(run / STATE)
+    carried = load_carried(run / STATE).carried
     assert (carried.step, carried.optimizer) == (17, "adamw")
     assert carried.schedule is not None
     assert (carried.schedule.constant, carried.schedule.anneal_at) == (0.5, None)
@@ -77,9 +77,9 @@ def test_one_command_goes_on_and_leaves_the_first_run_alone(
     assert theirs is not None
     assert torch.equal(ours.mean, theirs.mean)
     # 17 steps of each: the annealed ones, 3 of 20, are of the models only.
-    carried = load_carried(tmp_path / "second" / STATE)[0]
+    carried = load_carried(tmp_path / "second" / STATE).carried
     assert carried.step == 34
-    assert carried.schedule == load_carried(run / STATE)[0].schedule
+    assert carried.schedule == load_carried(run / STATE).carried.schedule
     third = tacita.pretrain("mae", FIRST, start=model, steps=10, quiet=True)
     assert third.recipe.pretrain is not None
     assert third.recipe.pretrain.train == {**train, "steps": 10}

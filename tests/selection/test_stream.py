@@ -41,11 +41,11 @@ def test_the_verb_leaves_a_model_its_state_and_the_figures(
     assert torch.equal(by.mean, first.mean)
     # What it kept is gone on from by the ordinary verb.
     state = tmp_path / "stream" / "constant.safetensors"
-    assert load_carried(state)[0].step == 24
+    assert load_carried(state).carried.step == 24
     more = tacita.pretrain("mae", SETS[0], start=again, out=tmp_path / "more", quiet=True)
     assert more.recipe.pretrain is not None
     assert more.recipe.pretrain.train["steps"] == 10
-    assert load_carried(tmp_path / "more" / "constant.safetensors")[0].step == 32
+    assert load_carried(tmp_path / "more" / "constant.safetensors").carried.step == 32
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ class ContinualPretraining:
         """What `train` is told of the schedule of one data set."""
         schedule = self.schedule
         if isinstance(schedule, Infinite):
-            done = 0 if start is None else load_carried(start)[0].step
+            done = 0 if start is None else load_carried(start).carried.step
             end = done + steps[number] - schedule.anneal
             return {"schedule": schedule.annealed(at=end, steps=schedule.anneal)}
         if schedule == "one-cosine":

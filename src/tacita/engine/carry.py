@@ -8,6 +8,7 @@ written by the run that goes on, and holds tensors and JSON only.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,7 @@ from tacita.engine.checkpoint import (
     under,
     write_tensors,
 )
-from tacita.engine.schedules import Infinite
+from tacita.engine.schedules import Infinite, Schedule, make_schedule
 from tacita.errors import CheckpointError, ConfigError
 from tacita.files import remove_leftovers
 
@@ -88,8 +89,18 @@ def save_carried(
     write_tensors(path, tensors, metadata)
 
 
-def load_carried(path: Path) -> tuple[Carried, dict[str, Tensor], str]:
-    """What a run kept, its tensors, and their digest; raises `CheckpointError` for a damaged file."""
+@dataclass(frozen=True)
+class Kept:
+    """A file that was read, to go on from."""
+
+    path: Path
+    carried: Carried
+    tensors: dict[str, Tensor]
+    digest: str
+
+
+def load_carried(path: Path) -> Kept:
+    """Read what a run kept; raises `CheckpointError` for a damaged file."""
     tensors, metadata = read_tensors(path, remedy=BEGIN_ANEW)
     digest = metadata.pop("digest", "")
     if digest != digest_of(tensors, metadata) or metadata.get("format") != FORMAT:
@@ -97,36 +108,76 @@ def load_carried(path: Path) -> tuple[Carried, dict[str, Tensor], str]:
             f"{path}: is damaged or of another format (its digest differs).", remedy=BEGIN_ANEW
         )
     schedule = json.loads(metadata["schedule"])
-    kind: Literal["adamw", "sgd"] = "sgd" if metadata["optimizer"] == "sgd" else "adamw"
     carried = Carried(
         int(metadata["step"]),
-        kind,
+        "sgd" if metadata["optimizer"] == "sgd" else "adamw",
         float(metadata["learning_rate"]),
         None if schedule is None else Infinite(**schedule),
     )
-    return carried, tensors, digest
+    return Kept(path, carried, tensors, digest)
 
 
-def restore_carried(
-    path: Path,
-    tensors: dict[str, Tensor],
-    objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> None:
+@dataclass(frozen=True)
+class MainLine:
+    """How a run goes from what it starts with to what it keeps."""
+
+    begin: Carried
+    rates: Callable[[int], float]
+    """The share of the learning rate at a step over all data sets."""
+    fork: int
+    """The step of this run, from 0, before which its state is kept: there the anneal begins."""
+
+
+def main_line(
+    kept: Kept | None,
+    schedule: Schedule | Callable[[int], float],
+    steps: int,
+    warmup: float,
+    options: Mapping[str, float | str] | None,
+    *,
+    optimizer: Literal["adamw", "sgd"],
+    learning_rate: float,
+) -> MainLine:
+    """Plan a run of some steps, from a file that another run kept or from nothing.
+
+    Raises `ConfigError` where it cannot go on so, or for options that the schedule does not have.
+    """
+    if kept is not None:
+        kept.carried.check(kept.path, optimizer, learning_rate, schedule == "infinite")
+    done = 0 if kept is None else kept.carried.step
+    if isinstance(schedule, str):
+        after = None if kept is None else kept.carried.schedule
+        rates: Callable[[int], float] = make_schedule(
+            schedule, steps, warmup, options, after=after, begin=done
+        )
+    elif options:
+        raise ConfigError(
+            "schedule_options were given beside a schedule of your own.",
+            remedy="Give them to the schedule.",
+        )
+    else:
+        rates = schedule
+    if not isinstance(rates, Infinite):
+        return MainLine(Carried(done, optimizer, learning_rate, None), rates, steps)
+    fork = steps if rates.anneal_at is None else min(steps, rates.anneal_at - done)
+    return MainLine(Carried(done, optimizer, learning_rate, rates.endless()), rates, fork)
+
+
+def restore_carried(kept: Kept, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the networks and the moments back.
 
     Raises `CheckpointError`, and changes nothing, where the networks are not those of the file.
     """
-    networks = under("objective/", tensors)
-    check_tensors(path, networks, objective.state_dict())
+    networks = under("objective/", kept.tensors)
+    check_tensors(kept.path, networks, objective.state_dict())
     numbers = {name: number for number, name in _names(objective, optimizer).items()}
     by_number = {}
-    for key, value in under("optimizer/", tensors).items():
+    for key, value in under("optimizer/", kept.tensors).items():
         name, _, moment = key.rpartition("/")
         # A parameter that is frozen by now needs none.
         if name in numbers:
             by_number[f"{numbers[name]}/{moment}"] = value
-    moments = moments_of(path, by_number, optimizer)
+    moments = moments_of(kept.path, by_number, optimizer)
     objective.load_state_dict(networks)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})

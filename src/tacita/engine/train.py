@@ -17,13 +17,13 @@ from torch import nn
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
 from tacita.engine.batches import Batches, with_past
-from tacita.engine.carry import Carried, load_carried, restore_carried, save_carried
+from tacita.engine.carry import load_carried, main_line, restore_carried, save_carried
 from tacita.engine.checkpoint import Checkpoint, load_newest, save_checkpoint
 from tacita.engine.devices import Precision, cuda_devices, make_fabric, out_of_memory, seed_step
 from tacita.engine.history import Callback, History, Progress, peak_memory_mb
 from tacita.engine.optimizer import build_optimizer, scale_learning_rate
 from tacita.engine.rows import check_finite, make_row, means
-from tacita.engine.schedules import Infinite, Schedule, make_schedule
+from tacita.engine.schedules import Schedule
 from tacita.engine.stopping import Stopping, Watch
 from tacita.engine.streams import mix
 from tacita.errors import ConfigError, DataError, OutOfMemoryError
@@ -90,23 +90,12 @@ def train(
     finite, `OutOfMemoryError` with the batch size to try, `CheckpointError` when resuming fails.
     """
     check_options(objective, data, steps, batch_size, accumulate, log_every, clip, max_seconds)
-    carried: Carried | None = None
-    tensors: dict[str, torch.Tensor] = {}
-    origin = ""
-    if start is not None:
-        carried, tensors, origin = load_carried(start)
-        carried.check(start, optimizer, learning_rate, schedule == "infinite")
-    done = 0 if carried is None else carried.step
-    rates = schedule
-    if isinstance(rates, str):
-        after = None if carried is None else carried.schedule
-        rates = make_schedule(rates, steps, warmup, schedule_options, after=after, begin=done)
-    endless = rates.endless() if isinstance(rates, Infinite) else None
-    main_line = Carried(done, optimizer, learning_rate, endless)
-    # Counted in this run's steps: where its main line ends.
-    fork = steps
-    if isinstance(rates, Infinite) and rates.anneal_at is not None:
-        fork = min(steps, rates.anneal_at - done)
+    kept = None if start is None else load_carried(start)
+    line = main_line(
+        kept, schedule, steps, warmup, schedule_options,
+        optimizer=optimizer, learning_rate=learning_rate,
+    )  # fmt: skip
+    done = line.begin.step
     fabric = make_fabric(device, precision)
     if data.normaliser is None:
         data = data.normalised()
@@ -128,15 +117,16 @@ def train(
         groups = [
             (g["base"], g["weight_decay"], len(g["params"])) for g in torch_optimizer.param_groups
         ]
-        options = (steps, batch_size, learning_rate, weight_decay, optimizer, str(rates), origin,
+        origin = "" if kept is None else kept.digest
+        options = (steps, batch_size, learning_rate, weight_decay, optimizer, str(line.rates), origin,
                    past, replay_share, clip, accumulate, seed, str(precision), str(stopping),
                    groups)  # fmt: skip
         fingerprint = _fingerprint(objective, data, options)
         history = History(steps)
         watch = Watch(stopping, fabric)
         first = 0
-        if start is not None:
-            restore_carried(start, tensors, objective, torch_optimizer)
+        if kept is not None:
+            restore_carried(kept, objective, torch_optimizer)
         if resume and checkpoint is not None:
             found = load_newest(checkpoint, fingerprint, objective, torch_optimizer)
             # No process may write the next checkpoint while another still reads this one.
@@ -169,19 +159,20 @@ def train(
 
         def keep_state(step: int) -> None:
             if keep is not None and fabric.is_global_zero:
-                save_carried(keep, replace(main_line, step=done + step), objective, torch_optimizer)
+                end = replace(line.begin, step=done + step)
+                save_carried(keep, end, objective, torch_optimizer)
 
         step = first
         last = step == steps or watch.exhausted(step) or out_of_time()
         try:
             while not last:
-                if step == fork:
+                if step == line.fork:
                     keep_state(step)
                 # Over all data sets, so that going on with the same data is one longer run.
                 clock = done + step
                 # Randomness is a function of (seed, step): resuming needs no generator state.
                 seed_step(fabric.device, mix(seed, clock, fabric.global_rank))
-                factor = rates(clock)
+                factor = line.rates(clock)
                 scale_learning_rate(torch_optimizer, factor)
                 wrapped_optimizer.zero_grad()
                 losses: list[Losses] = []
@@ -223,7 +214,7 @@ def train(
                 remedy=f"Try batch_size={max(1, batch_size // 2)}, "
                 f"or accumulate={2 * accumulate} to keep the batch.",
             ) from error
-        if step <= fork:
+        if step <= line.fork:
             keep_state(step)
         if first < step:
             save(step)
