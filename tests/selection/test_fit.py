@@ -184,6 +184,32 @@ def test_hidden_labels_are_not_gauged_by(
     assert said[0] == said[1]
 
 
+def test_what_was_pretrained_has_its_rank_beside_its_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\npretrain: {method: simclr, projector: [16, 16], train: {steps: 100}}\n"
+        "learn: {method: knn}\n"
+    )
+    model = fit("wine", recipe=[str(mine), "random-forest"], out=tmp_path / "run")
+    ranks = {row.name: row.rank for row in model.metrics.leaderboard}
+    assert ranks["random-forest"] is None
+    assert ranks["mine"] is not None
+    assert 1 < ranks["mine"] < 16
+    said = capsys.readouterr().out
+    board = said[said.index("candidate") :]
+    assert "rank" in board.splitlines()[0]
+    assert f" {ranks['mine']:.1f} " in board
+    assert f"(embeddings {ranks['mine']:.1f} of 16)" in said
+    # It is in the history of the pretraining too.
+    lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    watched = {row["step"]: row["rank"] for row in rows if "rank" in row}
+    assert list(watched) == [100]
+    assert watched[100] == pytest.approx(ranks["mine"], rel=1e-4)
+
+
 def test_test_samples_given_apart_are_read_like_the_training_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = ["size,colour,kind"]

@@ -37,8 +37,28 @@ def test_a_pretrained_model_embeds_and_says_what_it_cannot_do(tmp_path: Path) ->
     assert model.embed(data).shape == (50, 32)
     assert (model.embed(data) == again.embed(data)).all()
     assert model.metrics.health is not None
+    health = again.metrics.health
+    assert health is not None
+    assert health["embedding_dim"] == 256
+    assert 1 < health["embedding_rank"] < 256  # type: ignore[operator]
+    assert 1 < health["effective_rank"] < health["dim"] == 32  # type: ignore[operator]
+    page = (tmp_path / "encoder" / "report.html").read_text(encoding="utf-8")
+    assert "embedding rank" in page
     with pytest.raises(ConfigError, match="adapt"):
         model.predict(data)
+
+
+def test_a_collapse_during_training_is_a_line_on_the_screen_and_no_stop(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = {"projector": [8, 512], "learning_rate": 0.05, "off_diagonal": 0.0, "steps": 100}
+    model = tacita.pretrain(
+        "barlow-twins", "wine", **options, **{"encoder": "feature-tokens", "encoder.depth": 1}
+    )
+    said = capsys.readouterr().out
+    warned = [line for line in said.splitlines() if line.startswith("warning")]
+    assert any("step 100: the rank of the embeddings is" in line for line in warned)
+    assert model.metrics.health is not None
 
 
 def test_no_label_is_needed_or_used_to_pretrain(tmp_path: Path) -> None:

@@ -248,10 +248,17 @@ def judged(
     best_name = highest(first)
     if len(kinds) == 1 and len(first) > 1:
         ordered = sorted(rows, key=lambda row: math.inf if row.rank is None else -row.rank)
-        return ordered, best_name, (
-            f"{best_name} has the highest rank of {len(first)} runs of {trained[0].method}."
-        )  # fmt: skip
-    told = [f"{highest(runs)} of its {len(runs)} runs" for runs in kinds.values() if len(runs) > 1]
+        words = f"{len(first)} runs of {trained[0].method}."
+        if first[best_name] < max(first.values()):
+            words = f"{best_name} is kept: its rank is within a hundredth of the highest of {words}"
+        else:
+            words = f"{best_name} has the highest rank of {words}"
+        return ordered, best_name, words
+    told = [
+        f"by rank {highest(runs)} of {len(runs)} runs of {kind.split()[0]}"
+        for kind, runs in kinds.items()
+        if len(runs) > 1
+    ]
     words = (
         "rank compares runs of one method, so without labels it does not tell which method is best"
     )
