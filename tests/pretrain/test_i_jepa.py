@@ -14,6 +14,7 @@ from tacita.parts.blocks import draw_blocks
 from tacita.pretrain import i_jepa
 from tacita.pretrain.i_jepa import IJEPA, i_jepa_loss
 from tests.helpers import BATCHES, assert_close, series_batch
+from tests.pretrain.training import embedded, neighbour_accuracy, spread, train_on_digits
 
 ENCODERS = {"images": "vit", "series": "series-transformer"}
 
@@ -220,3 +221,40 @@ def test_networks_without_several_tokens_are_refused():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError, match=f"{next(iter(options))}="):
         make(**options)
+
+
+def test_what_the_context_tells_is_predicted_beyond_the_place(monkeypatch):
+    # Every image is of one grey, so that any patch tells the others; a prediction from the place
+    # alone would fit another image's targets as well.
+    torch.manual_seed(0)
+    spec = InputSpec("images", (1, 4, 4))
+    encoder = build("vit", spec, patch=1, dim=24, depth=1)
+    objective = IJEPA(encoder, predictor_dim=16, predictor_depth=1, predictor_heads=2)
+    optimiser = torch.optim.Adam(objective.parameters(), lr=5e-3)
+
+    def greys(count: int) -> Batch:
+        x = torch.randn(count, 1, 1, 1).expand(-1, 1, 4, 4)
+        return Batch(x, torch.full((count,), -1), torch.arange(count))
+
+    for step in range(80):
+        optimiser.zero_grad()
+        objective(greys(32)).total.backward()
+        optimiser.step()
+        objective.after_step(step)
+    batch = greys(64)
+    own = objective(batch).total.item()
+    real = i_jepa.target_tokens
+    monkeypatch.setattr(i_jepa, "target_tokens", lambda e, x, *a: real(e, x.roll(1, 0), *a))
+    assert own < 0.2 * objective(batch).total.item()
+
+
+@pytest.mark.slow
+def test_features_of_digits_become_better_neighbours_and_do_not_collapse():
+    torch.manual_seed(0)
+    encoder = build("vit", InputSpec("images", (1, 8, 8)), dim=32, depth=2, heads=2)
+    untrained = neighbour_accuracy(encoder)
+    objective = IJEPA(encoder, predictor_dim=32, predictor_depth=1, predictor_heads=1)
+    train_on_digits(objective, steps=900, rate=3e-3, batch=32)
+    objective.finish()
+    assert neighbour_accuracy(encoder) > untrained + 0.1
+    assert spread(embedded(objective)) > 0.2

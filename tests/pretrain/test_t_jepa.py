@@ -324,3 +324,21 @@ def test_a_pretrained_encoder_is_probed():
     objective = TJEPA(build("ft-transformer", data.spec, dim=16, depth=1), predictor_dim=8)
     train(objective, data, steps=30, batch_size=64)
     assert LinearProbe(objective.encoder).fit(data).score(data) > 0.9
+
+
+def test_what_the_context_tells_is_predicted_beyond_the_column(monkeypatch):
+    # All columns are copies of one number, so that any of them tells the others; a prediction from
+    # the column alone would fit another row's targets as well.
+    objective = numbers(6)
+    optimiser = torch.optim.Adam(objective.parameters(), lr=5e-3)
+    torch.manual_seed(0)
+    for step in range(200):
+        optimiser.zero_grad()
+        objective(rows(torch.randn(32, 1).expand(-1, 6))).total.backward()
+        optimiser.step()
+        objective.after_step(step)
+    batch = rows(torch.randn(64, 1).expand(-1, 6))
+    own = objective(batch).total.item()
+    real = t_jepa.target_tokens
+    monkeypatch.setattr(t_jepa, "target_tokens", lambda e, x, *a: real(e, x.roll(1, 0), *a))
+    assert own < 0.2 * objective(batch).total.item()
