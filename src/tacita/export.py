@@ -2,13 +2,13 @@
 
 The file holds normaliser, encoder and head. Inputs, batch dimension free:
 
-- `x`: float32, as the training data came: images `(B, C, H, W)` with 8-bit values scaled to 0..1
-  (divide by 255), series `(B, L, C)` at the training data's longest length and zeros beyond a
+- `x`: float32, as the training data came: images `(B, C, H, W)` and volumes `(B, C, D, H, W)` with
+  8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the training data's longest length and zeros beyond a
   shorter one, tables `(B, F)` with category codes, NaN where a cell is missing;
 - `lengths`: int64 `(B,)`, only for series of unequal lengths.
 
-The output is `probabilities` `(B, K)` in the order of `labels.json`, `values` `(B,)` for regression,
-or `features` `(B, dim)` for a pretrained encoder without a head.
+The output is `probabilities` `(B, K)` in the order of `labels.json`, of segmentation `(B, K, D, H, W)`
+for volumes of the training data's size, `values` `(B,)` for regression, or `features` `(B, dim)` for a pretrained encoder without a head.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from tacita.adapt.segmentation import voxel_logits
 from tacita.data.batch import length_mask
 from tacita.data.normalise import Normaliser
 from tacita.errors import ConfigError, MissingExtraError, TacitaError
 from tacita.files import replacing
 from tacita.learner import EncoderOnly, NetworkLearner
+from tacita.tasks import Segmentation
 
 if TYPE_CHECKING:
     from tacita.model import Model
@@ -59,6 +61,8 @@ class Exported(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = self.normaliser(x, lengths)
         mask = None if lengths is None else length_mask(lengths, x.shape[1])
+        if isinstance(self.task, Segmentation) and self.output != "features":
+            return self.task.probabilities(voxel_logits(self.encoder, self.head, x))
         outputs: Tensor = self.head(self.encoder(x, mask).pooled)
         if self.output == "probabilities":
             return self.task.probabilities(outputs)
@@ -69,7 +73,7 @@ def output_name(learner: NetworkLearner) -> str:
     """What the file gives: "probabilities", "values" or "features"."""
     if isinstance(learner, EncoderOnly):
         return "features"
-    return "probabilities" if learner.task_.discrete else "values"
+    return "probabilities" if learner.task_.coded else "values"
 
 
 def export(model: Model, out: Path, format: str = "onnx") -> Path:
@@ -123,7 +127,7 @@ def example(normaliser: Normaliser, size: int, unequal: bool) -> Inputs:
     """Random samples like those that the model was trained on, as raw as a program would give them."""
     spec = normaliser.spec
     generator = torch.Generator().manual_seed(size)
-    if spec.modality == "images":
+    if spec.modality in ("images", "volumes"):
         return (torch.rand(size, *spec.shape, generator=generator),)
     x = torch.randn(size, *spec.shape, generator=generator) * normaliser.std + normaliser.mean
     if spec.modality == "tables":

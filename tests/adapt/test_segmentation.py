@@ -26,6 +26,7 @@ from tacita.encoders.unet import UNet
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.selection.fit import fit
 from tacita.selection.verbs import adapt, pretrain
 from tacita.tasks import Classification, dice_loss
 from tacita.tasks import Segmentation as SegmentationTask
@@ -293,6 +294,29 @@ def test_volumes_in_files_are_segmented_on_their_own_grids(tmp_path, packed):
     for out, source in ((None, scans), (scans, scans), (tmp_path / "p.csv", tmp_path / "v.npz")):
         with pytest.raises(ConfigError, match="out"):
             model.predict_file(source, out)
+
+
+def test_an_exported_model_gives_the_probabilities_of_every_voxel(tmp_path):
+    data = blobs()
+    options = {"steps": 2, "quiet": True, "encoder": "unet", "encoder.widths": [4, 8, 8]}
+    model = adapt("segmentation", data, **options)
+    program = torch.export.load(model.export(tmp_path / "m.pt2", "torch")).module()
+    with torch.no_grad():
+        found = program(data.x)
+    assert_close(found, torch.from_numpy(model.predict_proba(data.x.numpy())))
+
+
+def test_fit_takes_it_by_a_recipe_and_has_nothing_of_its_own_to_compare(tmp_path):
+    data = blobs(labelled=4)
+    with pytest.raises(ConfigError, match="tacita adapt segmentation"):
+        fit(data, quiet=True)
+    (tmp_path / "quick.yaml").write_text(
+        "format: 1\nname: quick\nencoder: {method: unet, widths: [4, 8, 8]}\n"
+        "learn: {method: segmentation, train: {steps: 2}}\n"
+    )
+    (row,) = fit(data, recipe=str(tmp_path / "quick.yaml"), quiet=True).metrics.leaderboard
+    assert row.metric == "dice"
+    assert len(row.folds) == 4
 
 
 def test_cross_entropy_stands_beside_the_dice_with_its_weight():

@@ -16,6 +16,11 @@ def pixels(picture):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))))
 
 
+def test_of_a_volume_the_middle_slice_is_shown():
+    volume = np.random.default_rng(0).random((1, 5, 8, 9))
+    assert samples.shown(volume) == samples.shown(volume[:, 2])
+
+
 def test_an_image_comes_through_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (3, 5, 7), dtype=np.uint8)
     shown = samples.picture(image)

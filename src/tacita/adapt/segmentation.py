@@ -136,7 +136,7 @@ class Segmentation(Trained):
 def voxel_logits(encoder: Encoder, head: nn.Module, x: Tensor) -> Tensor:
     """`(B, K, D, H, W)` logits of volumes `(B, C, D, H, W)`, by a head on the voxels' features."""
     logits = head(encoder(x).tokens)
-    return logits.view(len(x), *x.shape[2:], -1).movedim(-1, 1)
+    return logits.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
 
 
 def labelled_slices(batch: Batch, count: int) -> Batch:

@@ -174,6 +174,11 @@ def candidates(
     names of recipes, methods or YAML files.
     """
     if names == "auto":
+        if data.modality not in AUTO:
+            raise ConfigError(
+                f"There are no usual candidates for {data.modality} to compare.",
+                remedy="Name a method: tacita adapt segmentation DATA --labels FOLDER, or fit --recipe.",
+            )
         baselines = [
             card.slug
             for card in discover.cards().values()
