@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import Batch, InputSpec
+from tacita.data.batch import Batch
 from tacita.data.views import default_views
 from tacita.data.views.crops import Crops
 from tacita.encoders.base import Encoder
@@ -27,8 +27,12 @@ from tacita.parts.checks import require_finite, require_samples
 from tacita.parts.ema import EMA
 from tacita.parts.similarity import unit
 
-GLOBAL, LOCAL = (0.4, 1.0), (0.05, 0.4)
-"""Parts of a sample that global and local crops show, as in the paper."""
+LOCAL = (0.4, 0.8)
+"""Part of a sample that a local crop shows. The paper has 0.05 to 0.4 of photographs: of a small image
+or a short series that shows nothing."""
+
+SMALLEST = 8
+"""Local crops are not made smaller than that, in pixels or steps a side."""
 
 
 @method(
@@ -50,25 +54,28 @@ class DINO(Objective[Batch]):
     bottleneck: width of the embeddings, before the prototypes.
     local_crops: how many small crops the student gets besides the two global ones.
     student_temperature: tau_s; the paper's value.
-    teacher_temperature: tau_t at the start, and after `temperature_warmup`; the paper's values. The
-        lower, the sharper.
+    teacher_temperature: tau_t at the start, and after `temperature_warmup`; the lower, the sharper. The
+        default of the authors' code; in the paper it rises to 0.07, too warm for few prototypes.
     temperature_warmup: share of the steps in which it rises; the paper's 30 of 300 epochs.
     centre_momentum: how slowly the centre follows the teacher's mean output; 1 leaves it at zero.
     momentum: the teacher's rate at the start; it rises to 1 along a cosine. The paper's 0.996 suits
         hundreds of thousands of steps: runs of hundreds need a teacher that follows sooner.
     frozen_share: share of the steps in which the prototypes stay as they are; the paper's is an epoch.
-    global_views, local_views: make a crop of a batch. By default 40 to 100% and 5 to 40% of an image
-        or a series, the local ones at half the size where the encoder reads that size, with the strong
-        views of the modality on top; of a table's row, that share of its cells is its own.
+    global_views: makes a view of a batch; by default the strong ones of the modality.
+    local_views: makes a crop of a batch; by default 40 to 80% of an image or a series, at half the size
+        where the encoder reads that size and 8 pixels or steps remain, with weak views on top; of a
+        table's row, that share of the cells is its own.
 
-    All crops of one size pass the student together and share batch statistics, as in the authors' code;
-    the teacher's running statistics are the student's. A loop of one's own calls `start(steps)` and
-    `after_step(step)`; without `start` nothing rises and nothing is frozen. Raises `ConfigError` for a
-    batch of one sample, and `DivergedError` where the teacher is not finite.
+    All crops of one size pass the student together and share batch statistics, as in the authors' code.
+    What is kept is the teacher, as in the paper; its running statistics are the student's. A loop of
+    one's own calls `start(steps)`, `after_step(step)` and `finish()`; without `start` nothing rises and
+    nothing is frozen. Raises `ConfigError` for a batch of one sample, and `DivergedError` where the
+    teacher is not finite.
 
-    Differs from the paper: 256 prototypes, a head of 256 and a bottleneck of 64 rather than 65536, 2048
-    and 256; 4 local crops rather than 8; constant weight decay; where several processes train, the
-    centre is that of the first one's part of the batch.
+    Differs from the paper: milder crops, 2 local ones rather than 8; the centre is the plain mean until
+    its momentum can be had, since from zero it would come too late for a short run; 256 prototypes, a
+    head of 256 and a bottleneck of 64 rather than 65536, 2048 and 256; constant weight decay; where
+    several processes train, the centre is that of the first one's part of the batch.
     """
 
     reads = "unlabelled"
@@ -90,9 +97,9 @@ class DINO(Objective[Batch]):
         prototypes: int = 256,
         hidden: int = 256,
         bottleneck: int = 64,
-        local_crops: int = 4,
+        local_crops: int = 2,
         student_temperature: float = 0.1,
-        teacher_temperature: tuple[float, float] = (0.04, 0.07),
+        teacher_temperature: tuple[float, float] = (0.04, 0.04),
         temperature_warmup: float = 0.1,
         centre_momentum: float = 0.9,
         momentum: float = 0.99,
@@ -127,9 +134,8 @@ class DINO(Objective[Batch]):
         self.temperature_warmup = temperature_warmup
         self.centre_momentum = centre_momentum
         self.frozen_share = frozen_share
-        self.global_views = global_views or default_crops(encoder.spec, GLOBAL, 1.0)
-        size = 0.5 if reads_at(encoder, 0.5) else 1.0
-        self.local_views = local_views or default_crops(encoder.spec, LOCAL, size)
+        self.global_views = global_views or default_views(encoder.spec, "strong")
+        self.local_views = local_views or default_crops(encoder)
         self.register_buffer("centre", torch.zeros(prototypes))
         # The share of the steps that are done; a buffer, so that a resumed run goes on from there.
         self.register_buffer("progress", torch.tensor(1.0))
@@ -178,10 +184,17 @@ class DINO(Objective[Batch]):
         self.average.update(nn.ModuleList([self.encoder, self.projector]), step)
         if self._means:  # one a part of the batch
             mean = torch.stack(self._means).mean(0)
-            self.centre.lerp_(mean, 1 - self.centre_momentum)
+            rate = self.centre_momentum
+            if rate < 1:  # a plain mean of the first steps' means
+                rate = min(rate, 1 - 1 / (step + 1))
+            self.centre.lerp_(mean, 1 - rate)
             self._means.clear()
         if self.steps is not None:
             self.progress.fill_((step + 1) / self.steps)
+
+    def finish(self) -> None:
+        for mine, theirs in zip((self.encoder, self.projector), self.average.teacher, strict=True):
+            mine.load_state_dict(theirs.state_dict())
 
     def anchors(self, batch: Batch) -> Tensor:
         return self.projector.embed(self.encoder(batch.x, batch.mask).pooled)
@@ -257,14 +270,14 @@ def pooled(encoder: nn.Module, crops: Sequence[Batch]) -> Tensor:
     return torch.cat(features)
 
 
-def default_crops(
-    spec: InputSpec, scale: tuple[float, float], size: float
-) -> Callable[[Batch], Batch]:
-    """Crops with the strong views of the modality on top; of a table the crop is a strong view itself."""
-    crops = Crops(spec, scale=scale, size=size)
-    return (
-        crops if spec.modality == "tables" else nn.Sequential(crops, default_views(spec, "strong"))
-    )
+def default_crops(encoder: Encoder) -> Callable[[Batch], Batch]:
+    """Local crops with the weak views of the modality on top; of a table the crop is a view itself."""
+    spec = encoder.spec
+    if spec.modality == "tables":
+        return Crops(spec, scale=LOCAL)
+    sides = spec.shape[1:] if spec.modality == "images" else spec.shape[:1]
+    size = 0.5 if min(sides) >= 2 * SMALLEST and reads_at(encoder, 0.5) else 1.0
+    return nn.Sequential(Crops(spec, scale=LOCAL, size=size), default_views(spec, "weak"))
 
 
 @torch.no_grad()
