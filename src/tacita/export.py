@@ -3,12 +3,13 @@
 The file holds normaliser, encoder and head. Inputs, batch dimension free:
 
 - `x`: float32, as the training data came: images `(B, C, H, W)` and volumes `(B, C, D, H, W)` with
-  8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the training data's longest length and zeros beyond a
-  shorter one, tables `(B, F)` with category codes, NaN where a cell is missing;
+  8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the training data's longest length
+  and zeros beyond a shorter one, tables `(B, F)` with category codes, NaN where a cell is missing;
 - `lengths`: int64 `(B,)`, only for series of unequal lengths.
 
-The output is `probabilities` `(B, K)` in the order of `labels.json`, of segmentation `(B, K, D, H, W)`
-for volumes of the training data's size, `values` `(B,)` for regression, or `features` `(B, dim)` for a pretrained encoder without a head.
+The output is `probabilities` `(B, K)` in the order of `labels.json`, of segmentation
+`(B, K, D, H, W)` for volumes of the training data's size; `values` `(B,)` for regression, or `features`
+`(B, dim)` for a pretrained encoder without a head.
 """
 
 from __future__ import annotations
