@@ -14,8 +14,10 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.data.normalise import Normaliser
 from tacita.data.views import ImageViews
 from tacita.data.views.batch_styles import BatchStyles, batch_style_standardise
+from tacita.encoders import build
 from tacita.errors import ConfigError
-from tests.helpers import assert_close
+from tacita.pretrain.barlow_twins import BarlowTwins
+from tests.helpers import assert_close, image_batch
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -239,6 +241,17 @@ def test_a_seed_fixes_the_view_and_the_batch_is_left_as_it_is() -> None:
     assert torch.equal(views(batch).x, first)
     assert not torch.equal(views(batch).x, first)
     assert torch.equal(batch.x, before)
+
+
+def test_any_objective_takes_them_as_its_views() -> None:
+    spec, batch = image_batch(8)
+    objective = BarlowTwins(build("residual-cnn", spec, width=4), views=BatchStyles.strong(spec))
+    torch.manual_seed(0)
+    first = objective(batch).total
+    torch.manual_seed(0)
+    objective.views.share = "image"
+    assert first.isfinite()
+    assert not torch.equal(objective(batch).total, first)
 
 
 def test_styles_are_drawn_from_all_images_of_the_batch() -> None:

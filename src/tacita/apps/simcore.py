@@ -148,8 +148,9 @@ class SimCore:
         retrieval: a model that was pretrained on the target (or elsewhere), to select by.
         out: the folder of the second model. `options` go to `tacita.pretrain`, for both models.
 
-        The second model starts from random weights again, as in the paper. Raises as `tacita.pretrain`
-        and `merge` do.
+        The second model starts from random weights again, as in the paper: for instance
+        `SimCore().pretrain("simclr", "flowers/", "photos/", steps=2000, out="runs/flowers")`. Raises as
+        `tacita.pretrain` and `merge` do.
         """
         small, large = (
             load(data) if isinstance(data, str | Path) else as_dataset(data)
