@@ -36,6 +36,7 @@ from tacita.catalog.cards import method
 from tacita.data.batch import Batch
 from tacita.data.views.volumes import VolumeViews
 from tacita.encoders.base import Encoder
+from tacita.encoders.unet import UNet
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -75,7 +76,7 @@ class GlobalContrast(Objective[Batch]):
     authors' code forms groups of two; views turn slices a little too.
     """
 
-    encoder: Encoder
+    encoder: UNet
     reads = "unlabelled"
     engine_defaults = {"steps": 1000, "batch_size": 6, "learning_rate": 1e-3, "weight_decay": 0.0}
 
@@ -94,23 +95,22 @@ class GlobalContrast(Objective[Batch]):
             raise ConfigError(
                 f"positives={positives!r} is not one.", remedy="Choose views, slices or volumes."
             )
-        self.unet = check_stage(encoder, partitions, temperature)
-        self.encoder = self.unet
+        self.encoder = check_stage(encoder, partitions, temperature)
         self.positives = positives
         self.partitions = partitions
         self.temperature = temperature
         hidden, out = projector
-        factor = 2 ** (len(self.unet.widths) - 1)
+        factor = 2 ** (len(self.encoder.widths) - 1)
         cells = [-(-side // factor) for side in encoder.spec.shape[2:]]
         self.projector = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(self.unet.widths[-1] * cells[0] * cells[1], hidden, bias=False),
+            nn.Linear(self.encoder.widths[-1] * cells[0] * cells[1], hidden, bias=False),
             nn.ReLU(),
             nn.Linear(hidden, out, bias=False),
         )
         self.views = views or VolumeViews.strong(encoder.spec)
         # The loss does not reach the way up.
-        self.unet.expanding.requires_grad_(False)
+        self.encoder.expanding.requires_grad_(False)
 
     def loss(self, batch: Batch) -> Losses:
         if self.positives == "volumes":
@@ -129,7 +129,7 @@ class GlobalContrast(Objective[Batch]):
     def embedded(self, slices: Tensor) -> Tensor:
         """`(M, K)` embeddings of `(M, C, H, W)` slices."""
         slices = slices.contiguous(memory_format=torch.channels_last)
-        return self.projector(self.unet.contract(slices)[-1])
+        return self.projector(self.encoder.contract(slices)[-1])
 
     def pairs(self, volumes: int, kinds: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Which images attract and repel: kind by kind, volume by volume, part by part."""
@@ -145,7 +145,7 @@ class GlobalContrast(Objective[Batch]):
         )
 
     def finish(self) -> None:
-        self.unet.expanding.requires_grad_(True)
+        self.encoder.expanding.requires_grad_(True)
 
     def anchors(self, batch: Batch) -> Tensor:
         """The embeddings of the middle slices of a volume's parts, one after another."""

@@ -16,6 +16,7 @@ from tacita.catalog.cards import method
 from tacita.data.batch import Batch
 from tacita.data.views.volumes import VolumeViews
 from tacita.encoders.base import Encoder
+from tacita.encoders.unet import UNet
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.contrast import masked_ntxent
@@ -53,7 +54,7 @@ class LocalContrast(Objective[Batch]):
     the frozen half use their running statistics, so that it does not change at all.
     """
 
-    encoder: Encoder
+    encoder: UNet
     reads = "unlabelled"
     engine_defaults = {"steps": 1000, "batch_size": 6, "learning_rate": 1e-3, "weight_decay": 0.0}
 
@@ -68,9 +69,8 @@ class LocalContrast(Objective[Batch]):
         views: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.unet = check_stage(encoder, partitions, temperature)
-        self.encoder = self.unet
-        steps = len(self.unet.expanding)
+        self.encoder = check_stage(encoder, partitions, temperature)
+        steps = len(self.encoder.expanding)
         self.blocks = blocks or max(1, steps - (2 if steps >= 5 else 1))
         if not 1 <= self.blocks <= steps:
             raise ConfigError(
@@ -89,20 +89,20 @@ class LocalContrast(Objective[Batch]):
         shrink = 2 ** (steps - self.blocks)
         map_size = [-(-side // shrink) for side in encoder.spec.shape[2:]]
         region_positions(map_size[0], map_size[1], size)  # Refuses a map that is too small.
-        channels = self.unet.widths[steps - self.blocks]
+        channels = self.encoder.widths[steps - self.blocks]
         self.projector = nn.Sequential(
             nn.Conv2d(channels, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 1, bias=False),
         )
-        self.unet.requires_grad_(False)
-        self.unet.expanding[: self.blocks].requires_grad_(True)
+        self.encoder.requires_grad_(False)
+        self.encoder.expanding[: self.blocks].requires_grad_(True)
 
     def train(self, mode: bool = True) -> Self:
         """As of any module, but the frozen half stays in evaluation mode."""
         super().train(mode)
-        self.unet.contracting.eval()
+        self.encoder.contracting.eval()
         return self
 
     def loss(self, batch: Batch) -> Losses:
@@ -115,11 +115,11 @@ class LocalContrast(Objective[Batch]):
         """`(M, K, h, w)` embeddings of the cells of `(M, C, H, W)` slices."""
         slices = slices.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            maps = self.unet.contract(slices)
-        return self.projector(self.unet.expand(maps, self.blocks))
+            maps = self.encoder.contract(slices)
+        return self.projector(self.encoder.expand(maps, self.blocks))
 
     def finish(self) -> None:
-        self.unet.requires_grad_(True)
+        self.encoder.requires_grad_(True)
 
     def anchors(self, batch: Batch) -> Tensor:
         """The region in the middle of the middle slices of a volume's parts, one after another."""

@@ -75,8 +75,9 @@ def read_like(
     """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
 
     `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
-    matched by name; labels, where there are any, are decoded by the
-    model's classes; `labels` is a label file, or the label column of the training data.
+    matched by name; labels, where there are any, are decoded by the model's classes; `labels` is a
+    label file, the label column of the training data, or for volumes a folder of label volumes.
+    Volumes in files come one at a time, at the spacing of the training data and each of its own size.
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
     """
