@@ -50,6 +50,7 @@ def measure(
     seed: int,
     *,
     collapsing: Callable[[Encoder], Objective[Batch]] | None = None,
+    steps: int = STEPS,
     encoder: str = "residual-cnn",
     **options: Any,
 ) -> Figures:
@@ -67,7 +68,7 @@ def measure(
     torch.manual_seed(seed)
     learner = build(encoder, pool.spec, **options)
     random = adapted(build(encoder, pool.spec, **options), pool)
-    objective = pretrained(method(learner), pool, seed)
+    objective = pretrained(method(learner), pool, steps, seed)
     figures = {
         "knn": Knn(learner).fit(few).score(test),
         "knn of random": Knn(random).fit(few).score(test),
@@ -77,13 +78,15 @@ def measure(
     if collapsing is None:
         return figures
     torch.manual_seed(seed)
-    without = pretrained(collapsing(build(encoder, pool.spec, **options)), pool, seed)
+    without = pretrained(collapsing(build(encoder, pool.spec, **options)), pool, steps, seed)
     return {**figures, "spread": spread(objective, test), "spread without": spread(without, test)}
 
 
-def pretrained(objective: Objective[Batch], data: Dataset, seed: int) -> Objective[Batch]:
+def pretrained(
+    objective: Objective[Batch], data: Dataset, steps: int, seed: int
+) -> Objective[Batch]:
     """The objective after its training."""
-    train(objective, data, **{**objective.engine_defaults, "steps": STEPS, "seed": seed})
+    train(objective, data, **{**objective.engine_defaults, "steps": steps, "seed": seed})
     return objective
 
 
