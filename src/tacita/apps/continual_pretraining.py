@@ -138,7 +138,7 @@ class ContinualPretraining:
 
         held: samples of each data set to measure on; by default a fifth of each is kept aside.
         folder: where states and checkpoints are kept; `resume` goes on in it after a kill, to the same
-            weights. Without one, `state_` is gone afterwards.
+            weights. Without one, `state_` is gone afterwards, and several processes cannot share it.
         callbacks: of the training of data set number k, from 0.
         """
         sets, held = self._sets(datasets, held, seed)

@@ -158,9 +158,13 @@ def train(
                 save_checkpoint(checkpoint, state, objective, torch_optimizer)
 
         def keep_state(step: int) -> None:
-            if keep is not None and fabric.is_global_zero:
+            if keep is None:
+                return
+            if fabric.is_global_zero:
                 end = replace(line.begin, step=done + step)
                 save_carried(keep, end, objective, torch_optimizer)
+            # No process may go on from a file that is still being written.
+            fabric.barrier()
 
         step = first
         last = step == steps or watch.exhausted(step) or out_of_time()
