@@ -37,7 +37,7 @@ CLAIM = Claim(
     "on few labels is more accurate than one trained from scratch.",
     baseline="the same E4mer from random weights, with the same rate and batch size, trained on the "
     "labels for as many steps as fine-tuning, and for as many as both stages together: the better of the two "
-    "on average; gradient boosting on mean, deviation, extremes and mean change of each channel is shown beside",
+    "on average; beside them gradient boosting on mean, deviation, extremes and mean change of each channel",
     data="BasicMotions (wrist, 6 channels at 10 Hz, 10 s): 40 recordings to pretrain on, 1 or 2 labels a "
     "class of 4, 40 held out; and smart-watch exercises (6 channels at 50 Hz, 10 people, 7 exercises): 6 "
     "people to pretrain on of whom one has labels, 4 others held out, windows of 8 s that vote",

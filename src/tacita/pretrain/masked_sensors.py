@@ -165,7 +165,8 @@ def require_token_a_row(encoder: Encoder) -> None:
     training = encoder.training
     encoder.eval()
     rows = encoder.spec.shape[0]
-    tokens = encoder(torch.zeros(1, *encoder.spec.shape)).tokens.shape[1]
+    device = next((p.device for p in encoder.parameters()), None)
+    tokens = encoder(torch.zeros(1, *encoder.spec.shape, device=device)).tokens.shape[1]
     encoder.train(training)
     if tokens != rows:
         raise ConfigError(

@@ -7,6 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tacita.data.recordings import device, read_recordings, seconds_of
 from tacita.data.recordings.device import is_device, sessions, signals_of
@@ -177,3 +179,48 @@ def test_a_folder_and_a_zip_of_one_name_are_refused(tmp_path):
     write_zip(tmp_path / "S1.zip", files_of(2))
     with pytest.raises(DataError, match="two sessions are called 'S1'"):
         sessions(tmp_path)
+
+
+LINES = st.sampled_from(
+    [
+        b"",
+        b"1",
+        b"4.0",
+        b"-2.5",
+        b"1,2,3",
+        b"nan",
+        b"inf",
+        b"1e999",
+        b"1e39",
+        b"x",
+        b",",
+        b",,",
+        b'"',
+        b"\xff",
+        b"\x00",
+        b" 7 ",
+    ]
+)
+
+
+@given(
+    st.lists(LINES, max_size=9).map(b"\n".join) | st.binary(max_size=40),
+    st.sampled_from([("eda",), ("acc_x", "acc_y", "acc_z")]),
+)
+@example(b"0\n4\n\n\n", ("eda",))
+@example(b"0,0,0\n4,4,4\n\n\n1,2,3", ("acc_x", "acc_y", "acc_z"))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_a_signal_of_finite_numbers_and_gaps_or_a_data_error(data, names):
+    try:
+        signals = signals_of(data, names, "X.csv")
+    except DataError as error:
+        message = str(error)
+    else:
+        message = ""
+    if message:
+        assert "X.csv" in message
+        return
+    rows = data.split(b"\n", 2)[2].removesuffix(b"\n").count(b"\n") + 1
+    for signal in signals.values():
+        assert not np.isinf(signal.values).any()
+        assert len(signal.values) == rows

@@ -220,10 +220,10 @@ def _table(data: bytes, width: int, source: str, above: int) -> NDArray[np.float
     except pa.ArrowInvalid as error:
         _refuse_first_bad_row(data, width, source, above)
         raise DataError(f"{source}: cannot be read ({error}).") from error
-    infinite = np.isinf(columns).any(1)
+    infinite = (np.abs(columns) > np.finfo(np.float32).max).any(1)
     if infinite.any():
         raise DataError(
-            f"{source}, row {int(infinite.argmax()) + above + 1}: an infinite number.",
+            f"{source}, row {int(infinite.argmax()) + above + 1}: an infinite number, or one too large.",
             remedy="Leave the line empty where a sample is missing.",
         )
     return columns
