@@ -27,7 +27,7 @@ def predict_volumes(
 ) -> int:
     """Write a label volume for every scan of `source`; gives their number.
 
-    Raises `ConfigError` where `out` is not given, is the scans' own folder, or does not fit them.
+    Raises `ConfigError` where `out` is not given, lies in the scans' own folder, or does not fit them.
     """
     path = Path(source)
     scans = path.is_dir() or is_nifti(path)
@@ -38,10 +38,11 @@ def predict_volumes(
         )
     target, count = Path(out), 0
     home = path if path.is_dir() else path.parent
-    if scans and target.resolve() == home.resolve():
+    inside = path.is_dir() and target.resolve().is_relative_to(home.resolve())
+    if scans and (inside or target.resolve() == home.resolve()):
         raise ConfigError(
-            f"--out {out}: the scans are there, and would be replaced.",
-            remedy="Name another folder.",
+            f"--out {out}: the scans or their labels are there, and might be replaced.",
+            remedy="Name a folder outside of theirs.",
         )
     if not scans and target.suffix != ".npz":
         raise ConfigError(

@@ -291,7 +291,13 @@ def test_volumes_in_files_are_segmented_on_their_own_grids(tmp_path, packed):
     assert model.predict_file(tmp_path / "v.npz", tmp_path / "p.npz") == 4
     with np.load(tmp_path / "p.npz") as found:
         assert np.array_equal(found["predicted"], model.predict(data.x.numpy()))
-    for out, source in ((None, scans), (scans, scans), (tmp_path / "p.csv", tmp_path / "v.npz")):
+    wrong = (
+        (None, scans),
+        (scans, scans),
+        (scans / "labels", scans),
+        (scans, scans / f"a{ending}"),
+    )
+    for out, source in (*wrong, (tmp_path / "p.csv", tmp_path / "v.npz")):
         with pytest.raises(ConfigError, match="out"):
             model.predict_file(source, out)
 
