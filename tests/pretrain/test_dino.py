@@ -21,6 +21,7 @@ from tacita.errors import ConfigError, DivergedError
 from tacita.pretrain.dino import DINO, DINOHead, dino_loss, pooled, reads_at
 from tests.helpers import assert_close, image_batch, series_batch
 from tests.pretrain.derivation import assert_derived
+from tests.pretrain.training import embedded, spread, train_on_digits
 
 SMALL = {"residual-cnn": {"width": 8}, "vit": {"dim": 24, "depth": 2}}
 
@@ -369,3 +370,15 @@ def test_a_teacher_that_diverged_is_named_and_does_not_reach_the_centre():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError, match=f"{next(iter(options))}="):
         make(**options)
+
+
+@pytest.mark.parametrize(
+    "options, least, most",
+    [({}, 0.05, 1.0), ({"centre_momentum": 1.0, "teacher_temperature": (0.1, 0.1)}, 0.0, 0.02)],
+    ids=["whole", "without centring and sharpening"],
+)
+def test_embeddings_collapse_without_centring_and_sharpening_only(options, least, most):
+    # They are close together at first: those that do not collapse come apart again, slowly.
+    objective = make(**options)
+    train_on_digits(objective, steps=200, rate=1e-3)
+    assert least <= spread(embedded(objective)) <= most
