@@ -378,8 +378,11 @@ def compare(
 ) -> None:
     """Run several methods on the same splits and print a leaderboard.
 
+    Methods that pretrain are compared with each other, and need no labels.
+
     \b
     tacita compare photos/ --methods fixmatch,supervised,random-forest
+    tacita compare photos/ --methods barlow-twins,simclr,vicreg --budget 30m
     tacita compare sensors.csv --labels state --methods mine.yaml,minirocket --budget 10m
     """
     _check_budget(budget)

@@ -227,7 +227,7 @@ class RankMe:
         rank = spectrum.rank(centre=self.centre)
         progress.row["rank"] = rank
         width = len(spectrum.mean)
-        if rank < LOW * width:
+        if rank < LOW * width and not self._before < LOW * width:
             self._warn(progress, f"the rank of the embeddings is {rank:.1f} of {width}")
         elif rank < self._before / 2:
             self._warn(

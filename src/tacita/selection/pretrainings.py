@@ -148,6 +148,8 @@ def compare_pretrainings(
     screen.pretrainings(rows, best)
     screen.line("result", reason)
     finish(screen, model, gauges, folder)
+    if folder is not None:
+        screen.line("kept", f"{folder / ENCODERS}: the encoder of every candidate")
     screen.line("took", f"{monotonic() - began:.0f} s")
     return model
 
