@@ -163,3 +163,21 @@ def test_recordings_get_views_of_sensors_and_ordinary_series_those_of_series():
     assert isinstance(default_views(SPEC, "weak"), SensorViews)
     assert default_views(SPEC, "strong").transform
     assert isinstance(default_views(InputSpec("series", (12, 17)), "strong"), SeriesViews)
+
+
+def test_the_contrast_of_sensor_views_is_simclr_under_e4mer():
+    from tacita.encoders import build
+    from tacita.pretrain.simclr import SimCLR
+
+    torch.manual_seed(0)
+    objective = SimCLR(build("e4mer", SPEC, dim=16, depth=1), temperature=0.5)
+    assert isinstance(objective.views, SensorViews)
+    optimiser = torch.optim.Adam(objective.parameters(), lr=3e-3)
+    totals = []
+    for _ in range(30):
+        optimiser.zero_grad()
+        total = objective(make_batch()).total
+        total.backward()
+        optimiser.step()
+        totals.append(total.item())
+    assert sum(totals[-5:]) < sum(totals[:5]) - 0.5
