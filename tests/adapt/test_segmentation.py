@@ -6,8 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tacita import Model
 from tacita.adapt.segmentation import (
@@ -20,7 +18,6 @@ from tacita.adapt.segmentation import (
 from tacita.data.batch import UNLABELLED, Batch, InputSpec
 from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
-from tacita.data.views.volumes import VolumeViews
 from tacita.encoders import build
 from tacita.encoders.unet import UNet
 from tacita.engine.stopping import Stopping
@@ -29,7 +26,6 @@ from tacita.errors import ConfigError
 from tacita.selection.fit import fit
 from tacita.selection.verbs import adapt, pretrain
 from tacita.tasks import Classification, dice_loss
-from tacita.tasks import Segmentation as SegmentationTask
 from tests.helpers import assert_close
 
 
@@ -56,65 +52,6 @@ def unet(data: Dataset, seed: int = 0) -> UNet:
     return encoder
 
 
-def one_hot_logits(y: torch.Tensor, classes: int, sharpness: float = 50.0) -> torch.Tensor:
-    codes = torch.nn.functional.one_hot(y.clamp_min(0), classes).movedim(-1, 1)
-    return sharpness * codes.double()
-
-
-class TestDice:
-    def test_the_loss_is_the_formula(self):
-        torch.manual_seed(0)
-        logits = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64)
-        y = torch.randint(3, (2, 2, 4, 4))
-        p = logits.softmax(1).numpy()
-        terms = []
-        for code in range(3):
-            shared = sum(p[b, code][y[b].numpy() == code].sum() for b in range(2))
-            total = p[:, code].sum() + (y == code).sum().item()
-            terms.append((2 * shared + 1) / (total + 1))
-        assert dice_loss(logits, y).item() == pytest.approx(1 - np.mean(terms), rel=1e-9)
-
-    def test_a_perfect_prediction_costs_nothing_even_where_a_class_is_absent(self):
-        y = torch.randint(2, (2, 2, 4, 4))
-        assert dice_loss(one_hot_logits(y, 3), y).item() == pytest.approx(0, abs=1e-12)
-
-    @given(st.integers(0, 2**31), st.floats(0.1, 60))
-    @settings(deadline=None, max_examples=50)
-    def test_it_lies_between_nought_and_one(self, seed, sharpness):
-        generator = torch.Generator().manual_seed(seed)
-        logits = sharpness * torch.randn(2, 3, 5, 5, generator=generator)
-        y = torch.randint(-1, 3, (2, 5, 5), generator=generator)
-        assert 0 <= dice_loss(logits, y).item() < 1
-
-    def test_unlabelled_voxels_count_for_nothing(self):
-        torch.manual_seed(0)
-        logits, y = torch.randn(1, 3, 4, 4), torch.randint(3, (1, 4, 4))
-        y[:, 2:] = UNLABELLED
-        assert_close(dice_loss(logits, y), dice_loss(logits[:, :, :2], y[:, :2]))
-
-    def test_the_gradient_is_that_of_finite_differences(self):
-        logits = torch.randn(1, 3, 3, 3, dtype=torch.float64, requires_grad=True)
-        y = torch.randint(-1, 3, (1, 3, 3))
-        assert torch.autograd.gradcheck(lambda at: dice_loss(at, y), logits)
-
-    def test_the_score_is_the_mean_over_volumes_and_foreground_classes(self):
-        task = SegmentationTask(("0", "1", "2"))
-        y = torch.tensor([[1, 1, 0, 0], [1, 2, 2, -1]]).view(2, 1, 1, 4)
-        predicted = torch.tensor([[1, 0, 0, 0], [1, 2, 0, 2]]).view(2, 1, 1, 4)
-        scores = task.scores(one_hot_logits(predicted, 3), y)
-        # Class 1: 2/3 and 1; class 2, which the first volume does not have: 2/3.
-        assert scores["dice of 1"] == pytest.approx((2 / 3 + 1) / 2)
-        assert scores["dice of 2"] == pytest.approx(2 / 3)
-        assert scores["dice"] == pytest.approx(((2 / 3 + 1) / 2 + 2 / 3) / 2)
-        assert scores["voxel_accuracy"] == pytest.approx(5 / 7)
-
-    def test_a_class_that_is_nowhere_has_no_score(self):
-        y = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
-        scores = SegmentationTask(("0", "1")).scores(one_hot_logits(y, 2), y)
-        assert np.isnan(scores["dice"])
-        assert scores["voxel_accuracy"] == 1
-
-
 def test_slices_come_with_their_own_labels_and_labelled_ones_first():
     number = 10 * torch.arange(2)[:, None] + torch.arange(5)
     x = number[:, None, :, None, None].float().expand(2, 1, 5, 4, 4)
@@ -128,39 +65,6 @@ def test_slices_come_with_their_own_labels_and_labelled_ones_first():
         assert drawn.index.tolist() == [0, 0, 1, 1]
         assert int((drawn.y // 10)[:2].max()) == 0
     assert len(labelled_slices(Batch(x, y, torch.arange(2)), 99)) == 10
-
-
-def test_labels_go_where_their_voxels_go():
-    torch.manual_seed(0)
-    y = torch.zeros(8, 32, 32, dtype=torch.int64)
-    y[:, 10:20, 8:26] = 1
-    x = y[:, None].float()
-    seen = VolumeViews(crop=0.6, rotate=30.0)(Batch(x, y, torch.arange(8)))
-    assert seen.y.dtype == torch.int64
-    assert not torch.equal(seen.y, y)
-    agrees = (seen.x[:, 0] > 0.5) == (seen.y == 1)
-    assert agrees.float().mean() > 0.98
-    assert not torch.equal(seen.y[0], seen.y[1])
-
-
-def test_a_volume_is_seen_in_one_way_from_end_to_end():
-    torch.manual_seed(0)
-    flat = torch.randn(3, 1, 1, 16, 16).expand(3, 1, 5, 16, 16)
-    views = VolumeViews(crop=0.6, rotate=30.0, intensity=0.3)
-    seen = views(Batch(flat, torch.zeros(3), torch.arange(3))).x
-    assert torch.allclose(seen, seen[:, :, :1].expand_as(seen), atol=1e-5)
-    assert not torch.allclose(seen, flat, atol=1e-2)
-
-
-@given(st.floats(0.3, 1.0), st.integers(0, 1000))
-@settings(deadline=None, max_examples=30)
-def test_a_crop_stays_inside_the_slice(crop, seed):
-    torch.manual_seed(seed)
-    ramp = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(4, 1, 64, 64)
-    seen = VolumeViews(crop=crop)(Batch(ramp, torch.zeros(4), torch.arange(4))).x
-    step = seen.diff(dim=3)
-    # At the border a ramp would stand still where the box reached beyond it.
-    assert bool((step[..., 1:-1] > 0.9 * crop / 63).all())
 
 
 def test_logits_of_a_volume_lie_where_its_voxels_are():
