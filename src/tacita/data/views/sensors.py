@@ -15,7 +15,6 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch, InputSpec, length_mask
@@ -163,6 +162,8 @@ def smooth_curves(x: Tensor) -> Tensor:
 @cache
 def _spline() -> NDArray[np.float64]:
     """`(256, 6)`: the cubic spline as the linear map that it is, from heights at knots to points."""
+    from scipy.interpolate import CubicSpline  # takes half a second, which other views need not
+
     knots = np.linspace(0, 1, KNOTS + 2)
     return np.asarray(CubicSpline(knots, np.eye(KNOTS + 2))(np.linspace(0, 1, _CURVE)))
 
