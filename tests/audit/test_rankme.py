@@ -287,6 +287,16 @@ def test_an_alarm_is_given_below_a_twentieth_of_the_width() -> None:
     ]
 
 
+def test_few_samples_are_not_alarming_for_a_wide_embedding() -> None:
+    few = DATA.subset(torch.arange(20))
+    said: list[str] = []
+    watch = RankMe(Scripted(width=512), few, every=10, alarm=said.append)
+    row = {"step": 10.0}
+    watch(Progress(10, 100, row, 0.0))
+    assert row["rank"] == pytest.approx(8, rel=1e-2)  # of 20 that there could be
+    assert said == []
+
+
 def test_an_alarm_is_a_warning_where_nothing_else_is_said() -> None:
     watch = RankMe(Scripted(width=64), DATA, every=10)
     Scripted.directions = 1

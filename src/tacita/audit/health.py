@@ -31,8 +31,9 @@ __all__ = ["SAMPLES", "Health", "health", "uniformity"]
 
 NEIGHBOURS = 5
 ONE_POINT = 0.2
-"""Embeddings of less spread on the sphere have collapsed: healthy ones have 0.7 or more, and those
-of a siamese network without predictor and stop-gradient 0.1 and falling (measured on digits, wine)."""
+"""Embeddings of less spread on the sphere that fill less than a tenth of the width have collapsed:
+healthy ones have 0.7 or more, and those of a siamese network without predictor and stop-gradient
+0.1 and falling (measured on digits and wine)."""
 NO_SPREAD = 0.01
 """Features whose deviation is a smaller share of their length are those of a constant encoder."""
 
@@ -140,14 +141,16 @@ def _warnings(found: Health, spectrum: SpectrumTracker, *, neighbours_tell: bool
     rank, width = found.centred_rank, found.dim
     if found.embedding_rank is not None and found.embedding_spread is not None:
         assert found.embedding_dim is not None
-        if found.embedding_spread < ONE_POINT or found.embedding_rank < 2:
+        width_seen = min(found.embedding_dim, found.samples)
+        narrow = found.embedding_rank < 2 * LOW * width_seen
+        if found.embedding_rank < 2 or (narrow and found.embedding_spread < ONE_POINT):
             warnings.append(
                 "COLLAPSED: embeddings of all samples are nearly the same "
                 f"(rank {found.embedding_rank:.1f} of {found.embedding_dim}, "
                 f"spread {found.embedding_spread:.2f}); "
                 "lower the learning rate or take stronger views"
             )
-        elif found.embedding_rank < LOW * found.embedding_dim:
+        elif found.embedding_rank < LOW * width_seen:
             warnings.append(
                 "the embeddings fill few directions "
                 f"(rank {found.embedding_rank:.1f} of {found.embedding_dim})"
@@ -158,7 +161,7 @@ def _warnings(found: Health, spectrum: SpectrumTracker, *, neighbours_tell: bool
             f"(effective rank {found.effective_rank:.1f}, {rank:.1f} about their mean); "
             "lower the learning rate or take stronger views"
         )
-    elif not neighbours_tell and rank < LOW * width:
+    elif not neighbours_tell and rank < LOW * min(width, found.samples):
         warnings.append(f"few directions carry information (rank {rank:.1f} of {width})")
     if found.dead > 0.5:
         warnings.append(

@@ -183,8 +183,8 @@ class RankMe:
 
     `train(objective, data, callbacks=[RankMe(objective, data)])`. The rank stands in the history as
     `rank`, measured on the same samples each time, without augmentation. Training is not changed by
-    it. An alarm is a line and no stop: the rank fell below a twentieth of the width, or to less than
-    half of what it was at the check before.
+    it. An alarm is a line and no stop: the rank fell below a twentieth of the width (or of the number
+    of samples, where there are fewer), or to less than half of what it was at the check before.
 
     every: steps between two checks, which take place at logged steps (the paper: each epoch).
     samples: how many to measure on; ten a feature or more (the paper: 25,600).
@@ -227,7 +227,8 @@ class RankMe:
         rank = spectrum.rank(centre=self.centre)
         progress.row["rank"] = rank
         width = len(spectrum.mean)
-        if rank < LOW * width and not self._before < LOW * width:
+        low = LOW * min(width, spectrum.count)
+        if rank < low and not self._before < low:
             self._warn(progress, f"the rank of the embeddings is {rank:.1f} of {width}")
         elif rank < self._before / 2:
             self._warn(
