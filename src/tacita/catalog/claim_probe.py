@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from tacita.adapt.knn import Knn
@@ -45,11 +46,15 @@ COLLAPSE = (
 """To be followed by what is left out."""
 
 
+Gauge = Callable[[Objective[Batch], Dataset], float]
+
+
 def measure(
     method: Callable[[Encoder], Objective[Batch]],
     seed: int,
     *,
     collapsing: Callable[[Encoder], Objective[Batch]] | None = None,
+    gauges: Sequence[Gauge] | None = None,
     steps: int = STEPS,
     encoder: str = "residual-cnn",
     **options: Any,
@@ -57,7 +62,8 @@ def measure(
     """Pretrain with a method's own defaults, then probe both encoders with the same few labels.
 
     collapsing: the method without what keeps it from collapsing; it gets the same encoder and steps,
-        and the spread of both methods' embeddings is measured too.
+        and the embeddings of both are gauged.
+    gauges: by default their spread.
     options: the encoder's.
     """
     whole = load("digits")
@@ -79,7 +85,10 @@ def measure(
         return figures
     torch.manual_seed(seed)
     without = pretrained(collapsing(build(encoder, pool.spec, **options)), pool, steps, seed)
-    return {**figures, "spread": spread(objective, test), "spread without": spread(without, test)}
+    for gauge in gauges or (spread,):
+        figures[gauge.__name__] = gauge(objective, test)
+        figures[f"{gauge.__name__} without"] = gauge(without, test)
+    return figures
 
 
 def pretrained(
@@ -90,15 +99,25 @@ def pretrained(
     return objective
 
 
-@torch.no_grad()
 def spread(objective: Objective[Batch], data: Dataset) -> float:
     """How far embeddings on the sphere deviate, on average: 1 fills it, 0 is a single point.
 
     `std(z / |z|) * sqrt(D)` where the method's loss acts, in evaluation mode (Chen and He, 2021).
     """
+    z = functional.normalize(anchors(objective, data), dim=1)
+    return float(z.std(0).mean() * math.sqrt(z.shape[1]))
+
+
+def deviation(objective: Objective[Batch], data: Dataset) -> float:
+    """How far embeddings deviate as they are, on average: for losses that do not scale them."""
+    return float(anchors(objective, data).std(0).mean())
+
+
+@torch.no_grad()
+def anchors(objective: Objective[Batch], data: Dataset) -> Tensor:
+    """`(N, D)`: embeddings where the method's loss acts, in evaluation mode."""
     objective.eval()
-    z = torch.cat([objective.anchors(batch) for batch in chunks(data, 256)])
-    return float(functional.normalize(z, dim=1).std(0).mean() * math.sqrt(z.shape[1]))
+    return torch.cat([objective.anchors(batch) for batch in chunks(data, 256)])
 
 
 @torch.no_grad()
