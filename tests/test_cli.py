@@ -258,6 +258,8 @@ def test_compare_takes_recipes_files_and_methods(run, calls, tmp_path: Path) -> 
     names = f"fixmatch, {mine},random-forest"
     assert run("compare", "d.csv", "--methods", names)[0] == 0
     assert calls[0][1] == ("d.csv", ["fixmatch", str(mine), "random-forest"])
+    assert run("compare", "d.csv", "--methods", "barlow-twins,vicreg")[0] == 0
+    assert calls[1][1] == ("d.csv", ["barlow-twins", "vicreg"])
 
 
 def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None:
