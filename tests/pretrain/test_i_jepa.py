@@ -14,7 +14,6 @@ from tacita.parts.blocks import draw_blocks
 from tacita.pretrain import i_jepa
 from tacita.pretrain.i_jepa import IJEPA, i_jepa_loss
 from tests.helpers import BATCHES, assert_close, series_batch
-from tests.pretrain.training import embedded, neighbour_accuracy, spread, train_on_digits
 
 ENCODERS = {"images": "vit", "series": "series-transformer"}
 
@@ -246,15 +245,3 @@ def test_what_the_context_tells_is_predicted_beyond_the_place(monkeypatch):
     real = i_jepa.target_tokens
     monkeypatch.setattr(i_jepa, "target_tokens", lambda e, x, *a: real(e, x.roll(1, 0), *a))
     assert own < 0.2 * objective(batch).total.item()
-
-
-@pytest.mark.slow
-def test_features_of_digits_become_better_neighbours_and_do_not_collapse():
-    torch.manual_seed(0)
-    encoder = build("vit", InputSpec("images", (1, 8, 8)), dim=32, depth=2, heads=2)
-    untrained = neighbour_accuracy(encoder)
-    objective = IJEPA(encoder, predictor_dim=32, predictor_depth=1, predictor_heads=1)
-    train_on_digits(objective, steps=900, rate=3e-3, batch=32)
-    objective.finish()
-    assert neighbour_accuracy(encoder) > untrained + 0.1
-    assert spread(embedded(objective)) > 0.2
