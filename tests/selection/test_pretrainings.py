@@ -22,6 +22,7 @@ from tacita.selection.build import encoder_for, pretraining_for, training_option
 from tacita.selection.metrics import Metrics, PretrainingRow
 from tacita.selection.plan import load_plan
 from tacita.selection.pretrainings import judged
+from tacita.selection.screen import Screen
 
 RECIPE = """format: 1
 name: {name}
@@ -237,6 +238,32 @@ def test_a_run_can_be_repeated_from_its_folder(
     first = tacita.compare(plain, three, out=tmp_path / "run", quiet=True).metrics.pretrainings
     again = tacita.fit(plain, recipe=str(tmp_path / "run"), quiet=True).metrics.pretrainings
     assert [each.rank for each in first] == [each.rank for each in again]
+
+
+def test_a_comparison_that_was_interrupted_goes_on_to_the_same_result(
+    three: list[str], digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = without_labels(digits)
+    expected = tacita.compare(plain, three, quiet=True).metrics.pretrainings
+
+    class StoppedError(Exception):
+        pass
+
+    def interrupt(screen: Screen, row: PretrainingRow) -> None:
+        if row.name == "simclr":
+            raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Screen, "pretraining", interrupt)
+        with pytest.raises(StoppedError):
+            tacita.compare(plain, three, out=tmp_path / "run", quiet=True)
+    checkpoints = {path.name for path in (tmp_path / "run" / "work").glob("pretrain-*.safetensors")}
+    assert len(checkpoints) == 2
+    found = tacita.compare(plain, three, out=tmp_path / "run", resume=True, quiet=True)
+    assert [(row.name, row.rank) for row in found.metrics.pretrainings] == [
+        (row.name, row.rank) for row in expected
+    ]
+    assert not (tmp_path / "run" / "work").exists()
 
 
 def test_a_dry_run_writes_and_trains_nothing(three: list[str], tmp_path: Path) -> None:
