@@ -32,6 +32,8 @@ from tacita.parts.jepa import LatentPredictor, context_tokens, require_tokens, t
     labels="none",
     summary="Pretrains an encoder without labels or views, by predicting a teacher's hidden tokens.",
     reuses=("transformer", "masking", "ema", "jepa"),
+    claim="Features of held-out digits have far better neighbours and a better linear probe than those "
+    "of the untrained ViT, once there are some thousand steps.",
 )
 class IJEPA(Objective[Batch]):
     """Latent prediction under any encoder of tokens: `vit`, or of series, `series-transformer`.
@@ -44,12 +46,16 @@ class IJEPA(Objective[Batch]):
     predictor_depth: number of its blocks.
     predictor_heads: number of its attention heads.
     momentum: the teacher's rate at the start; it rises to 1 along a line. The paper's 0.996 suits
-        hundreds of thousands of steps: runs of hundreds need a teacher that follows sooner.
+        hundreds of thousands of steps: runs of thousands need a teacher that follows sooner.
+
+    The loss is no gauge: it falls while only places are learnt, and rises as the targets come to hold
+    what is in the image. On digits that took 300 to 500 steps; features of shorter runs were no
+    better than random ones.
 
     The teacher's encoder is what is kept. Blocks of a series are spans; a series of a single token
-    has nothing to predict. A loop of one's own calls `start(steps)` and `after_step(step)`.
-    Raises `ConfigError` for an encoder without tokens or with one, and for ranges that are empty
-    or not shares.
+    has nothing to predict. A loop of one's own calls `start(steps)` and `after_step(step)`. Raises
+    `ConfigError` for an encoder without tokens or with one, and for ranges that are empty or not
+    shares.
 
     Differs from the paper: a predictor of 2 blocks of width 64 rather than 12 of 384, which gets its
     positions as a linear map of the encoder's; no random crop; the loss is smooth L1, as in the

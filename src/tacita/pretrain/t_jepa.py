@@ -34,6 +34,8 @@ Range = tuple[float, float]
     labels="none",
     summary="Pretrains an encoder of table rows without labels, by predicting columns from others.",
     reuses=("transformer", "masking", "ema", "jepa", "ft-transformer"),
+    claim="A linear probe of its tokens beats one of the raw columns by 4 points and one of an untrained "
+    "encoder by 1, on pen-based digits with 30 labels a class; a [REG] token made no difference there.",
 )
 class TJEPA(Objective[Batch]):
     """Latent prediction of columns, under `ft-transformer` or another encoder of columns as tokens.
