@@ -35,9 +35,9 @@ from tacita.pretrain.simclr import SimCLR
     labels="none",
     summary="Pretrains an encoder for images of a new source: SimCLR on batches of one style.",
     reuses=("projector", "views", "similarity", "contrast", "simclr"),
-    claim="A probe reads digits on photographs of two domains never seen at 67%, against 35% after SimCLR, and "
-    "domains mix in the features more than after either rival; a style an image (Fourier augmentation) reads "
-    "72%, so that here the batch's one style gains over none, and not over that.",
+    claim="A probe reads 67% of digits on photographs of two domains never seen, against 35% after SimCLR, "
+    "and domains mix more than after either rival; with a style an image (Fourier augmentation) it is 72%, "
+    "so that here one style a batch gains over none, and not over that.",
 )
 class StandardisedSimCLR(SimCLR):
     """SimCLR whose views have one style each: all images of a view share their low amplitudes.
