@@ -7,12 +7,14 @@ import sys
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.timing import Result, peak_of_this_process
 from tacita.data.coreset import facility_greedy, prototypes_of, select_nearest
 
 TARGET, WIDTH = 10_000, 128
 MILLION = 1_000_000
+Floats = NDArray[np.float32]
 
 
 def run() -> list[Result]:
@@ -59,10 +61,8 @@ def main() -> None:
     k, candidates, budget = map(int, sys.argv[2:])
     draw = np.random.default_rng(0)
     centres = draw.standard_normal((200, WIDTH), dtype=np.float32)
-    target = centres[draw.integers(20, size=TARGET)]
-    target += draw.standard_normal(target.shape, dtype=np.float32)
-    pool = centres[draw.integers(200, size=candidates)]
-    pool += draw.standard_normal(pool.shape, dtype=np.float32)
+    target = around(centres[:20], TARGET, draw)
+    pool = around(centres, candidates, draw)
     warm_up = select_nearest(target[:10], pool[:100], 10)
     assert len(warm_up.indices) == 10
     before, began = peak_of_this_process(), time.perf_counter()
@@ -75,6 +75,15 @@ def main() -> None:
     seconds = time.perf_counter() - began
     print(seconds, peak_of_this_process() - before)
     print(f"{len(picks.indices)} picked, {picks.stopped}", file=sys.stderr)
+
+
+def around(centres: Floats, count: int, draw: np.random.Generator) -> Floats:
+    """`(count, WIDTH)`: in blocks, since a copy of a million would be the peak of the process."""
+    rows = np.empty((count, WIDTH), dtype=np.float32)
+    for block in np.array_split(rows, max(1, count // 5000)):
+        block[:] = centres[draw.integers(len(centres), size=len(block))]
+        block += draw.standard_normal(block.shape, dtype=np.float32)
+    return rows
 
 
 if __name__ == "__main__":
