@@ -45,6 +45,8 @@ SMALLEST = 8
     labels="none",
     summary="Pretrains an encoder without labels: parts of a sample tell what a teacher sees in it.",
     reuses=("views", "ema", "similarity"),
+    claim="Features of held-out digits have better neighbours than those of the untrained encoder; without "
+    "centring and sharpening they collapse.",
 )
 class DINO(Objective[Batch]):
     """Self-distillation without labels, over two global and several local crops (equations 1 to 4).
