@@ -33,7 +33,8 @@ from tacita.parts.projector import projector as make_projector
     labels="none",
     summary="Pretrains an encoder without labels: views agree, features vary and are decorrelated.",
     reuses=("projector", "views"),
-    claim="Features of held-out digits have better neighbours than those of the untrained encoder.",
+    claim="Features of held-out digits have better neighbours than those of the untrained encoder; without "
+    "the variance term their scale collapses.",
 )
 class VICReg(Objective[Batch]):
     """Variance, invariance and covariance of the embeddings of two views (equation 6).
