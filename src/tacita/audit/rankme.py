@@ -176,7 +176,8 @@ def drawn(data: Dataset, samples: int = SAMPLES, seed: int = 0) -> Dataset:
     labels="none",
     summary="Tells without labels which of several pretrainings is best, and when one collapses.",
     reuses=("health",),
-    claim="",
+    claim="Over nine weights of Barlow Twins rank orders runs as a probe does (rho 0.89); its choice beats chance "
+    "by 6 points and lowest loss by 10, but not by the criterion: the best is 1.8 points above, not 1.",
 )
 class RankMe:
     """A callback that measures the rank of the embeddings during training, and warns of collapse.
