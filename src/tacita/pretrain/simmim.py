@@ -35,6 +35,8 @@ ENOUGH_UNITS = 16
     labels="none",
     summary="Pretrains an encoder without labels or views, filling in hidden patches linearly.",
     reuses=("masking", "reconstruction"),
+    claim="Features of held-out digits have far better neighbours than those of the untrained Transformer "
+    "after 2,000 steps; after 500 they had not in every seed.",
 )
 class SimMIM(Objective[Batch]):
     """Masked prediction of raw values under any encoder of tokens: `vit`, `series-transformer`, ...
