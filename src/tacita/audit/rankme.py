@@ -177,7 +177,7 @@ def drawn(data: Dataset, samples: int = SAMPLES, seed: int = 0) -> Dataset:
     summary="Tells without labels which of several pretrainings is best, and when one collapses.",
     reuses=("health",),
     claim="Over nine weights of Barlow Twins rank orders the runs as a probe does (rho 0.89), and its choice "
-    "beats chance by 6 points and the lowest loss by 10; being within 1 point of the best does not hold here: "
+    "beats chance by 6 points and the lowest loss by 10; within 1 point of the best it is not: "
     "it is 1.8 below.",
 )
 class RankMe:
