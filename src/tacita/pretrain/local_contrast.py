@@ -36,8 +36,8 @@ NEGATIVES = 5
     labels="none",
     summary="Pretrains a U-Net's first steps up: regions of a slice are told from those around them.",
     reuses=("contrast", "unet", "views"),
-    claim="After global contrast it did not raise the Dice from one labelled volume in some hundreds of steps "
-    "(measured in the claim of global-contrast).",
+    claim="After global contrast it did not raise the Dice from one labelled volume in some hundreds "
+    "of steps (measured in the claim of global-contrast).",
 )
 class LocalContrast(Objective[Batch]):
     """Thirteen regions of the map after the first steps up, each against five others of both views.
