@@ -30,6 +30,8 @@ from tacita.parts.rates import channel_rates, per_column
     labels="none",
     summary="Pretrains on recordings of many sensors, by predicting silenced stretches of each from all.",
     reuses=("masking", "rates", "batch-norm"),
+    claim="Pretrained and then fine-tuned on one label a class, E4mer tells motions of the wrist better than "
+    "one trained from scratch; on new people's exercises with a watch it does not.",
 )
 class MaskedSensors(Objective[Batch]):
     """Root mean squared error of each channel's silenced samples, the mean over channels.
