@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tacita.data.batch import InputSpec
 from tacita.encoders import build
 from tacita.errors import ConfigError
-from tacita.parts.jepa import LatentPredictor, context_tokens, require_tokens, target_tokens
+from tacita.parts.jepa import LatentPredictor, context_tokens, target_tokens
 from tests.helpers import BATCHES, assert_close
 
 ENCODERS = {"images": "vit", "series": "series-transformer", "tables": "ft-transformer"}
@@ -120,15 +119,6 @@ def test_tokens_that_do_not_count_are_not_read():
     assert_close(masked[:, 0], shorter[:, 0])
     alone = network(context[:, :2], at[:, :2], target_at[:, :, :1], positions)
     assert_close(masked[:, 1, :1], alone[:, 1])
-
-
-def test_a_network_without_tokens_or_with_one_is_refused():
-    with pytest.raises(ConfigError, match=r"(?s)ResidualCNN.*vit.*ft-transformer"):
-        require_tokens(build("residual-cnn", InputSpec("images", (1, 8, 8))), "i-jepa")
-    with pytest.raises(ConfigError, match="single token"):
-        require_tokens(build("vit", InputSpec("images", (1, 8, 8)), patch=8), "i-jepa")
-    encoder, _ = make("images")
-    assert require_tokens(encoder, "i-jepa") is encoder
 
 
 @pytest.mark.parametrize("options", [{"dim": 0}, {"depth": 0}, {"heads": 3}])

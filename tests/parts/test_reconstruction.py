@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tacita.encoders import build
+from tacita.encoders.base import require_tokens
 from tacita.errors import ConfigError
-from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio, require_tokens
+from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 from tests.helpers import image_batch, series_batch
 
 
@@ -41,14 +42,6 @@ def test_without_padding_all_is_data() -> None:
     spec, batch = image_batch()
     encoder = require_tokens(build("vit", spec), "mae")
     assert (data_weights(encoder, batch, encoder.patches(batch.x)) == 1).all()
-
-
-def test_encoders_without_two_tokens_are_refused_with_those_that_work() -> None:
-    spec, _ = image_batch()
-    with pytest.raises(ConfigError, match=r"(?s)simmim.*ResidualCNN.*vit"):
-        require_tokens(build("residual-cnn", spec), "simmim")
-    with pytest.raises(ConfigError, match=r"(?s)simmim.*single token"):
-        require_tokens(build("vit", spec, patch=8), "simmim")
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.1, float("nan")])

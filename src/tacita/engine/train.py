@@ -118,7 +118,7 @@ def train(
             (g["base"], g["weight_decay"], len(g["params"])) for g in torch_optimizer.param_groups
         ]
         origin = "" if kept is None else kept.digest
-        options = (steps, batch_size, learning_rate, weight_decay, optimizer, str(line.rates), origin,
+        options = (steps, batch_size, learning_rate, weight_decay, optimizer, _name_of(line.rates), origin,
                    past, replay_share, clip, accumulate, seed, str(precision), str(stopping),
                    groups)  # fmt: skip
         fingerprint = _fingerprint(objective, data, options)
@@ -297,6 +297,11 @@ def check_all_used(objective: nn.Module) -> None:
             "so several processes cannot train it together.",
             remedy="Freeze them with requires_grad_(False), or train in one process.",
         )
+
+
+def _name_of(schedule: Callable[[int], float]) -> str:
+    """What a schedule is called in every process: a function's own text holds its address."""
+    return getattr(schedule, "__qualname__", None) or str(schedule)
 
 
 def _fingerprint(objective: Objective[Any], data: Dataset, options: tuple[Any, ...]) -> str:

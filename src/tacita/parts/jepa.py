@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tacita.encoders.base import Encoder, TokenEncoder
+from tacita.encoders.base import TokenEncoder
 from tacita.errors import ConfigError
 from tacita.parts.masking import gather_tokens
 from tacita.parts.transformer import Transformer
@@ -81,21 +81,3 @@ def target_tokens(
     tokens = teacher.blocks(teacher.embed(x), mask).float()
     tokens = functional.layer_norm(tokens, tokens.shape[2:])
     return gather_tokens(tokens, at.flatten(1)).view(*at.shape, tokens.shape[2])
-
-
-def require_tokens(encoder: Encoder, method: str) -> TokenEncoder:
-    """The encoder as one of tokens.
-
-    Raises `ConfigError` for one without tokens, or with a single one, of which none can be predicted.
-    """
-    if not isinstance(encoder, TokenEncoder):
-        raise ConfigError(
-            f"{method} hides tokens, and {type(encoder).__name__} has none to hide.",
-            remedy="Choose vit for images, series-transformer for series, ft-transformer for tables.",
-        )
-    if encoder.positions.shape[0] < 2:
-        raise ConfigError(
-            f"{method} got an encoder of a single token, of which nothing can be predicted.",
-            remedy="Use a smaller patch, or another method if the samples are that small.",
-        )
-    return encoder

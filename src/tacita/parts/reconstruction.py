@@ -6,26 +6,8 @@ import torch
 from torch import Tensor
 
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder
+from tacita.encoders.base import TokenEncoder
 from tacita.errors import ConfigError
-
-
-def require_tokens(encoder: Encoder, method: str) -> TokenEncoder:
-    """The encoder, if it has tokens of which some can be hidden and others seen.
-
-    Raises `ConfigError` for an encoder without tokens, or of a single one.
-    """
-    if not isinstance(encoder, TokenEncoder):
-        raise ConfigError(
-            f"{method} hides tokens, and {type(encoder).__name__} has none to hide.",
-            remedy="Choose vit for images, series-transformer for series, feature-tokens for tables.",
-        )
-    if encoder.positions.shape[0] < 2:
-        raise ConfigError(
-            f"{method} got an encoder of a single token, of which nothing can be predicted.",
-            remedy="Use a smaller patch, or another method if the samples are that small.",
-        )
-    return encoder
 
 
 def require_ratio(ratio: float, default: float) -> None:

@@ -104,17 +104,20 @@ class DirectPred(Objective[Batch]):
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "directpred", "which its batch norms cannot normalise")
         view_a, view_b = self.views(batch), self.views(batch)
+        # The teacher first: what its passes take is free again when the student's are kept.
+        taught = [self.targets(view) for view in (view_a, view_b) if self.average is not None]
         z_a, z_b = self.anchors(view_a), self.anchors(view_b)
-        p_a, p_b = self.predictor(z_a), self.predictor(z_b)
-        target_a, target_b = self.targets(view_a, z_a), self.targets(view_b, z_b)
-        self.seen.append(torch.cat([z_a, z_b]).detach())
-        return Losses(prediction=byol_loss(p_a, p_b, target_a, target_b))
+        target_a, target_b = taught or (z_a, z_b)
+        if self.training:
+            self.seen.append(torch.cat([z_a, z_b]).detach())
+        return Losses(
+            prediction=byol_loss(self.predictor(z_a), self.predictor(z_b), target_a, target_b)
+        )
 
     @torch.no_grad()
-    def targets(self, batch: Batch, z: Tensor) -> Tensor:
-        """`(B, D)`: what the teacher makes of a view; without one, the student's `z (B, D)` as it is."""
-        if self.average is None:
-            return z.detach()
+    def targets(self, batch: Batch) -> Tensor:
+        """`(B, D)`: what the teacher makes of a view."""
+        assert self.average is not None
         encoder, projector = self.average.teacher
         return projector(encoder(batch.x, batch.mask).pooled)
 

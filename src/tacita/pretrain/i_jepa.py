@@ -14,12 +14,12 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, hide_padding
+from tacita.encoders.base import Encoder, TokenEncoder, hide_padding, require_tokens
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.blocks import draw_blocks, positions_of
 from tacita.parts.ema import EMA
-from tacita.parts.jepa import LatentPredictor, context_tokens, require_tokens, target_tokens
+from tacita.parts.jepa import LatentPredictor, context_tokens, target_tokens
 
 
 @method(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, hide_padding
+from tacita.encoders.base import Encoder, TokenEncoder, hide_padding, require_tokens
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import Hiding, gather_tokens, hide, scatter_tokens
-from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio, require_tokens
+from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 from tacita.parts.transformer import Transformer
 
 HIDDEN_SHARE = {"images": 0.75, "series": 0.5, "tables": 0.5}

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, hide_padding
+from tacita.encoders.base import Encoder, TokenEncoder, hide_padding, require_tokens
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import hide
-from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio, require_tokens
+from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 
 HIDDEN_SHARE = {"images": 0.6, "series": 0.5, "tables": 0.5}
 """Of images as in the paper; of the others as for masked autoencoders: they are less redundant."""
