@@ -21,8 +21,8 @@ CLAIM = Claim(
     paper="ImageNet, ResNet-50: linear probe 73.2% top-1 (table 1)",
     differs="a small CNN on 8x8 images, 500 steps of 128 images, projector 256 wide. Collapse was first "
     "judged by the spread of embeddings scaled to length 1, which failed (0.40, 0.48 and 0.59 in three seeds "
-    "without variance, where under 0.1 was asked): without variance the scale is lost and not the angle, and this "
-    "loss sees the scale",
+    "without variance, where under 0.1 was asked): without variance the scale is lost and not the angle, and "
+    "this loss sees the scale",
 )
 
 
