@@ -38,8 +38,8 @@ CLAIM = Claim(
     "selection by labels (tables 1 and 2)",
     differs="a small CNN, 300 steps, embeddings of 128, one method; the sweep was chosen of three (Barlow "
     "Twins' weight, VICReg's of the covariance, VICReg's of both terms) after a look at one of 150 steps "
-    "each with a seed that is not among these: in the first two the highest rank was 3 and 2 points of accuracy "
-    "from the best, in the third rank and accuracy went apart (rho -0.39)",
+    "each with a seed that is not among these: in the first two the highest rank was 3 and 2 points of "
+    "accuracy from the best, in the third rank and accuracy went apart (rho -0.39)",
 )
 
 

@@ -44,8 +44,9 @@ CLAIM = Claim(
     "450 steps: the rate, a momentum from 0.95, shares of columns of 0.3 to 0.6 and 0.2 to 0.4 rather "
     "than 0.1 to 0.4 and 0.15 to 0.5, the labels, and these data: on scikit-learn's digits as a table of "
     "64 columns, with 10 labels a class, runs of 160 and 210 steps did not beat the raw columns (88.1% "
-    "against 89.4%); on UCI's letters one of 400 steps did not beat the random encoder (64.0% against 64.1%), "
-    "and neither did one of 450 steps at 4e-3 on these data with 10 labels a class (86.9% against 87.3%)",
+    "against 89.4%); on UCI's letters one of 400 steps did not beat the random encoder (64.0% against "
+    "64.1%), and neither did one of 450 steps at 4e-3 on these data with 10 labels a class (86.9% "
+    "against 87.3%)",
 )
 
 

@@ -29,6 +29,10 @@ GENERATED = {"docs/claims.md"}
 NO_RUN = {
     ("README.md", "make demo"): "takes minutes, and is a run of its own",
     ("README.md", "pip install ."): "changes the environment, and names the reader's own data",
+    (
+        "docs/self-supervised.md",
+        "tacita pretrain simclr photos/ --budget 10m --out runs/first",
+    ): "names the reader's own data",
     ("docs/how-claims-work.md", "tacita claim fixmatch --seeds 5"): "takes minutes",
 }
 IN_A_CLONE = {"docs/add-a-method.md"}
