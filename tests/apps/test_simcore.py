@@ -118,7 +118,7 @@ def test_data_of_another_kind_are_refused() -> None:
         replace(pool, x=pool.x[:, :, :5]),
         Dataset("tables", torch.rand(9, 3), torch.zeros(9, dtype=torch.int64), Classification()),
     ):
-        with pytest.raises(DataError, match="Read both in one size"):
+        with pytest.raises(DataError, match="Give samples like the new ones"):
             merge(target, other, torch.tensor([0]))
 
 

@@ -1,5 +1,7 @@
 """Data in memory: every container gives the same data set, and none is changed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -8,6 +10,8 @@ import torch
 
 from tacita import errors
 from tacita.data.convert import as_dataset
+from tacita.data.dataset import Dataset, check_alike
+from tacita.errors import DataError
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 Y = ["a", None, "b", "a"]
@@ -146,3 +150,12 @@ def test_a_label_file_serves_arrays_too(tmp_path):
 def test_what_is_no_data_is_refused(x):
     with pytest.raises(errors.TacitaError):
         as_dataset(x)
+
+
+def test_tables_whose_categories_differ_are_not_alike() -> None:
+    first = Dataset("tables", torch.zeros(2, 1), torch.zeros(2), categories=(("a", "b"),))
+    check_alike(first, first.subset(torch.tensor([0])))
+    with pytest.raises(DataError, match="other categories"):
+        check_alike(first, replace(first, categories=(("b", "c"),)))
+    with pytest.raises(DataError, match="has tables of shape"):
+        check_alike(first, replace(first, x=torch.zeros(2, 2), categories=(("a", "b"), ())))

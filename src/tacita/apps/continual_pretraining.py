@@ -21,10 +21,9 @@ import torch
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.dataset import Dataset, joined
+from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.data.splits import hold_out
 from tacita.encoders.base import Encoder
-from tacita.engine.batches import check_alike
 from tacita.engine.carry import load_carried
 from tacita.engine.history import Callback, History
 from tacita.engine.schedules import Falling, Infinite

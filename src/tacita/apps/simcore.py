@@ -21,9 +21,9 @@ from tacita.catalog.cards import method
 from tacita.data.batch import UNLABELLED
 from tacita.data.convert import as_dataset
 from tacita.data.coreset import Picks, check_options, prototypes_of, select_nearest
-from tacita.data.dataset import Dataset, joined
+from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.data.read import load
-from tacita.errors import ConfigError, DataError
+from tacita.errors import ConfigError
 from tacita.model import Model
 from tacita.selection.screen import Screen
 from tacita.selection.verbs import pretrain
@@ -181,18 +181,3 @@ def merge(target: Dataset, pool: Dataset, indices: Tensor) -> Dataset:
     whole = joined([replace(target, ids=()), replace(chosen, ids=(), y=y, task=target.task)])
     source = f"{target.source} and {len(chosen)} of {pool.source}"
     return replace(whole, index=torch.arange(len(whole)), source=source, normaliser=None)
-
-
-def check_alike(target: Dataset, pool: Dataset) -> None:
-    """Refuse two data sets that no single encoder could read. Raises `DataError`."""
-
-    def kind(data: Dataset) -> tuple[Any, ...]:
-        shape = data.spec.shape[1:] if data.modality == "series" else data.spec.shape
-        return data.modality, shape, data.x.dtype, data.categories, data.rates
-
-    if kind(target) != kind(pool):
-        raise DataError(
-            f"{target.source} has {target.modality} of {target.spec.shape} as {target.x.dtype}, and "
-            f"{pool.source} {pool.modality} of {pool.spec.shape} as {pool.x.dtype}.",
-            remedy="Read both in one size and one kind of values.",
-        )

@@ -247,3 +247,24 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
         groups=None,
         ids=tuple(name for part in parts for name in part.ids),
     )
+
+
+def check_alike(data: Dataset, other: Dataset) -> None:
+    """Raise `DataError` where samples have another kind, shape, type of number or other categories.
+
+    Series may be of other lengths: the shorter are padded.
+    """
+    a, b = data.spec, other.spec
+    same_shape = a.channels == b.channels if a.modality == "series" else a.shape == b.shape
+    same_kind = (a.modality, a.cardinalities, a.rates) == (b.modality, b.cardinalities, b.rates)
+    if not same_kind or not same_shape or data.x.dtype != other.x.dtype:
+        raise DataError(
+            f"{other.source}: has {b.modality} of shape {b.shape} ({other.x.dtype}), but "
+            f"{data.source} has {a.modality} of shape {a.shape} ({data.x.dtype}).",
+            remedy="Give samples like the new ones; images can be resized with image_size.",
+        )
+    if any(a.cardinalities) and data.categories != other.categories:
+        raise DataError(
+            f"{other.source}: its columns have other categories than those of {data.source}.",
+            remedy="Read both in one file, so that a category has one code.",
+        )

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from tacita.data.batch import UNLABELLED, Batch, SemiBatch
-from tacita.data.dataset import Dataset, joined
+from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.engine.streams import Stream, mix
-from tacita.errors import ConfigError, DataError
+from tacita.errors import ConfigError
 from tacita.objective import Objective
 
 
@@ -137,19 +137,3 @@ def with_past(data: Dataset, past: Dataset) -> Dataset:
     old = replace(past.with_labels(hidden, data.task), ids=())
     both = joined([replace(data, ids=()), old])
     return replace(both, index=torch.arange(len(both)))
-
-
-def check_alike(data: Dataset, other: Dataset) -> None:
-    """Raise `DataError` where samples are of another kind, shape or type of number.
-
-    Series may be of other lengths: the shorter are padded.
-    """
-    a, b = data.spec, other.spec
-    same_shape = a.channels == b.channels if a.modality == "series" else a.shape == b.shape
-    same_kind = (a.modality, a.cardinalities, a.rates) == (b.modality, b.cardinalities, b.rates)
-    if not same_kind or not same_shape or data.x.dtype != other.x.dtype:
-        raise DataError(
-            f"{other.source}: has {b.modality} of shape {b.shape} ({other.x.dtype}), but "
-            f"{data.source} has {a.modality} of shape {a.shape} ({data.x.dtype}).",
-            remedy="Give samples like the new ones; images can be resized with image_size.",
-        )

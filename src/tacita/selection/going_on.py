@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tacita.catalog.recipe import Recipe
-from tacita.data.dataset import Dataset, joined
-from tacita.engine.batches import check_alike
+from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.errors import ConfigError
 from tacita.model import Model
 from tacita.selection.build import training_options

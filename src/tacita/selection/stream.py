@@ -17,8 +17,7 @@ from tacita.apps.continual_pretraining import (
 )
 from tacita.catalog.discover import did_you_mean
 from tacita.catalog.recipe import Recipe, recipe_from_options
-from tacita.data.dataset import Dataset
-from tacita.engine.batches import check_alike
+from tacita.data.dataset import Dataset, check_alike
 from tacita.engine.history import Callback, History, JsonLines
 from tacita.errors import ConfigError, DataError
 from tacita.files import write_text
