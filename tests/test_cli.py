@@ -118,7 +118,7 @@ def test_every_verb_has_help_with_two_examples(run) -> None:
         code, page, _ = run(verb, "--help")
         assert code == 0
         examples = [line for line in page.splitlines() if line.startswith(f"  tacita {verb}")]
-        assert len(examples) == 2, verb
+        assert len(examples) >= 2, verb
     assert "..." not in out.partition("Commands:")[2]  # no summary is cut short at 80 columns
 
 

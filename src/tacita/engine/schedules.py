@@ -140,7 +140,8 @@ class Infinite:
             return self.constant
         progress = min(1.0, (step - self.anneal_at) / self.anneal)
         # Both ends are exact: so written, the power of a quotient would miss `final` by a rounding.
-        return self.constant ** (1 - progress) * self.final**progress
+        rate = self.constant ** (1 - progress) * self.final**progress
+        return min(self.constant, max(self.final, rate))
 
     def annealed(self, at: int, steps: int, final: float | None = None) -> Infinite:
         """The schedule of a branch that anneals over `steps` from the step `at` on."""

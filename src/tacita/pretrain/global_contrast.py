@@ -56,8 +56,9 @@ Positives = Literal["views", "slices", "volumes"]
     labels="none",
     summary="Pretrains a U-Net's way down on aligned volumes: slices at the same height attract.",
     reuses=("contrast", "unet", "views"),
-    claim="Slices of unseen subjects find their height far better than with SimCLR's pairs; that it "
-    "raises the Dice from one labelled volume did not hold in some hundreds of steps.",
+    claim="Slices of unseen subjects find their height far better than with SimCLR's pairs; with "
+    "local-contrast after it the Dice from one labelled volume rises by 1 point after 1,000 steps, in all of "
+    "four seeds, and did not after some hundreds.",
 )
 class GlobalContrast(Objective[Batch]):
     """One random slice of each part of each volume; images of the same part attract, of others repel.
