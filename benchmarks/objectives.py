@@ -88,6 +88,7 @@ def ours_of(method: str) -> Step:
     objective.start(1000)
 
     def step() -> None:
+        torch.manual_seed(0)  # so that I-JEPA's blocks are those of `blocks_of`
         objective.zero_grad()
         objective(batch).total.backward()
         objective.after_step(0)

@@ -123,12 +123,13 @@ class IJEPA(Objective[Batch]):
         )
         context_at, context_valid = positions_of(context)
         target_at, target_valid = positions_of(targets)
+        # The teacher first: what its pass takes is free again when the student's is kept.
+        target = target_tokens(self.average.teacher, x, target_at, mask)
         seen = context_tokens(self.encoder, x, context_at, context_valid)
         positions = self.encoder.positions
         predicted = self.predictor(
             seen, context_at, target_at, positions, context_valid, target_valid
         )
-        target = target_tokens(self.average.teacher, x, target_at, mask)
         return Losses(prediction=i_jepa_loss(predicted, target, target_valid))
 
     def after_step(self, step: int) -> None:

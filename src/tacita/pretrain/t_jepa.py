@@ -124,9 +124,10 @@ class TJEPA(Objective[Batch]):
             target=self.target,
             device=batch.x.device,
         )
+        # The teacher first: what its pass takes is free again when the student's is kept.
+        target = target_tokens(self.average.teacher, batch.x, target_at)
         seen = context_tokens(self.encoder, batch.x, context_at)
         predicted = self.predictor(seen, context_at, target_at, positions)
-        target = target_tokens(self.average.teacher, batch.x, target_at)
         return Losses(prediction=t_jepa_loss(predicted, target))
 
     def after_step(self, step: int) -> None:
