@@ -83,7 +83,7 @@ class Screen:
         if ranked:
             table.add_column("rank", justify="right")
         table.add_column("s/fold", justify="right")
-        table.add_column("peak MB", justify="right")
+        table.add_column("MB", justify="right")
         for number, row in enumerate(rows):
             mark = "*" if number == 0 and row.mean is not None else ""
             name = f"{row.name} (baseline)" if row.baseline else row.name
