@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch, SemiBatch
+from tacita.data.dataset import Dataset
 from tacita.encoders.base import Encoder
 
 BatchT = TypeVar("BatchT", Batch, SemiBatch)
@@ -83,6 +84,9 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     def forward(self, batch: BatchT) -> Losses:
         """The same as `loss`, so that wrappers for devices and precision take part."""
         return self.loss(batch)
+
+    def prepare(self, data: Dataset) -> None:
+        """Called once before all else with the data to learn from, for what is kept a sample or class."""
 
     def start(self, steps: int) -> None:
         """Called once before training: how many steps there will be, for schedules."""

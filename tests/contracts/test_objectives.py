@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tacita.catalog.discover import cards, load_class
 from tacita.data.batch import UNLABELLED, Batch, SemiBatch
+from tacita.data.dataset import Dataset
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
@@ -42,7 +43,16 @@ def make(method: str, encoder: str, modality: str, seed: int = 0) -> Objective:
     torch.manual_seed(seed)
     cls = load_class(method)
     needs_task = "task" in inspect.signature(cls).parameters
-    return cls(build(encoder, spec, **SMALL[encoder]), *([TASK] if needs_task else []))
+    objective = cls(build(encoder, spec, **SMALL[encoder]), *([TASK] if needs_task else []))
+    objective.prepare(data_for(modality))
+    return objective
+
+
+def data_for(modality: str) -> Dataset:
+    """The samples of the batch, every second of them with its label."""
+    _, batch = BATCHES[modality]()
+    y = torch.where(torch.arange(len(batch)) % 2 == 0, batch.y, UNLABELLED)
+    return Dataset(modality, batch.x, y, TASK, batch.index, batch.lengths)
 
 
 def batch_for(objective: Objective) -> Batch | SemiBatch:

@@ -32,7 +32,7 @@ def fixmatch(**options: object) -> tuple[FixMatch, SemiBatch]:
 
 
 def test_the_loss_equals_a_direct_derivation() -> None:
-    objective, batch = fixmatch(threshold=0.2, alignment=False, unlabelled_weight=0.7)
+    objective, batch = fixmatch(threshold=0.2, alignment="none", unlabelled_weight=0.7)
     with torch.no_grad():
         losses = objective.loss(batch)
     both = torch.cat([batch.labelled.x, batch.unlabelled.x, batch.unlabelled.x])
@@ -66,7 +66,7 @@ def test_no_gradient_passes_through_a_guess() -> None:
         def forward(self, batch: Batch) -> Batch:
             return batch.with_x(batch.x + self.offset)
 
-    objective, batch = fixmatch(threshold=0.01, alignment=False)
+    objective, batch = fixmatch(threshold=0.01, alignment="none")
     # Batch norm would mix the views; in evaluation mode the weak view acts through guesses alone.
     objective.encoder.eval()
     objective.weak, objective.strong = Marked(), Marked()
@@ -90,9 +90,10 @@ def test_the_labels_of_unlabelled_samples_are_never_read() -> None:
 
 def test_alignment_divides_by_the_running_mean_of_guesses() -> None:
     objective, _ = fixmatch()
-    objective.guess_mean.copy_(torch.tensor([0.55, *[0.05] * 9]))
-    q = objective._guesses(torch.zeros(4, 10))
-    mean = objective.guess_mean
+    alignment = objective.alignment
+    alignment.mean.copy_(torch.tensor([0.55, *[0.05] * 9]))
+    q = alignment(torch.full((4, 10), 0.1))
+    mean = alignment.mean
     expected = (1 / mean) / (1 / mean).sum()
     assert_close(q[0], expected)
     assert q[0].argmax() != 0

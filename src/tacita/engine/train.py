@@ -106,6 +106,7 @@ def train(
     with torch.random.fork_rng(devices=cuda_devices(fabric)):
         torch.manual_seed(seed)
         objective.train()
+        objective.prepare(data)
         objective.start(done + steps)
         torch_optimizer = build_optimizer(objective, optimizer, learning_rate, weight_decay)
         wrapped, wrapped_optimizer = fabric.setup(_Sealed(objective), torch_optimizer)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.errors import ConfigError
+from tacita.parts.processes import mean_over_processes
 
 Rule = Literal["root", "copy", "diagonal"]
 
@@ -93,11 +94,8 @@ class DirectPredictor(nn.Module):
     @torch.no_grad()
     def update(self, z: Tensor, step: int) -> None:
         """Take embeddings `(N, D)` into the average, and set the weight if step (from 0) is its turn."""
-        batch = correlation_of(z, centred=self.centred)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # Every process has as many samples, so the mean over processes is that over samples.
-            torch.distributed.all_reduce(batch)
-            batch /= torch.distributed.get_world_size()
+        # Every process has as many samples, so the mean over processes is that over samples.
+        batch = mean_over_processes(correlation_of(z, centred=self.centred))
         # The average begins at zero: the first is too small by a factor, which no rule sees.
         self.correlation.lerp_(batch.to(self.correlation.dtype), 1 - self.momentum)
         # Embeddings that are not finite are for the loop to report, which sees the loss.

@@ -1,0 +1,59 @@
+"""Distribution alignment: guesses are divided by how often a class is guessed.
+
+Berthelot et al., "ReMixMatch", ICLR 2020, arXiv 1911.09785, section 3.1. Without it a class that is
+learnt first is guessed ever more often; it assumes that unlabelled samples have the shares that are
+aimed at.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from tacita.data.dataset import Dataset
+from tacita.parts.processes import mean_over_processes
+
+Prior = Literal["uniform", "labels", "none"]
+"""The shares of classes that are aimed at: equal ones, those among the labels, or no alignment."""
+
+
+class Alignment(nn.Module):
+    """Guesses `q (B, K)` to `q * target / mean`, renormalised; `mean` is a running one of guesses.
+
+    prior: what `target` is; with `"none"` guesses stay as they are. Where unlabelled samples are known
+        to have uneven classes, as the labels do, `"labels"`.
+    rate: how far `mean` moves to a batch's own mean in a step.
+
+    >>> alignment = Alignment(2, rate=0.0)
+    >>> _ = alignment.mean.copy_(torch.tensor([0.8, 0.2]))
+    >>> alignment(torch.tensor([[0.5, 0.5]]))
+    tensor([[0.2000, 0.8000]])
+    """
+
+    mean: Tensor
+    target: Tensor
+
+    def __init__(self, classes: int, *, prior: Prior = "uniform", rate: float = 0.01) -> None:
+        super().__init__()
+        self.prior = prior
+        self.rate = rate
+        self.register_buffer("mean", torch.full((classes,), 1 / classes))
+        self.register_buffer("target", torch.full((classes,), 1 / classes))
+
+    def prepare(self, data: Dataset) -> None:
+        """Take the labels' shares as the target, if it is they; a class without a label counts one."""
+        if self.prior != "labels":
+            return
+        counts = torch.bincount(data.y[data.labelled], minlength=len(self.target)).clamp_min(1)
+        self.target = (counts / counts.sum()).to(self.target)
+
+    @torch.no_grad()
+    def forward(self, q: Tensor) -> Tensor:
+        if self.prior == "none":
+            return q
+        if self.training:
+            self.mean.lerp_(mean_over_processes(q.mean(0)).to(self.mean.dtype), self.rate)
+        q = q * (self.target / self.mean)
+        return q / q.sum(1, keepdim=True)

@@ -1,0 +1,93 @@
+"""What semi-supervised methods share: one pass over all views, and averaged weights that are kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tacita.data.batch import Batch, SemiBatch
+from tacita.data.views import default_views
+from tacita.encoders.base import Encoder
+from tacita.errors import ConfigError
+from tacita.objective import Objective
+from tacita.parts.ema import EMA
+from tacita.parts.heads import linear_head
+from tacita.tasks import Classification, Task
+
+
+class SemiSupervised(Objective[SemiBatch]):
+    """An encoder and a linear head with weak and strong views, evaluated at their running average.
+
+    unlabelled_ratio: unlabelled samples a labelled one in a step.
+    momentum: rate of the averaged weights that are kept; with the warm start of FixMatch's official
+        code, 0.99 suits runs of hundreds of steps, where the papers' 0.999 suits a million.
+    weak, strong: view makers; default: those of the modality.
+
+    A subclass with further networks to be kept overrides `kept`, and after making them repeats
+    `self.average = self.averaged()`.
+    """
+
+    head: nn.Module
+    reads = "both"
+    engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        task: Task,
+        *,
+        unlabelled_ratio: int = 7,
+        momentum: float = 0.99,
+        weak: nn.Module | None = None,
+        strong: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if unlabelled_ratio < 1:
+            raise ConfigError(
+                f"unlabelled_ratio={unlabelled_ratio}: there would be no unlabelled sample.",
+                remedy="Give 1 or more; the method `supervised` learns from labels alone.",
+            )
+        self.encoder = encoder
+        self.head = linear_head(encoder.dim, task)
+        self.unlabelled_ratio = unlabelled_ratio
+        self.momentum = momentum
+        self.weak = weak or default_views(encoder.spec, "weak")
+        self.strong = strong or default_views(encoder.spec, "strong")
+        self.average = self.averaged()
+
+    def kept(self) -> nn.ModuleList:
+        """The networks whose average is kept, the same modules at every call."""
+        return nn.ModuleList([self.encoder, self.head])
+
+    def averaged(self) -> EMA[nn.ModuleList]:
+        """A running average that starts at the weights of now."""
+        return EMA(self.kept(), momentum=self.momentum, warm=True)
+
+    def features(self, *batches: Batch) -> list[Tensor]:
+        """`(B, dim)` features of each batch, by one pass, so that they share batch-norm statistics."""
+        x = torch.cat([batch.x for batch in batches])
+        masks = [batch.mask for batch in batches]
+        mask = torch.cat([m for m in masks if m is not None]) if masks[0] is not None else None
+        return list(self.encoder(x, mask).pooled.split([len(batch) for batch in batches]))
+
+    def logits(self, *batches: Batch) -> list[Tensor]:
+        """`(B, K)` float32 logits of each batch, by one pass."""
+        pooled = torch.cat(self.features(*batches))
+        return list(self.head(pooled).float().split([len(batch) for batch in batches]))
+
+    def after_step(self, step: int) -> None:
+        self.average.update(self.kept(), step)
+
+    def finish(self) -> None:
+        """Keep the averaged weights."""
+        self.kept().load_state_dict(self.average.teacher.state_dict())
+
+
+def require_classes(method: str, task: Task) -> Classification:
+    """The task, which must have classes that a method can guess; raises `ConfigError` else."""
+    if not isinstance(task, Classification):
+        raise ConfigError(
+            f"{method} guesses classes, but the task is {task.name}.",
+            remedy="Use pretraining and fine-tune for this task.",
+        )
+    return task
