@@ -48,7 +48,7 @@ Labels = Annotated[
     ),
 ]
 Task = Annotated[
-    Literal["classification", "ordinal", "regression", "segmentation"] | None,
+    Literal["classification", "open-set", "ordinal", "regression", "segmentation"] | None,
     typer.Option(help="What the labels are; by default told from the labels."),
 ]
 Group = Annotated[

@@ -7,9 +7,9 @@ The file holds normaliser, encoder and head. Inputs, batch dimension free:
   and zeros beyond a shorter one, tables `(B, F)` with category codes, NaN where a cell is missing;
 - `lengths`: int64 `(B,)`, only for series of unequal lengths.
 
-The output is `probabilities` `(B, K)` in the order of `labels.json`, of segmentation
-`(B, K, D, H, W)` for volumes of the training data's size; `values` `(B,)` for regression, or `features`
-`(B, dim)` for a pretrained encoder without a head.
+The output is `probabilities` `(B, K)` in the order of `labels.json`, in an open set with the unknown's
+as one more column, of segmentation `(B, K, D, H, W)` for volumes of the training data's size; `values`
+`(B,)` for regression, or `features` `(B, dim)` for a pretrained encoder without a head.
 """
 
 from __future__ import annotations

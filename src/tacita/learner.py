@@ -43,7 +43,7 @@ class Learner(ABC):
 
     @abstractmethod
     def _logits(self, batch: Batch) -> Tensor:
-        """`(B, out_dim)` raw outputs for a normalised batch."""
+        """`(B, K)` raw outputs for a normalised batch, such as the task reads."""
 
     def fit(self, data: Any, y: Any = None, *, seed: int = 0) -> Self:
         """Learn; labels that are missing (-1, NaN, None) mark unlabelled samples.
@@ -54,6 +54,7 @@ class Learner(ABC):
         data = as_dataset(data, y)
         if data.normaliser is None:
             data = data.normalised()
+        data = data.learnable()
         self.task_ = data.task.fitted(data.y)
         data = data.with_labels(data.y, self.task_)
         self._fit(data, seed)
@@ -61,7 +62,7 @@ class Learner(ABC):
         return self
 
     def logits(self, data: Any) -> Tensor:
-        """`(N, out_dim)` raw outputs."""
+        """`(N, K)` raw outputs, such as the task reads."""
         data = self.like_training(data)
         return torch.cat([self._logits(batch) for batch in chunks(data)])
 
@@ -71,7 +72,7 @@ class Learner(ABC):
         return np.asarray(self.task_.decode(self.task_.predict(logits)))
 
     def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N, K)` class probabilities, in the order of `task_.classes`."""
+        """`(N, K)` class probabilities, in the order of `task_.answers`: the classes, mostly."""
         logits = self.logits(data)
         return self.task_.probabilities(logits).numpy()
 

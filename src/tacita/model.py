@@ -81,7 +81,7 @@ class Model:
         return self.learner.predict(data)
 
     def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N, K)` class probabilities in the order of `task.classes`."""
+        """`(N, K)` class probabilities in the order of `task.answers`: the classes, mostly."""
         return self.learner.predict_proba(data)
 
     def embed(self, data: Any) -> np.ndarray[Any, Any]:
@@ -116,7 +116,7 @@ class Model:
         if proba and not self.task.discrete:
             self.task.probabilities(torch.empty(0))
         target = Path(out) if out else None
-        header = ["id", "predicted", *(self.task.classes if proba else ())]
+        header = ["id", "predicted", *(self.task.answers if proba else ())]
         rows = self._prediction_rows(source, proba)
         if target is None:
             return _write_csv(sys.stdout, header, rows)

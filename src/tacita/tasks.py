@@ -6,6 +6,7 @@ ask it. A new task (forecasting, segmentation, ...) is a new class here and noth
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -13,12 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
 from tacita.data.batch import UNLABELLED
 from tacita.errors import ConfigError
+
+UNKNOWN = "unknown"
+"""The label, and the answer, for samples of no known class, in open-set tasks."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,16 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str]
     """The figure that ranks candidates; higher is better for every task."""
+    further: ClassVar[tuple[str, ...]] = ()
+    """What may be answered and is no class to learn; its codes come after those of the classes."""
 
     classes: tuple[str, ...] = ()
     """The names of the classes or grades, in the order of their codes."""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All that may be predicted, and that a label to score on may be, in the order of the codes."""
+        return (*self.classes, *self.further)
 
     @property
     @abstractmethod
@@ -71,13 +82,17 @@ class Task(ABC):
         """`(N,)` bool: which labels are not missing."""
         return y != UNLABELLED
 
+    def learnable(self, y: Tensor) -> Tensor:
+        """The labels without those that are only to be scored on, which are made missing."""
+        return y
+
     def fitted(self, y: Tensor) -> Task:
         """The task with whatever it takes from the known training labels."""
         return self
 
     def decode(self, predicted: Tensor) -> list[Any]:
         """Predicted codes to the user's own labels."""
-        return [self.classes[int(code)] for code in predicted]
+        return [self.answers[int(code)] for code in predicted]
 
 
 @dataclass(frozen=True)
@@ -117,6 +132,76 @@ class Classification(Task):
             "balanced_accuracy": float(np.mean(recall)),
             "log_loss": self.loss(logits, y).item(),
         }
+
+
+@dataclass(frozen=True)
+class OpenSet(Classification):
+    """One of the known classes, or "unknown": `classes` are the K known ones, `unknown` has code K.
+
+    Logits may have K + 1 columns, of which the last is the unknown's, or K, of a classifier that knows
+    of no unknown. To the latter one is added, so that the answer is "unknown" where the largest
+    softmax is below a `threshold` (Hendrycks and Gimpel, 2017, arXiv 1610.02136): see `opened`.
+
+    The label "unknown" is only for scoring. Where training samples have it, they count as unlabelled.
+
+    >>> task = OpenSet(("cat", "dog"))
+    >>> task.decode(task.predict(torch.tensor([[4.0, 0.0], [0.1, 0.0]])))
+    ['cat', 'unknown']
+    >>> task.decode(task.predict(torch.tensor([[0.2, 0.1, 0.0]]))), task.answers
+    (['cat'], ('cat', 'dog', 'unknown'))
+    """
+
+    name = "open-set"
+    metric = "balanced_accuracy"
+    further = (UNKNOWN,)
+
+    @property
+    def threshold(self) -> float:
+        """From which softmax on a class is known: half-way from chance, 1 / K, to certainty."""
+        return (1 + 1 / len(self.classes)) / 2
+
+    def opened(self, logits: Tensor) -> Tensor:
+        """`(B, K)` logits to `(B, K + 1)`, by the rule of the largest softmax; those of K + 1 stay.
+
+        The unknown's logit is the largest one mirrored about `log(threshold sum_k exp(logit_k))`: it is
+        above all others where the largest softmax is below the threshold, and falls as that grows.
+        """
+        logits = _full(logits)
+        if logits.shape[1] > len(self.classes):
+            return logits
+        middle = logits.logsumexp(1, keepdim=True) + math.log(self.threshold)
+        return torch.cat([logits, 2 * middle - logits.amax(1, keepdim=True)], 1)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return self.opened(logits).argmax(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """`(B, K + 1)`, the last column that of "unknown"."""
+        return self.opened(logits).float().softmax(1)
+
+    def learnable(self, y: Tensor) -> Tensor:
+        return torch.where(y < len(self.classes), y, UNLABELLED)
+
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        """Balanced accuracy over known classes and "unknown", as far as they are among the labels.
+
+        Further, as far as there are such samples: `closed_set_accuracy` of the known ones among the
+        known classes alone, and `unknown_auroc`, how well the probability of "unknown" tells the
+        unknown from the known (0.5 is chance).
+        """
+        predicted, known = self.predict(logits), y < len(self.classes)
+        right = (predicted == y).float()
+        recall = [right[y == code].mean().item() for code in torch.unique(y)]
+        scores = {"balanced_accuracy": float(np.mean(recall)), "accuracy": right.mean().item()}
+        if bool(known.any()):
+            closed = logits[known, : len(self.classes)].argmax(1)
+            scores["closed_set_accuracy"] = (closed == y[known]).float().mean().item()
+        if bool(known.any()) and not bool(known.all()):
+            # In double precision and as a logit: shares near 0 and 1 would be ties.
+            opened = self.opened(logits).double()
+            odds = opened[:, -1] - opened[:, :-1].logsumexp(1)
+            scores["unknown_auroc"] = float(roc_auc_score(~known, odds))
+        return scores
 
 
 @dataclass(frozen=True)
@@ -313,7 +398,7 @@ def _full(logits: Tensor) -> Tensor:
 
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Classification, Ordinal, Regression, Segmentation)
+    task.name: task for task in (Classification, OpenSet, Ordinal, Regression, Segmentation)
 }
 
 

@@ -18,6 +18,7 @@ from tacita.engine.train import train
 from tacita.learner import NetworkLearner, features
 from tacita.objective import Objective
 from tacita.parts.heads import fit_linear_head
+from tacita.tasks import Task
 
 
 class Trained(NetworkLearner):
@@ -56,6 +57,12 @@ class Trained(NetworkLearner):
     def build(self, data: Dataset) -> Objective[Any]:
         """The objective for this data, ready to be trained."""
         return self.objective(self.encoder, data.task, **self.options)  # type: ignore[call-arg]
+
+    def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """The head is of the form that the objective gives it."""
+        objective = self.objective(self.encoder, task, **self.options)  # type: ignore[call-arg]
+        assert objective.head is not None
+        self.head = objective.head
 
 
 @method(

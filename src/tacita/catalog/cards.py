@@ -30,7 +30,15 @@ MODALITIES: tuple[str, ...] = (
     "code",
     "points",
 )
-TASK_NAMES: tuple[str, ...] = ("classification", "ordinal", "regression", "segmentation")
+TASK_NAMES: tuple[str, ...] = (
+    "classification",
+    "open-set",
+    "ordinal",
+    "regression",
+    "segmentation",
+)
+LEARNT_AS = {"open-set": "classification"}
+"""A task that whatever learns another one learns too: an open set's known classes are classes."""
 
 ClassT = TypeVar("ClassT", bound=type[Any])
 
@@ -101,6 +109,10 @@ class Card:
             type(self.year) is int and (self.year == 0 or 1900 <= self.year < 2100),
             "the paper's year, or 0",
         )
+
+    def learns(self, task: str) -> bool:
+        """Whether the method can learn a task."""
+        return not self.tasks or not {task, LEARNT_AS.get(task)}.isdisjoint(self.tasks)
 
     def _require(self, name: str, right: object, expected: str) -> None:
         if not right:

@@ -86,7 +86,7 @@ def search(
             family in (None, card.family)
             and (modality is None or modality in card.modalities)
             and labels in (None, card.labels)
-            and (task is None or not card.tasks or task in card.tasks)
+            and (task is None or card.learns(task))
         )
         weights = [_weight(word, card) for word in words]
         if fits and all(weights):

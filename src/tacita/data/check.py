@@ -17,6 +17,7 @@ def check_trainable(data: Dataset) -> None:
     >>> from tacita.data.convert import as_dataset
     >>> check_trainable(as_dataset(torch.rand(4, 2), ["a", "a", "b", "b"]))
     """
+    data = data.learnable()
     known = data.y[data.labelled]
     if not len(known):
         raise DataError(

@@ -179,21 +179,25 @@ class Dataset:
         y[keep] = self.y[keep]
         return self.with_labels(y)
 
+    def learnable(self) -> Dataset:
+        """The same samples without the labels that are only to be scored on."""
+        return self.with_labels(self.task.learnable(self.y))
+
     def recoded(self, task: Task) -> Dataset:
         """Labels as codes of another task's classes, by their names.
 
         Raises `DataError` naming a class that the task does not know.
         """
-        if not task.coded or not self.task.coded or self.task.classes == task.classes:
+        if not task.coded or not self.task.coded or self.task.answers == task.answers:
             return self.with_labels(self.y, task)
-        unknown = sorted(set(self.task.classes) - set(task.classes))
+        unknown = sorted(set(self.task.answers) - set(task.answers))
         if unknown:
             raise DataError(
                 f"{self.source}: the class {unknown[0]!r} was not among those to learn.",
-                remedy=f"Known are {', '.join(task.classes[:10])}.",
+                remedy=f"Known are {', '.join(task.answers[:10])}.",
             )
         codes = torch.tensor(
-            [*(task.classes.index(name) for name in self.task.classes), UNLABELLED]
+            [*(task.answers.index(name) for name in self.task.answers), UNLABELLED]
         )
         # The code -1 reads the last entry, which keeps it -1.
         return self.with_labels(codes[self.y], task)

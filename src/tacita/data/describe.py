@@ -121,7 +121,8 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
     classes: dict[str, int] = {}
     if data.task.discrete:
         counts = torch.bincount(known, minlength=len(data.task.classes)).tolist()
-        classes = dict(zip(data.task.classes, counts, strict=True))
+        # What is no class to learn is counted where it is among the labels.
+        classes = dict(zip(data.task.answers, counts, strict=False))
     elif data.task.coded:
         voxels = torch.bincount(known[known != UNLABELLED], minlength=len(data.task.classes))
         classes = dict(zip(data.task.classes, voxels.tolist(), strict=True))

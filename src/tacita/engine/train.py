@@ -89,6 +89,7 @@ def train(
     Raises `ConfigError` for options that do not fit the data, `DivergedError` when the loss is not
     finite, `OutOfMemoryError` with the batch size to try, `CheckpointError` when resuming fails.
     """
+    data = data.learnable()
     check_options(objective, data, steps, batch_size, accumulate, log_every, clip, max_seconds)
     kept = None if start is None else load_carried(start)
     line = main_line(

@@ -250,4 +250,4 @@ def sample_errors(
 
 
 def _label(data: Dataset, value: float) -> str:
-    return data.task.classes[int(value)] if data.task.discrete else f"{value:.4g}"
+    return data.task.answers[int(value)] if data.task.discrete else f"{value:.4g}"

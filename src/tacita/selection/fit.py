@@ -216,7 +216,8 @@ def _plan(
     splits, protocol = make_splits(whole, held, labels_per_class, draws, seed)
     recipes, skipped = candidates(whole, recipe, seed)
     seconds = None if budget is None else parse_duration(budget)
-    first = whole.hide_labels(torch.tensor(splits.train[0])).normalised()
+    learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
+    first = whole.hide_labels(learnt).normalised()
     recipes = fit_to_budget(recipes, first, len(splits.train), seconds, **engine)
     return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
 

@@ -87,7 +87,7 @@ def report_content(
         held_out=model.metrics.held_out,
         curves=curves,
         map=_map(model, pool, held),
-        classes=model.task.classes,
+        classes=model.task.answers,
         health=_health(model.metrics),
         recipe=dump_recipe(model.recipe),
         **({} if held is None else _held_out_parts(model, held)),
@@ -108,10 +108,10 @@ def _held_out_parts(model: Model, held: Dataset) -> dict[str, Any]:
         }
     probabilities = model.task.probabilities(logits).numpy()
     wrong = analysis.confident_errors(probabilities, true, ERRORS)
-    matrix = analysis.confusion(predicted, true, len(model.task.classes))
+    matrix = analysis.confusion(predicted, true, len(model.task.answers))
     return {
         "confusion": matrix,
-        "per_class": analysis.per_class(matrix, model.task.classes),
+        "per_class": analysis.per_class(matrix, model.task.answers),
         "calibration": analysis.calibration(probabilities, true),
         "errors": sample_errors(
             held, wrong, probabilities[wrong].argmax(1), probabilities[wrong].max(1)

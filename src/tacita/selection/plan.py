@@ -238,11 +238,12 @@ def _usual_encoder(recipe: Recipe, data: Dataset) -> str:
     return needed.get(data.modality) or default_encoder(data.spec)
 
 
+@torch.random.fork_rng(devices=[])
 def _try_learner(recipe: Recipe, data: Dataset) -> None:
     """Build everything once, so that what does not fit is known before any training."""
     cards = [discover.get(section.method) for section in recipe.sections.values()]
     for card in cards:
-        if card.tasks and data.task.name not in card.tasks:
+        if not card.learns(data.task.name):
             raise ConfigError(f"{card.slug} does not do {data.task.name}.")
     encoder = None if is_baseline(recipe) else encoder_for(recipe, data.spec)
     if recipe.pretrain is not None and encoder is not None:
@@ -251,10 +252,12 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         check_options(objective, data, train["steps"], train["batch_size"])
     if recipe.learn is not None:
         learner = learner_for(recipe, encoder)
+        data = data.learnable()
+        some = data.subset(data.labelled.nonzero()[:, 0][:64])
         if isinstance(learner, Baseline):
             learner.estimator(data.task, data.spec, len(data), recipe.seed)
         elif isinstance(learner, Trained):
-            learner.build(data.subset(data.labelled.nonzero()[:, 0][:64]).normalised())
+            learner.build(some.normalised())
 
 
 def fit_to_budget(
@@ -285,6 +288,7 @@ def fit_to_budget(
 
 def _seconds_a_step(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:
     encoder = encoder_for(recipe, data.spec)
+    data = data.learnable()
     if key == "pretrain":
         objective = pretraining_for(recipe, encoder)
     else:

@@ -21,7 +21,7 @@ from tacita.data.readers.files import TABLE_FILES, nearest, unknown_extension
 from tacita.data.readers.frames import read_table
 from tacita.data.readers.samples import Samples
 from tacita.errors import ConfigError, DataError
-from tacita.tasks import TASKS, Classification, Ordinal, Regression, Segmentation, Task
+from tacita.tasks import TASKS, Regression, Segmentation, Task
 
 _MISSING = frozenset({"", "-1", "nan", "none"})
 _WHOLE = re.compile(r"(-?\d+)\.0+")
@@ -60,13 +60,14 @@ def encode_labels(values: Any, task: str | None, count: int, *, source: str) -> 
         mean = float(known.mean()) if len(known) else 0.0
         return y, Regression(mean=mean, std=std or 1.0)
     names = class_names(values, source)
-    present = sorted({name for name in names.tolist() if name is not None})
+    family = TASKS[kind]
+    present = sorted(set(names.tolist()) - {None, *family.further})
     numbers = _numbers(present)
     if numbers is not None:
         _check_not_measured(numbers, sum(name is not None for name in names), source)
         present = [name for _, name in sorted(zip(numbers, present, strict=True))]
-    family = Ordinal if kind == Ordinal.name else Classification
-    return _codes(names, present), family(tuple(present))
+    resolved = family(tuple(present))
+    return _codes(names, resolved.answers), resolved
 
 
 def encode_like(values: Any, task: Task, source: str, name: Callable[[int], str]) -> Tensor:
@@ -74,17 +75,17 @@ def encode_like(values: Any, task: Task, source: str, name: Callable[[int], str]
     if isinstance(task, Regression):
         return targets(values, source)
     names = class_names(values, source)
-    known = {*task.classes, None}
+    known = {*task.answers, None}
     for position, label in enumerate(names):
         if label not in known:
-            near = nearest(label, task.classes)
+            near = nearest(label, task.answers)
             raise DataError(
                 f"{source}: {name(position)} is labelled {label!r}, which the model does not know.",
                 remedy=f"Did you mean {near!r}?"
                 if near
-                else f"Classes: {', '.join(task.classes[:10])}. Leave it empty if it has no label.",
+                else f"Classes: {', '.join(task.answers[:10])}. Leave it empty if it has no label.",
             )
-    return _codes(names, list(task.classes))
+    return _codes(names, task.answers)
 
 
 def targets(values: Any, source: str) -> Tensor:
@@ -371,7 +372,7 @@ def _check_not_measured(numbers: list[float], labelled: int, source: str) -> Non
         )
 
 
-def _codes(names: NDArray[Any], classes: list[str]) -> Tensor:
+def _codes(names: NDArray[Any], classes: Sequence[str]) -> Tensor:
     code = {name: position for position, name in enumerate(classes)}
     return torch.tensor([code.get(name, UNLABELLED) for name in names.tolist()], dtype=torch.int64)
 

@@ -308,7 +308,7 @@ def _stream_folder(path: Path, schema: Schema, chunk: int, missing: Missing) -> 
     entries, _ = folder_entries(path, label_path(path, None), kind)
     classes = {entry.label for entry in entries if entry.label is not None}
     # Folders that are no classes of the model merely sort the files.
-    labelled = not classes.isdisjoint(schema.task.classes)
+    labelled = not classes.isdisjoint(schema.task.answers)
     for start in range(0, len(entries), chunk):
         part = entries[start : start + chunk]
         if kind == "images":
