@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from torch.nn import functional
 
+from tacita.audit.calibration import ece
 from tacita.errors import ConfigError
 from tacita.tasks import Classification, Ordinal, Regression
 
@@ -33,6 +34,7 @@ def test_classification_scores_are_scikit_learns() -> None:
     assert scores["balanced_accuracy"] == pytest.approx(balanced)
     loss = metrics.log_loss(y, logits.double().softmax(1), labels=range(4))
     assert scores["log_loss"] == pytest.approx(loss, rel=1e-5)
+    assert scores["ece"] == ece(logits.softmax(1), y)
 
 
 def test_ordinal_scores_are_scikit_learns() -> None:

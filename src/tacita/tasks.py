@@ -18,6 +18,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
+from tacita.audit.calibration import ece
 from tacita.data.batch import UNLABELLED
 from tacita.errors import ConfigError
 
@@ -97,7 +98,7 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """One of several classes; balanced accuracy stands beside accuracy.
+    """One of several classes; beside accuracy stand balanced accuracy and the calibration error (ECE).
 
     >>> task = Classification(("cat", "dog"))
     >>> task.decode(task.predict(torch.tensor([[0.1, 2.0]])))
@@ -131,6 +132,7 @@ class Classification(Task):
             "accuracy": right.mean().item(),
             "balanced_accuracy": float(np.mean(recall)),
             "log_loss": self.loss(logits, y).item(),
+            "ece": ece(self.probabilities(logits), y),
         }
 
 

@@ -66,6 +66,12 @@ def test_the_ends_of_the_scale_are_counted() -> None:
     assert uncertainty(equal, torch.tensor([0, 0, 1, 1])).said.tolist() == [1.0]
 
 
+def test_probabilities_that_are_not_finite_have_an_error_that_is_not() -> None:
+    p = torch.tensor([[torch.nan, 0.5], [0.5, 0.5]])
+    assert np.isnan(ece(p, torch.tensor([0, 0])))
+    assert np.isnan(uce(p, torch.tensor([0, 0])))
+
+
 def test_no_samples_have_no_error() -> None:
     curve = reliability(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
     assert np.isnan(curve.error)
@@ -75,8 +81,6 @@ def test_no_samples_have_no_error() -> None:
 def test_logits_and_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="sample 1 sum to 3"):
         ece(torch.tensor([[0.5, 0.5], [2.0, 1.0]]), torch.tensor([0, 1]))
-    with pytest.raises(DataError, match="sum to nan"):
-        ece(torch.tensor([[torch.nan, 0.5]]), torch.tensor([0]))
     with pytest.raises(ConfigError, match="do not fit"):
         ece(torch.eye(2), torch.tensor([0]))
     with pytest.raises(ConfigError, match="0 bins"):

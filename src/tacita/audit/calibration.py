@@ -97,7 +97,7 @@ def _checked(probabilities: Tensor, y: Tensor, bins: int) -> Tensor:
             remedy="Give (N, K) probabilities, (N,) codes and 1 bin or more.",
         )
     p = probabilities.double()
-    wrong = ~((p.sum(1) - 1).abs() < 1e-3)  # NaN is wrong too
+    wrong = (p.sum(1) - 1).abs() > 1e-3  # probabilities that are NaN have an error that is
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise DataError(

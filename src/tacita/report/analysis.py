@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from tacita.audit.calibration import BINS, reliability
 from tacita.errors import DataError
 from tacita.report.content import Calibration, ClassRow
 
@@ -98,25 +100,10 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.int64]) -> NDArray[np.fl
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
-def calibration(probabilities: Floats, y: Codes, bins: int = 15) -> Calibration:
-    """Whether a confidence of 80% is right 80% of the time: `(N, K)` probabilities, `(N,)` codes.
-
-    Equal bins of the highest probability; the expected calibration error is the gap between
-    confidence and accuracy, weighted by the samples in a bin (Guo et al., 2017, 15 bins).
-
-    >>> calibration(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]), bins=1).error.__round__(4)
-    0.35
-    """
-    sure = probabilities.max(1).astype(np.float64)
-    right = (probabilities.argmax(1) == y).astype(np.float64)
-    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    full = count > 0
-    confidence = np.bincount(place, sure, minlength=bins)[full] / count[full]
-    accuracy = np.bincount(place, right, minlength=bins)[full] / count[full]
-    gaps = count[full] * np.abs(confidence - accuracy)
-    error = float(gaps.sum() / len(y)) if len(y) else float("nan")
-    return Calibration(confidence, accuracy, count[full], error)
+def calibration(probabilities: Floats, y: Codes, bins: int = BINS) -> Calibration:
+    """Whether a confidence of 80% is right 80% of the time: `(N, K)` probabilities, `(N,)` codes."""
+    found = reliability(torch.from_numpy(probabilities), torch.from_numpy(y), bins)
+    return Calibration(found.said.numpy(), found.found.numpy(), found.count.numpy(), found.error)
 
 
 def confident_errors(probabilities: Floats, y: Codes, top: int) -> NDArray[np.int64]:

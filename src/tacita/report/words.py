@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 SHARES = frozenset(
-    {"accuracy", "balanced_accuracy", "closed_set_accuracy", "precision", "recall", "f1"}
+    {"accuracy", "balanced_accuracy", "closed_set_accuracy", "precision", "recall", "f1", "ece"}
 )
 """Metrics that are read as a percentage."""
 
 UNKNOWN = "\N{EN DASH}"
 
-_WRITTEN = {"r2": "R²", "f1": "F1", "unknown_auroc": "unknown AUROC"}
+_WRITTEN = {"r2": "R²", "f1": "F1", "ece": "calibration error", "unknown_auroc": "unknown AUROC"}
 
 
 def metric_name(metric: str) -> str:
