@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tacita.data.convert import as_dataset
-from tacita.parts.alignment import Alignment
+from tacita.errors import ConfigError
+from tacita.parts.alignment import EPSILON, Alignment, QueueAlignment
 from tests.helpers import assert_close
 
 
@@ -40,3 +41,41 @@ def test_what_comes_out_are_probabilities(prior: str) -> None:
     q = torch.rand(16, 5).softmax(1)
     found = Alignment(5, prior=prior)(q)
     assert_close(found.sum(1), torch.ones(16))
+
+
+def test_a_queue_forgets_what_is_older_than_its_length() -> None:
+    alignment = QueueAlignment(3, length=4)
+    batches = torch.rand(9, 5, 3).softmax(2)
+    for seen in range(1, 10):
+        alignment(batches[seen - 1])
+        # Those that are not there yet are zeros in the mean over all four places.
+        expected = batches[max(0, seen - 4) : seen].mean(1).sum(0) / 4
+        assert_close(alignment.mean, expected + EPSILON)
+
+
+def test_a_queue_of_zeros_aligns_as_the_mean_of_what_is_there() -> None:
+    long, short = QueueAlignment(3, length=128), QueueAlignment(3, length=1)
+    q = torch.rand(6, 3).softmax(1)
+    expected = q / q.mean(0)
+    expected = expected / expected.sum(1, keepdim=True)
+    for alignment in (long, short):
+        torch.testing.assert_close(alignment(q), expected, rtol=2e-3, atol=0)
+
+
+def test_a_queue_of_even_guesses_leaves_others_as_they_are() -> None:
+    alignment = QueueAlignment(4, length=8)
+    for _ in range(8):
+        alignment(torch.full((2, 4), 0.25))
+    alignment.eval()
+    q = torch.rand(6, 4).softmax(1)
+    assert_close(alignment(q), q)
+    assert_close(QueueAlignment(4).eval()(q), q)
+
+
+def test_a_class_that_is_never_guessed_stays_finite() -> None:
+    alignment = QueueAlignment(2, length=2)
+    for _ in range(3):
+        found = alignment(torch.tensor([[1.0, 0.0]]))
+    assert found.isfinite().all()
+    with pytest.raises(ConfigError, match="length=0"):
+        QueueAlignment(2, length=0)

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from tacita.data.dataset import Dataset
+from tacita.errors import ConfigError
 from tacita.parts.processes import mean_over_processes
 
 Prior = Literal["uniform", "labels", "none"]
 """The shares of classes that are aimed at: equal ones, those among the labels, or no alignment."""
+
+EPSILON = 1e-6
 
 
 class Alignment(nn.Module):
@@ -54,6 +57,44 @@ class Alignment(nn.Module):
         if self.prior == "none":
             return q
         if self.training:
-            self.mean.lerp_(mean_over_processes(q.mean(0)).to(self.mean.dtype), self.rate)
+            self.follow(mean_over_processes(q.mean(0)).to(self.mean.dtype))
         q = q * (self.target / self.mean)
         return q / q.sum(1, keepdim=True)
+
+    def follow(self, mean: Tensor) -> None:
+        """Move on by a batch's mean guess `(K,)`."""
+        self.mean.lerp_(mean, self.rate)
+
+
+class QueueAlignment(Alignment):
+    """The same, where `mean` is that of the last batches' means, each as much as the others.
+
+    prior: as in `Alignment`.
+    length: how many batches are looked back on (128, IOMatch's official code).
+
+    Batches that are not there yet count as zeros: the scale of `mean` cancels. Before the first
+    batch guesses stay as they are.
+
+    >>> alignment = QueueAlignment(2, length=2)
+    >>> for share in (0.8, 0.6, 0.4): _ = alignment(torch.tensor([[share, 1 - share]]))
+    >>> alignment.mean
+    tensor([0.5000, 0.5000])
+    """
+
+    queue: Tensor
+    place: Tensor
+
+    def __init__(self, classes: int, *, prior: Prior = "uniform", length: int = 128) -> None:
+        super().__init__(classes, prior=prior)
+        if length < 1:
+            raise ConfigError(
+                f"length={length}: no batch would be looked back on.", remedy="Give 1 or more."
+            )
+        self.register_buffer("queue", torch.zeros(length, classes))
+        self.register_buffer("place", torch.zeros(1, dtype=torch.int64))
+
+    def follow(self, mean: Tensor) -> None:
+        self.queue.index_copy_(0, self.place, mean[None])
+        self.place.add_(1).remainder_(self.queue.shape[0])
+        # A class that was never guessed has a mean of 0 in float32.
+        self.mean.copy_(self.queue.mean(0) + EPSILON)

@@ -23,8 +23,8 @@ class SemiSupervised(Objective[SemiBatch]):
         code, 0.99 suits runs of hundreds of steps, where the papers' 0.999 suits a million.
     weak, strong: view makers; default: those of the modality.
 
-    A subclass with further networks to be kept overrides `kept`, and after making them repeats
-    `self.average = self.averaged()`.
+    A subclass with other networks whose average is to be kept puts them into `others`, and then
+    repeats `self.average = self.averaged()`.
     """
 
     head: nn.Module
@@ -49,6 +49,7 @@ class SemiSupervised(Objective[SemiBatch]):
             )
         self.encoder = encoder
         self.head = linear_head(encoder.dim, task)
+        self.others = nn.ModuleDict()
         self.unlabelled_ratio = unlabelled_ratio
         self.momentum = momentum
         self.weak = weak or default_views(encoder.spec, "weak")
@@ -57,7 +58,7 @@ class SemiSupervised(Objective[SemiBatch]):
 
     def kept(self) -> nn.ModuleList:
         """The networks whose average is kept, the same modules at every call."""
-        return nn.ModuleList([self.encoder, self.head])
+        return nn.ModuleList([self.encoder, self.head, self.others])
 
     def averaged(self) -> EMA[nn.ModuleList]:
         """A running average that starts at the weights of now."""
