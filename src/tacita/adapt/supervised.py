@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
@@ -10,6 +11,7 @@ from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.heads import linear_head
+from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
 from tacita.tasks import Task
 
 
@@ -23,11 +25,15 @@ from tacita.tasks import Task
     reuses=("views",),
 )
 class Supervised(Objective[Batch]):
-    """The task's own loss on strong views of the labelled samples.
+    """The task's own loss on strong views of the labelled samples, mixed with each other if wanted.
 
+    mixup: parameter of the Beta distribution of mixup's shares, one a batch (Zhang et al., 2018, try 0.1
+        to 1); by default samples are not mixed.
     views: the augmentation; default: the modality's strong views, so that methods which use
         unlabelled data do not win by augmentation alone.
     head: a head to go on from; default: a new linear one.
+
+    Raises `ConfigError` for a parameter that is not above 0.
     """
 
     head: nn.Module
@@ -39,6 +45,7 @@ class Supervised(Objective[Batch]):
         encoder: Encoder,
         task: Task,
         *,
+        mixup: float | None = None,
         views: nn.Module | None = None,
         head: nn.Module | None = None,
     ) -> None:
@@ -46,9 +53,18 @@ class Supervised(Objective[Batch]):
         self.encoder = encoder
         self.head = head or linear_head(encoder.dim, task)
         self.task = task
+        self.mixup = None if mixup is None else require_alpha(mixup)
         self.views = views or default_views(encoder.spec, "strong")
 
     def loss(self, batch: Batch) -> Losses:
         view = self.views(batch)
-        logits = self.head(self.encoder(view.x, view.mask).pooled)
-        return Losses(supervised=self.task.loss(logits, view.y))
+        if self.mixup is None:
+            return Losses(supervised=self.task.loss(self.logits(view), view.y))
+        order = torch.randperm(view.x.shape[0], device=view.x.device)
+        share = draw_share(self.mixup, device=view.x.device)
+        logits = self.logits(mixed(view, order, share, self.encoder.spec))
+        return Losses(supervised=mixed_loss(self.task, logits, view.y, order, share))
+
+    def logits(self, view: Batch) -> Tensor:
+        """`(B, out_dim)` raw outputs."""
+        return self.head(self.encoder(view.x, view.mask).pooled)

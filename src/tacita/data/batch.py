@@ -7,6 +7,7 @@ columns, `D` depth. Images are `(B, C, H, W)`, volumes `(B, C, D, H, W)`, series
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -93,6 +94,17 @@ class SemiBatch:
     def to(self, device: torch.device) -> SemiBatch:
         """Both batches on another device."""
         return SemiBatch(self.labelled.to(device), self.unlabelled.to(device))
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """Batches of one data set as one, in their order."""
+    lengths = [batch.lengths for batch in batches if batch.lengths is not None]
+    return Batch(
+        torch.cat([batch.x for batch in batches]),
+        torch.cat([batch.y for batch in batches]),
+        torch.cat([batch.index for batch in batches]),
+        torch.cat(lengths) if lengths else None,
+    )
 
 
 def length_mask(lengths: Tensor, length: int) -> Tensor:

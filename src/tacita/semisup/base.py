@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tacita.data.batch import Batch, SemiBatch
+from tacita.data.batch import Batch, SemiBatch, together
 from tacita.data.views import default_views
 from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
@@ -66,10 +66,9 @@ class SemiSupervised(Objective[SemiBatch]):
 
     def features(self, *batches: Batch) -> list[Tensor]:
         """`(B, dim)` features of each batch, by one pass, so that they share batch-norm statistics."""
-        x = torch.cat([batch.x for batch in batches])
-        masks = [batch.mask for batch in batches]
-        mask = torch.cat([m for m in masks if m is not None]) if masks[0] is not None else None
-        return list(self.encoder(x, mask).pooled.split([len(batch) for batch in batches]))
+        whole = together(batches)
+        pooled = self.encoder(whole.x, whole.mask).pooled
+        return list(pooled.split([len(batch) for batch in batches]))
 
     def logits(self, *batches: Batch) -> list[Tensor]:
         """`(B, K)` float32 logits of each batch, by one pass."""
@@ -89,6 +88,16 @@ def require_classes(method: str, task: Task) -> Classification:
     if not isinstance(task, Classification):
         raise ConfigError(
             f"{method} guesses classes, but the task is {task.name}.",
+            remedy="Use pretraining and fine-tune for this task.",
+        )
+    return task
+
+
+def require_probabilities(method: str, task: Task) -> Task:
+    """The task, which must have classes or grades to be compared; raises `ConfigError` else."""
+    if not task.discrete:
+        raise ConfigError(
+            f"{method} compares probabilities of classes, but the task is {task.name}.",
             remedy="Use pretraining and fine-tune for this task.",
         )
     return task
