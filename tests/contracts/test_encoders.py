@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tacita.catalog.discover import cards, load_class
 from tacita.data.batch import Batch, InputSpec, length_mask
-from tacita.encoders import build
+from tacita.encoders import build, untrained
 from tacita.encoders.base import Encoder, TokenEncoder
 from tacita.errors import ConfigError
 from tests.helpers import BATCHES, assert_close
@@ -49,6 +49,28 @@ def test_shapes_follow_the_contract(slug: str, modality: str) -> None:
     assert tokens.shape == (len(batch), tokens.shape[1], encoder.dim)
     assert tokens.isfinite().all()
     assert pooled.isfinite().all()
+
+
+@pytest.mark.parametrize("slug, modality", CASES)
+def test_another_of_its_kind_has_its_shapes_and_weights_of_its_own(
+    slug: str, modality: str
+) -> None:
+    encoder, _ = make(slug, modality)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.fill_(7.0)
+    other = untrained(copy.deepcopy(encoder))
+    assert {k: v.shape for k, v in states(other).items()} == {
+        k: v.shape for k, v in states(encoder).items()
+    }
+    assert not any(bool((parameter == 7.0).all()) for parameter in other.parameters())
+    assert type(other) is type(encoder)
+
+
+def test_an_encoder_made_by_hand_has_no_other_of_its_kind() -> None:
+    spec, _ = BATCHES["images"]()
+    with pytest.raises(ConfigError, match=r"ResidualCNN.*not known"):
+        untrained(load_class("residual-cnn")(spec))
 
 
 @pytest.mark.parametrize("slug, modality", CASES)

@@ -13,7 +13,15 @@ from tacita.errors import ConfigError
 if TYPE_CHECKING:
     from tacita.encoders.sequence_model import SequenceModel
 
-__all__ = ["Encoder", "Encoding", "SequenceModel", "TokenEncoder", "build", "default_encoder"]
+__all__ = [
+    "Encoder",
+    "Encoding",
+    "SequenceModel",
+    "TokenEncoder",
+    "build",
+    "default_encoder",
+    "untrained",
+]
 
 DEFAULTS = {
     "images": "residual-cnn",
@@ -53,7 +61,29 @@ def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:
             f"{slug!r} reads {' and '.join(card.modalities)}, not {spec.modality}.",
             remedy=f"For {spec.modality}, {DEFAULTS[spec.modality]} is the default.",
         )
-    return discover.load_class(slug)(spec, **check_arguments(slug, parameters(slug), options))
+    arguments = check_arguments(slug, parameters(slug), options)
+    encoder: Encoder = discover.load_class(slug)(spec, **arguments)
+    encoder.built = slug, arguments
+    return encoder
+
+
+def untrained(encoder: Encoder) -> Encoder:
+    """Another encoder of the same kind and size, with new random weights.
+
+    Raises `ConfigError` for one that `build` has not made, of which the options are not known.
+
+    >>> encoder = build("residual-cnn", InputSpec("images", (3, 32, 32)), width=16)
+    >>> other = untrained(encoder)
+    >>> other.dim, bool((next(other.parameters()) == next(encoder.parameters())).any())
+    (64, False)
+    """
+    if encoder.built is None:
+        raise ConfigError(
+            f"How this {type(encoder).__name__} was made is not known, so another cannot be made.",
+            remedy="Make it with tacita.encoders.build(NAME, spec, **options).",
+        )
+    slug, arguments = encoder.built
+    return build(slug, encoder.spec, **arguments)
 
 
 def __getattr__(name: str) -> Any:

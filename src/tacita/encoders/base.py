@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ class Encoder(nn.Module, ABC):
     modalities: ClassVar[tuple[Modality, ...]]
     dim: int
     spec: InputSpec
+    built: tuple[str, Mapping[str, Any]] | None = None
+    """The name and the options that `tacita.encoders.build` made it from, if it did."""
 
     @abstractmethod
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
