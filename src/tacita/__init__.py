@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tacita.data.describe import describe
     from tacita.data.read import load
     from tacita.engine.train import train
+    from tacita.estimator import TacitaClassifier
     from tacita.model import Model
     from tacita.selection.fit import fit
     from tacita.selection.stream import pretrain_stream
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Dataset": "tacita.data.dataset:Dataset",
     "Model": "tacita.model:Model",
+    "TacitaClassifier": "tacita.estimator:TacitaClassifier",
     "adapt": "tacita.adapt",
     "as_dataset": "tacita.data.convert:as_dataset",
     "compare": "tacita.selection.verbs:compare",
@@ -41,6 +43,7 @@ _WHERE = {
 __all__ = [
     "Dataset",
     "Model",
+    "TacitaClassifier",
     "adapt",
     "as_dataset",
     "compare",

@@ -11,8 +11,10 @@ from tacita.errors import DataError
 _FEWEST = 2
 
 
-def check_trainable(data: Dataset) -> None:
-    """Raises `DataError` unless there are two classes with two labels each (or two differing targets).
+def check_trainable(data: Dataset, *, fewest: int = 2) -> None:
+    """Raises `DataError` unless there are two classes with enough labels (or two differing targets).
+
+    fewest: labels a class; cross-validation needs 2, one training 1.
 
     >>> from tacita.data.convert import as_dataset
     >>> check_trainable(as_dataset(torch.rand(4, 2), ["a", "a", "b", "b"]))
@@ -22,7 +24,7 @@ def check_trainable(data: Dataset) -> None:
     if not len(known):
         raise DataError(
             f"{data.source}: none of the {len(data)} samples has a label.",
-            remedy="Give at least 2 labels a class, or use pretrain, which needs none"
+            remedy=f"Give at least {_labels(fewest)} a class, or use pretrain, which needs none"
             " (-1, NaN, None and empty mean unlabelled).",
         )
     if not data.task.discrete:
@@ -42,8 +44,12 @@ def check_trainable(data: Dataset) -> None:
             " otherwise.",
         )
     for name, count in zip(data.task.classes, counts, strict=True):
-        if count < _FEWEST:
+        if count < fewest:
             raise DataError(
-                f"{data.source}: the class {name!r} has {count} label{'s' * (count != 1)}.",
-                remedy=f"Give at least {_FEWEST} labels a class, or leave the class out.",
+                f"{data.source}: the class {name!r} has {_labels(count)}.",
+                remedy=f"Give at least {_labels(fewest)} a class, or leave the class out.",
             )
+
+
+def _labels(count: int) -> str:
+    return f"{count} label{'s' * (count != 1)}"
