@@ -135,7 +135,7 @@ def test_version_and_no_verb(run) -> None:
         ("fit", "Missing argument 'DATA'"),
         ("fit x --seeed 1", "--seeed (Possible options: --seed"),
         ("fit x --seed -1", "'--seed'"),
-        ("fit x --task guess", "'guess' is not one of 'classification', 'ordinal', 'regression'"),
+        ("fit x --task guess", "'guess' is not one of 'classification', 'open-set', 'ordinal'"),
         ("fit x --recipe fixmach", "'fixmach'; did you mean fixmatch?"),
         ("fit x --budget soon", "'soon' is not a duration"),
         ("pretrain barlow-twns x", "'barlow-twns'; did you mean barlow-twins?"),
@@ -196,7 +196,8 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch, verb: str, hint: st
 def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
-        "--test t.csv --labels-per-class 2 --draws 5 --group g --missing impute --modality images "
+        "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
+        "--modality images "
         "--image-size 32 --series-id m --time t "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
@@ -209,6 +210,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "seed": 7,
         "out": Path("r"),
         "test": "t.csv",
+        "unlabelled": "u.csv",
         "labels_per_class": 2,
         "draws": 5,
         "group": "g",
@@ -244,12 +246,14 @@ def test_pretraining_passes_on_the_run_to_start_from(run, calls) -> None:
 
 def test_key_value_options_reach_the_verb_as_values(run, calls) -> None:
     run("pretrain", "barlow-twins", "d.npz", "steps=10", "projector=[8,8]", "--budget", "1m")
-    run("adapt", "fine-tune", "d.npz", "encoder=vit", "--from", "runs/x")
-    (_, first, named), (_, second, more) = calls
+    more = ("--from", "runs/x", "--unlabelled", "u.npz")
+    run("adapt", "fine-tune", "d.npz", "encoder=vit", *more)
+    (_, first, named), (_, second, others) = calls
     assert first == ("barlow-twins", "d.npz")
     assert (named["steps"], named["projector"], named["budget"]) == (10, [8, 8], "1m")
     assert second == ("fine-tune", "d.npz")
-    assert (more["start"], more["encoder"]) == ("runs/x", "vit")
+    assert (others["start"], others["encoder"]) == ("runs/x", "vit")
+    assert others["unlabelled"] == "u.npz"
 
 
 def test_compare_takes_recipes_files_and_methods(run, calls, tmp_path: Path) -> None:

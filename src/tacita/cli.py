@@ -80,6 +80,10 @@ Start = Annotated[
     str | None,
     typer.Option("--from", metavar="MODEL", help="The run whose encoder is to be used."),
 ]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="Further samples without labels, to learn from as well."),
+]
 Budget = Annotated[str | None, typer.Option(help="Time to spend: 90s, 5m, 2h.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Governs everything random.")]
 Out = Annotated[Path | None, typer.Option(help="The folder of the run; must not exist yet.")]
@@ -126,6 +130,7 @@ def fit(
     test: Annotated[
         str | None, typer.Option(help="Samples with labels that are only for the last figures.")
     ] = None,
+    unlabelled: Unlabelled = None,
     labels_per_class: Annotated[
         int | None, typer.Option(min=1, help="Learn from this many labels a class; hide the rest.")
     ] = None,
@@ -163,6 +168,7 @@ def fit(
         seed=seed,
         out=out,
         test=test,
+        unlabelled=unlabelled,
         labels_per_class=labels_per_class,
         draws=draws,
         group=group,
@@ -257,6 +263,7 @@ def adapt(
     data: Data,
     options: Options = None,
     start: Start = None,
+    unlabelled: Unlabelled = None,
     labels: Labels = None,
     task: Task = None,
     budget: Budget = None,
@@ -287,6 +294,7 @@ def adapt(
         method,
         data,
         start=start,
+        unlabelled=unlabelled,
         labels=labels,
         task=task,
         budget=budget,
@@ -361,6 +369,7 @@ def compare(
         str, typer.Option(help="Recipes, YAML files and methods to compare, joined by commas.")
     ],
     labels: Labels = None,
+    unlabelled: Unlabelled = None,
     task: Task = None,
     budget: Budget = None,
     seed: Seed = 0,
@@ -391,6 +400,7 @@ def compare(
         data,
         contestants,
         labels=labels,
+        unlabelled=unlabelled,
         task=task,
         budget=budget,
         seed=seed,

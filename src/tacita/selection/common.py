@@ -7,16 +7,19 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tacita.audit.health import Health, health
 from tacita.catalog.recipe import Recipe
 from tacita.data.convert import as_dataset
-from tacita.data.dataset import Dataset
+from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.data.describe import Description
-from tacita.data.read import load
+from tacita.data.read import load, read_like
 from tacita.errors import ConfigError
 from tacita.files import replacing
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
@@ -38,6 +41,27 @@ def read_dataset(data: Any, y: Any = None, **options: Any) -> Dataset:
         return load(data, **options)
     kept = {k: options[k] for k in ("task", "modality", "missing", "series_id", "time")}
     return as_dataset(data, y, groups=options["group"], target=options["labels"], **kept)
+
+
+def with_unlabelled(data: Dataset, unlabelled: Any, screen: Screen) -> Dataset:
+    """A data set and behind it further samples of another source, whose labels are not looked at.
+
+    They are read by its schema, so that columns and categories mean the same, and numbered on; where
+    there are groups, each is one of its own. Raises `DataError` naming the source and what differs.
+    """
+    if unlabelled is None:
+        return data
+    more = joined(list(read_like(unlabelled, data.schema, hide_labels=True)))
+    check_alike(data, more)
+    screen.line("pool", f"{len(more)} unlabelled samples of {more.source}")
+    ids = [data.name_of(i) for i in range(len(data))]
+    ids += [f"{more.source}: {more.name_of(i)}" for i in range(len(more))]
+    groups = data.groups
+    if groups is not None:
+        groups = torch.cat([groups, int(groups.max()) + 1 + torch.arange(len(more))])
+    # Both sources may count from 0, so the further ones are numbered on; names keep their own count.
+    more = replace(more, index=int(data.index.max()) + 1 + torch.arange(len(more)), ids=())
+    return replace(joined([replace(data, ids=()), more]), ids=tuple(ids), groups=groups)
 
 
 def run_folder(data: Any, out: str | Path | None, resume: bool) -> Path | None:
@@ -84,15 +108,17 @@ def save_run(
     shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
-def replay_command(data: Any, folder: Path, reading: Mapping[str, Any], test: Any) -> str:
+def replay_command(data: Any, folder: Path, reading: Mapping[str, Any], **further: Any) -> str:
     """The line that repeats a run of `fit` or `compare` exactly, from the plan in its folder.
 
     `reading`: how the data were read, as in `tacita.load`; what is at its default is left out.
+    `further`: samples given apart, by the name of their argument.
     """
-    if not isinstance(data, str | Path) or not isinstance(test, str | Path | None):
+    apart = all(isinstance(source, str | Path | None) for source in further.values())
+    if not isinstance(data, str | Path) or not apart:
         return f'tacita.fit(data, recipe="{folder}", out="AGAIN")'
     words = ["tacita", "fit", str(data)]
-    for name, value in {**reading, "test": test}.items():
+    for name, value in {**reading, **further}.items():
         if value is not None and (name, value) != ("missing", "refuse"):
             words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])

@@ -33,6 +33,7 @@ from tacita.selection.common import (
     run_folder,
     save_run,
     steps_of,
+    with_unlabelled,
 )
 from tacita.selection.folder import PLAN, check_folder, work_folder
 from tacita.selection.metrics import Metrics, Row
@@ -62,6 +63,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     test: Any = None,
+    unlabelled: Any = None,
     labels_per_class: int | None = None,
     draws: int | None = None,
     group: str | None = None,
@@ -87,6 +89,7 @@ def fit(
     out: the run's folder; by default `runs/NAME` for data from a path, and none for data in memory
         (then nothing is written and `model.save` is yours to call).
     test: samples with labels, of the same form as `data`, kept for the last figure.
+    unlabelled: further samples of the same form; their labels, if they have any, are not looked at.
     labels_per_class, draws: hide labels on purpose, to see how few would do.
     dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
 
@@ -103,7 +106,7 @@ def fit(
         "labels": labels, "task": task, "group": group, "missing": missing,
         "modality": modality, "image_size": image_size, "series_id": series_id, "time": time,
     }  # fmt: skip
-    whole = read_dataset(data, y, **reading)
+    whole = with_unlabelled(read_dataset(data, y, **reading), unlabelled, screen)
     replayed = _replayed(recipe, folder, resume)
     pretraining = only_pretraining(recipe, replayed)
     if not pretraining:
@@ -111,7 +114,11 @@ def fit(
     held = _test_set(test, whole)
     description = describe(whole, held)
     screen.lines(description.lines())
-    command = "" if folder is None else replay_command(data, folder, reading, test)
+    command = (
+        ""
+        if folder is None
+        else replay_command(data, folder, reading, test=test, unlabelled=unlabelled)
+    )
     if pretraining:
         names = [recipe] if isinstance(recipe, str) else recipe
         return compare_pretrainings(

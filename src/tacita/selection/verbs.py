@@ -37,6 +37,7 @@ from tacita.selection.common import (
     save_run,
     steps_of,
     typed_command,
+    with_unlabelled,
 )
 from tacita.selection.fit import fit
 from tacita.selection.folder import PLAN, PROGRESS, check_folder, work_folder
@@ -132,6 +133,7 @@ def adapt(
     y: Any = None,
     *,
     start: Model | str | Path | None = None,
+    unlabelled: Any = None,
     labels: str | Path | None = None,
     task: str | None = None,
     budget: float | str | None = None,
@@ -154,12 +156,14 @@ def adapt(
     """Learn from the labels with one method, from a pretrained encoder on where `start` gives one.
 
     start: a model or its folder. Its encoder and its normaliser are used; neither is changed.
+    unlabelled: further samples of the same form; their labels, if they have any, are not looked at.
     Labels that suffice are held out for a figure; all else as in `pretrain`.
     """
     whole = read_dataset(
         data, y, labels=labels, task=task, group=group, missing=missing,
         modality=modality, image_size=image_size, series_id=series_id, time=time,
     )  # fmt: skip
+    whole = with_unlabelled(whole, unlabelled, Screen(quiet=quiet))
     check_trainable(whole)
     recipe = recipe_from_options("learn", method, options, seed)
     encoder = None

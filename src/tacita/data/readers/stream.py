@@ -71,12 +71,14 @@ def read_like(
     chunk: int = 4096,
     missing: Missing | None = None,
     labels: Source | None = None,
+    hide_labels: bool = False,
 ) -> Iterator[Dataset]:
     """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
 
     `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
     matched by name; labels, where there are any, are decoded by the model's classes; `labels` is a
     label file, the label column of the training data, or for volumes a folder of label volumes.
+    `hide_labels`: labels are not looked at, so that they may be of other classes.
     Volumes in files come one at a time, at the spacing of the training data and each of its own size.
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
@@ -113,6 +115,8 @@ def read_like(
                 )
             used |= found
             samples = replace(samples, labels=raw)
+        if hide_labels:
+            samples = replace(samples, labels=None)
         yield _finish_like(samples, schema, start, names)
         start += len(samples)
     if not start:
