@@ -71,6 +71,47 @@ def test_duplicates_and_their_conflicting_labels_are_found():
     assert "1 duplicate with another label (first: #20 is '0', #3 is '1')" in text
 
 
+def test_labels_that_clash_are_found_behind_a_twin_without_one():
+    x = RNG.normal(size=(30, 4))
+    x[[7, 20, 25]] = x[3]
+    y = np.array([0, 1] * 15)
+    y[3] = -1
+    text = warned(as_dataset(x, y))
+    assert "3 exact duplicates of an earlier sample (first: #7 = #3)" in text
+    assert "1 duplicate with another label (first: #20 is '0', #7 is '1')" in text
+    assert "1 unlabelled sample the same as a labelled one (first: #3 = #7)" in text
+
+
+def test_labelled_samples_among_the_unlabelled_are_found():
+    x = RNG.normal(size=(30, 4))
+    x[[21, 22]] = x[3]
+    x[25] = x[24]
+    y = np.where(np.arange(30) < 20, np.arange(30) % 2, -1)
+    text = warned(as_dataset(x, y))
+    assert "3 exact duplicates" in text
+    assert "2 unlabelled samples the same as a labelled one (first: #21 = #3)" in text
+    # Twins of which none has a label are no matter.
+    assert "the same as a labelled one" not in warned(as_dataset(x[20:], y[20:]))
+    assert "another label" not in text
+
+
+def test_a_labelled_sample_in_the_test_set_is_found():
+    x = RNG.normal(size=(30, 4))
+    y = np.where(np.arange(30) < 20, np.arange(30) % 2, -1)
+    test = as_dataset(np.concatenate([RNG.normal(size=(2, 4)), x[3:4]]), [0, 1, 1])
+    said = "1 held-out sample found in the training data too (first: #2 = #3)"
+    assert said in warned(as_dataset(x, y), test)
+
+
+def test_a_class_that_one_group_has_for_itself_is_found():
+    y = ["a", "b"] * 6 + ["c"] * 2 + [""]
+    groups = ["p", "q", "r", "s"] * 3 + ["t"] * 3
+    text = warned(as_dataset(RNG.normal(size=(15, 2)), y, groups=groups))
+    assert "labels of one group only in 1 class: 'c'; no split can both learn and score it" in text
+    groups[12] = "p"
+    assert "one group" not in warned(as_dataset(RNG.normal(size=(15, 2)), y, groups=groups))
+
+
 def test_series_are_duplicates_only_at_the_same_length():
     a, b = np.array([1.0, 0.0]), np.array([1.0, 0.0, 0.0])
     assert "exact duplicate" not in warned(as_dataset([a, b], [0, 1]))
@@ -133,6 +174,8 @@ def test_data_without_labels_are_described():
         ([-1] * 4, None, "none of the 4 samples has a label"),
         ([1, 1, -1, 1], None, "of one class, '1'"),
         (["a", "a", "b", ""], None, "class 'b' has 1 label"),
+        # More classes than a label each could teach.
+        (["a", "b", "c", "d"], None, "class 'a' has 1 label.\n .*Give at least 2 labels a class"),
         ([2.0, 2.0, np.nan, 2.0], "regression", "all 2"),
         ([np.nan] * 4, "regression", "none of the 4"),
     ],
@@ -140,6 +183,19 @@ def test_data_without_labels_are_described():
 def test_too_few_labels_are_refused_before_training(y, task, said):
     with pytest.raises(errors.DataError, match=said):
         check_trainable(as_dataset(RNG.normal(size=(4, 2)), y, task=task))
+
+
+def test_a_class_without_a_label_is_refused_by_its_name():
+    data = as_dataset(RNG.normal(size=(6, 2)), ["a", "a", "b", "b", "c", "c"])
+    with pytest.raises(errors.DataError, match=r"class 'b' has 0 labels\.\n .*leave the class out"):
+        check_trainable(data.hide_labels(torch.tensor([0, 1, 4, 5])))
+
+
+def test_one_label_a_class_passes_where_one_is_enough():
+    data = as_dataset(RNG.normal(size=(4, 2)), ["a", "b", "", ""])
+    check_trainable(data, fewest=1)
+    with pytest.raises(errors.DataError, match="Give at least 1 label a class"):
+        check_trainable(data.hide_labels(torch.empty(0, dtype=torch.int64)), fewest=1)
 
 
 def test_enough_labels_pass():

@@ -139,6 +139,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         }
     warnings = [
         *_about_labels(data, classes),
+        *_about_groups(data),
         *_about_columns(data),
         *_about_lengths(lengths),
         *_about_gaps(data),
@@ -196,6 +197,23 @@ def _about_labels(data: Dataset, classes: dict[str, int]) -> list[str]:
             f" {smallest!r} {classes[smallest]}; look at balanced accuracy"
         )
     return said
+
+
+def _about_groups(data: Dataset) -> list[str]:
+    """Classes that one group has for itself, which no split by groups can learn and score."""
+    if data.groups is None or not data.task.discrete or not bool(data.labelled.any()):
+        return []
+    known = data.y[data.labelled]
+    pairs = torch.unique(torch.stack([known, data.groups[data.labelled]]), dim=1)
+    groups = torch.bincount(pairs[0], minlength=len(data.task.classes)).tolist()
+    alone = [f"{name!r}" for name, n in zip(data.task.answers, groups, strict=False) if n == 1]
+    if not alone:
+        return []
+    more = ", ..." * (len(alone) > _SHOWN)
+    return [
+        f"labels of one group only in {_plural(len(alone), 'class')}: {', '.join(alone[:_SHOWN])}"
+        f"{more}; no split can both learn and score {'it' if len(alone) == 1 else 'them'}"
+    ]
 
 
 def _about_columns(data: Dataset) -> list[str]:
@@ -276,6 +294,7 @@ def _about_gaps(data: Dataset) -> list[str]:
 
 
 def _about_duplicates(data: Dataset) -> list[str]:
+    """Exact duplicates, those whose labels clash, and labelled samples among the unlabelled ones."""
     hashes = _hashes(data)
     _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
     twin = first[group]
@@ -289,17 +308,31 @@ def _about_duplicates(data: Dataset) -> list[str]:
         f" (first: {data.name_of(copy)} = {data.name_of(original)})"
     ]
     y, known = data.y.numpy(), data.labelled.numpy()
-    both = again[known[again] & known[twin[again]]]
-    differs = (y[both] != y[twin[both]]).reshape(len(both), int(np.prod(y.shape[1:]))).any(1)
-    clash = both[differs]
+    alike = twin == np.arange(len(data))
+    alike[again] = True
+    labelled = np.flatnonzero(alike & known)
+    # The first twin with a label of each sample; there may be one before it that has none.
+    told = np.full(len(first), -1)
+    told[group[labelled[::-1]]] = labelled[::-1]
+    model = told[group]
+    others = labelled[model[labelled] != labelled]
+    shape = (len(others), int(np.prod(y.shape[1:])))
+    clash = others[(y[others] != y[model[others]]).reshape(shape).any(1)]
     if len(clash) and y.ndim > 1:
         said.append(f"{_plural(len(clash), 'duplicate')} with other labels")
     elif len(clash):
-        copy, original = int(clash[0]), int(twin[clash[0]])
+        copy, original = int(clash[0]), int(model[clash[0]])
         one, other = data.task.decode(data.y[torch.tensor([copy, original])])
         said.append(
             f"{_plural(len(clash), 'duplicate')} with another label (first:"
             f" {data.name_of(copy)} is {one!r}, {data.name_of(original)} is {other!r})"
+        )
+    repeated = np.flatnonzero(alike & ~known & (model >= 0))
+    if len(repeated):
+        copy, original = int(repeated[0]), int(model[repeated[0]])
+        said.append(
+            f"{_plural(len(repeated), 'unlabelled sample')} the same as a labelled one"
+            f" (first: {data.name_of(copy)} = {data.name_of(original)})"
         )
     return said
 
