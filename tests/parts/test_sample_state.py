@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -47,3 +51,39 @@ def test_a_saved_state_comes_back() -> None:
 def test_what_was_not_prepared_is_refused() -> None:
     with pytest.raises(ConfigError, match="prepare"):
         SampleState(0.0).read(torch.tensor([0]))
+
+
+PROCESS = """
+import sys, torch
+from tacita.parts.sample_state import SampleState
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+kept = []
+for initial in (0.0, -1, False):
+    state = SampleState(initial)
+    state.prepare(torch.arange(6))
+    mine = torch.tensor([[4, 0, 9], [1, 5, 2]])[rank]
+    state.write(mine, torch.tensor([[1, 0, 1], [1, 1, 0]])[rank])
+    kept.append(state.values.tolist())
+    kept.append(state.read(torch.tensor([9])).tolist())
+print(kept)
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_several_processes_keep_what_all_of_them_saw(tmp_path: Path) -> None:
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(rank), str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    expected = [
+        *([0.0, 1.0, 0.0, 0.0, 1.0, 1.0], [0.0]),
+        *([0, 1, 0, -1, 1, 1], [-1]),
+        *([False, True, False, False, True, True], [False]),
+    ]
+    assert [run.communicate(timeout=60)[0].strip() for run in runs] == [str(expected)] * 2
