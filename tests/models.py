@@ -13,7 +13,7 @@ from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
 from tacita.data.read import load
 from tacita.model import Model
-from tacita.selection.build import encoder_for, is_baseline, learner_for
+from tacita.selection.build import encoder_for, is_baseline, learner_for, needs_encoder
 from tacita.selection.metrics import Metrics, Row
 
 WORDS = ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun")
@@ -54,10 +54,10 @@ def quick_model(method: str, kind: str, **options: Any) -> Model:
     key = "pretrain" if method in ("barlow-twins", "mae") else "learn"
     section = {"method": method, **options}
     recipe = Recipe.model_validate({"name": method, key: section})
-    if not is_baseline(recipe):
+    if needs_encoder(recipe):
         encoder = Section.model_validate(ENCODERS[data.modality])
         recipe = recipe.model_copy(update={"encoder": encoder})
-    network = None if is_baseline(recipe) else encoder_for(recipe, data.spec)
+    network = encoder_for(recipe, data.spec) if needs_encoder(recipe) else None
     training = {"steps": 3, "batch_size": 8} if method in TRAINED else {}
     learner = learner_for(recipe, network, training).fit(data)
     row = Row(

@@ -96,7 +96,7 @@ def export(model: Model, out: Path, format: str = "onnx") -> Path:
         )
     if not isinstance(learner, NetworkLearner):
         raise ConfigError(
-            f"{model.recipe.name} is a baseline, which is no network and cannot be exported.",
+            f"{model.recipe.name} is no network, as a baseline is none, and cannot be exported.",
             remedy="Export a network: run fit with --recipe fixmatch, or another that has an encoder.",
         )
     if format == "onnx":

@@ -29,7 +29,7 @@ from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors,
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import replacing, write_text
 from tacita.learner import Learner, NetworkLearner
-from tacita.selection.build import encoder_for, is_baseline, learner_for
+from tacita.selection.build import encoder_for, learner_for, needs_encoder
 from tacita.selection.metrics import Metrics
 from tacita.selection.safe_estimator import load_estimator, save_estimator
 from tacita.signature import DAMAGED, FORMAT, Signature, empty_dataset, parse_json, signature_of
@@ -88,7 +88,7 @@ class Model:
         """`(N, dim)` features. Raises `ConfigError` for a baseline, which has none."""
         if not isinstance(self.learner, NetworkLearner):
             raise ConfigError(
-                f"{self.recipe.name} is a baseline without an encoder, so it has no features.",
+                f"{self.recipe.name} has no encoder, as a baseline has none, and so no features.",
                 remedy="Run fit with --recipe barlow-linear-probe to get an encoder.",
             )
         return self.learner.embed(data)
@@ -320,12 +320,12 @@ def _untrained(
     They are first made without memory, so that a recipe that promises huge networks is refused
     before it takes any.
     """
-    if (folder / "baseline.skops").exists() != is_baseline(recipe):
+    if (folder / "baseline.skops").exists() == needs_encoder(recipe):
         raise CheckpointError(
             f"{folder}: the recipe and the files do not belong together.",
             remedy=DAMAGED,
         )
-    if is_baseline(recipe):
+    if not needs_encoder(recipe):
         return learner_for(recipe, None)
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     try:

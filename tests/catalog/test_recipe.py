@@ -118,7 +118,7 @@ def recipe_of(**sections: Any) -> Recipe:
 def test_sections_must_go_together() -> None:
     forest, cnn = {"method": "tiny-forest"}, {"method": "tiny-cnn"}
     recipe_of(learn=forest).check("tables")
-    with pytest.raises(ConfigError, match="encoder: the baseline tiny-forest uses none"):
+    with pytest.raises(ConfigError, match="encoder: tiny-forest uses none"):
         recipe_of(learn=forest, encoder=cnn).check()
     with pytest.raises(ConfigError, match=r"learn\.train: tiny-forest is not trained by steps"):
         recipe_of(learn=forest | {"train": {"steps": 1}}).check()

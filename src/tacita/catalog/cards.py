@@ -67,6 +67,8 @@ class Card:
     """The tasks that it can learn; empty means any."""
     reuses: tuple[str, ...] = ()
     """The parts of the house that it is made of."""
+    encoder: bool = True
+    """Of what learns from labels: whether it does so around an encoder. A baseline never does."""
     claim: str = ""
     """What its claim check shows, in one sentence; empty where there is none."""
     target: str = ""
@@ -86,6 +88,7 @@ class Card:
             value = getattr(self, name)
             strings = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
             self._require(name, strings, "a tuple of strings")
+        self._require("encoder", isinstance(self.encoder, bool), "true or false")
         self._require("claim", isinstance(self.claim, str), "one sentence, or empty")
         self._require("family", self.family in FAMILIES, f"one of {', '.join(FAMILIES)}")
         self._require(
@@ -114,6 +117,11 @@ class Card:
         """Whether the method can learn a task."""
         return not self.tasks or not {task, LEARNT_AS.get(task)}.isdisjoint(self.tasks)
 
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether a recipe that learns by it has an encoder."""
+        return self.encoder and self.family != "baseline"
+
     def _require(self, name: str, right: object, expected: str) -> None:
         if not right:
             raise ConfigError(
@@ -138,6 +146,7 @@ def method(
     labels: LabelSituation = "none",
     tasks: tuple[str, ...] = (),
     reuses: tuple[str, ...] = (),
+    encoder: bool = True,
     claim: str = "",
 ) -> Callable[[ClassT], ClassT]:
     """Put a card on a method's class; every argument is a literal. The fields are those of `Card`.
@@ -163,6 +172,7 @@ def method(
             labels=labels,
             tasks=tasks,
             reuses=reuses,
+            encoder=encoder,
             claim=claim,
             target=f"{cls.__module__}:{cls.__qualname__}",
             doc=cls.__doc__ or "",

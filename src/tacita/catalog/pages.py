@@ -39,6 +39,7 @@ def method_list(cards: Sequence[Card], width: int | None = None) -> str:
 def method_page(slug: str, width: int = 100) -> str:
     """All that is known of one method. Raises `ConfigError` if there is no such method."""
     card = discover.get(slug)
+    usage = _TRY.get(card.family, "") if card.encoder else "tacita adapt {slug} DATA"
     rows = {
         "for": card.summary,
         "paper": f"{card.paper} ({card.year})" if card.paper else "",
@@ -49,7 +50,7 @@ def method_page(slug: str, width: int = 100) -> str:
         "claim": card.claim,
         "measured": _figures(measured(slug)),
         "class": card.target.replace(":", "."),
-        "try": _TRY.get(card.family, "").format(slug=slug),
+        "try": usage.format(slug=slug),
     }
     facts = [_row(f"{key:8}", text, width) for key, text in rows.items() if text]
     title = f"{card.slug}: {card.title} ({card.family})"

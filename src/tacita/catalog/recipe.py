@@ -147,11 +147,11 @@ class Recipe(_Strict):
                 f"the recipe {self.name!r} has neither a pretrain nor a learn section.",
                 remedy="Name a method in one of them.",
             )
-        if "learn" in cards and cards["learn"].family == "baseline":
+        if "learn" in cards and not cards["learn"].needs_encoder:
             for key in ("encoder", "pretrain"):
                 if key in cards:
                     raise ConfigError(
-                        f"{key}: the baseline {cards['learn'].slug} uses none.",
+                        f"{key}: {cards['learn'].slug} uses none.",
                         remedy=f"Leave the {key} section out.",
                     )
         _check_modalities(cards, modality)
@@ -308,7 +308,7 @@ def _check_section(key: str, section: Section) -> Card:
             remedy=f"Name one of the family {', '.join(FAMILIES[key])} here.",
         )
     known = parameters(card.slug)
-    trains = key != "encoder" and card.family != "baseline"
+    trains = key != "encoder" and card.needs_encoder
     if section.train and not trains:
         raise ConfigError(
             f"{key}.train: {card.slug} is not trained by steps.", remedy="Leave train out."

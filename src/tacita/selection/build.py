@@ -80,7 +80,7 @@ def trains(recipe: Recipe, key: str) -> bool:
 def learner_for(
     recipe: Recipe, encoder: Encoder | None, run: Mapping[str, Any] | None = None
 ) -> Learner:
-    """The recipe's learner around an encoder (None for baselines); `run` as in `pretrain_encoder`."""
+    """The recipe's learner around an encoder (None where it needs none); `run` as in `pretrain_encoder`."""
     if recipe.learn is None:
         assert encoder is not None
         return EncoderOnly(encoder)
@@ -97,6 +97,11 @@ def learner_for(
     if issubclass(cls, Objective):
         return Trained(encoder, cls, options=options, engine=training)
     return cls(encoder, **options, engine=training)
+
+
+def needs_encoder(recipe: Recipe) -> bool:
+    """Whether the recipe has an encoder; a baseline and others that take samples as they are have none."""
+    return recipe.learn is None or discover.get(recipe.learn.method).needs_encoder
 
 
 def is_baseline(recipe: Recipe) -> bool:

@@ -33,8 +33,8 @@ from tacita.errors import ConfigError, MissingExtraError
 from tacita.files import write_text
 from tacita.selection.build import (
     encoder_for,
-    is_baseline,
     learner_for,
+    needs_encoder,
     pretraining_for,
     training_options,
     trains,
@@ -213,7 +213,7 @@ def named_recipe(name: str) -> Recipe:
 
 def resolved(recipe: Recipe, data: Dataset) -> Recipe:
     """The recipe with its encoder and all training options written out, tried on the data."""
-    if is_baseline(recipe):
+    if not needs_encoder(recipe):
         _try_learner(recipe, data)
         return recipe
     encoder = recipe.encoder or Section(method=_usual_encoder(recipe, data))
@@ -245,7 +245,7 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
     for card in cards:
         if not card.learns(data.task.name):
             raise ConfigError(f"{card.slug} does not do {data.task.name}.")
-    encoder = None if is_baseline(recipe) else encoder_for(recipe, data.spec)
+    encoder = encoder_for(recipe, data.spec) if needs_encoder(recipe) else None
     if recipe.pretrain is not None and encoder is not None:
         objective = pretraining_for(recipe, encoder)
         train = recipe.pretrain.train

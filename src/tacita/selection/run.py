@@ -31,7 +31,13 @@ from tacita.engine.history import (
 from tacita.errors import TacitaError
 from tacita.files import write_text
 from tacita.learner import Learner
-from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
+from tacita.selection.build import (
+    encoder_for,
+    is_baseline,
+    learner_for,
+    needs_encoder,
+    pretrain_encoder,
+)
 from tacita.selection.folder import PROGRESS
 from tacita.selection.metrics import Row
 
@@ -127,7 +133,7 @@ class Run:
 
     def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
         """The recipe's learner, fitted on the labels of `data`; `number` keeps checkpoints apart."""
-        encoder = None if is_baseline(recipe) else self.encoder(recipe, number)
+        encoder = self.encoder(recipe, number) if needs_encoder(recipe) else None
         name = f"{file_name(recipe)}.{number}"
         engine = {
             **self.engine,

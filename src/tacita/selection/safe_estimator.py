@@ -21,6 +21,7 @@ TRUSTED = [
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "aeon.transformations.collection.convolution_based._minirocket.MiniRocket",
+    "tacita.adapt.supervised_dictionary.estimator.SupervisedDictionary",
 ]
 """Beyond the types that skops trusts by itself."""
 

@@ -26,7 +26,7 @@ from tacita.errors import ConfigError, DryRun
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
 from tacita.model import Model
 from tacita.objective import Objective
-from tacita.selection.build import encoder_for, is_baseline, learner_for, pretrain_encoder
+from tacita.selection.build import encoder_for, learner_for, needs_encoder, pretrain_encoder
 from tacita.selection.common import (
     finish,
     gauges_of,
@@ -173,6 +173,7 @@ def adapt(
         recipe = recipe.model_copy(
             update={"encoder": first.recipe.encoder, "pretrain": first.recipe.pretrain}
         )
+        recipe.check()
     held = None
     if enough_to_hold_out(whole):
         _, aside = hold_out(whole, HELD_OUT, seed)
@@ -192,7 +193,9 @@ def adapt(
     )
 
     def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> Made:
-        begin = None if is_baseline(recipe) else encoder or encoder_for(recipe, pool.spec)
+        begin = None
+        if needs_encoder(recipe):
+            begin = encoder or encoder_for(recipe, pool.spec)
         learner = learner_for(recipe, begin, engine).fit(pool, seed=seed)
         return Made(learner, learner.history_ if isinstance(learner, Trained) else History(0))
 
@@ -304,7 +307,7 @@ def _started(first: Model, whole: Dataset, recipe: Recipe) -> tuple[Encoder, Dat
         )
     if not isinstance(first.learner, NetworkLearner):
         raise ConfigError(
-            f"{first.recipe.name} is a baseline without an encoder.",
+            f"{first.recipe.name} has no encoder to start from.",
             remedy="Start from a pretrained model: tacita pretrain barlow-twins DATA",
         )
     was, now = first.schema.spec, whole.spec
