@@ -182,6 +182,8 @@ def test_the_gradient_is_that_of_finite_differences(slug: str, modality: str) ->
     )
     if modality == "tables":  # nothing varies between one category and the next
         direction[:, torch.tensor(encoder.spec.cardinalities) > 0] = 0.0
+    # Backgrounds of one grey are ties of a max pooling, where there is more than one gradient.
+    x = x + 0.01 * direction.flip(0)
     weights = torch.linspace(-1, 1, encoder.dim, dtype=torch.float64)
 
     def value(at: Tensor) -> Tensor:

@@ -11,13 +11,22 @@ from typing import Literal
 from torch import nn
 
 from tacita.data.batch import InputSpec
+from tacita.data.views.circle import RotationInvariantViews
 from tacita.data.views.images import ImageViews
 from tacita.data.views.sensors import SensorViews
 from tacita.data.views.series import SeriesViews
 from tacita.data.views.tables import TableViews
 from tacita.data.views.volumes import VolumeViews
 
-__all__ = ["ImageViews", "SensorViews", "SeriesViews", "TableViews", "VolumeViews", "default_views"]
+__all__ = [
+    "ImageViews",
+    "RotationInvariantViews",
+    "SensorViews",
+    "SeriesViews",
+    "TableViews",
+    "VolumeViews",
+    "default_views",
+]
 
 
 def default_views(spec: InputSpec, strength: Literal["weak", "strong"]) -> nn.Module:
