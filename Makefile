@@ -26,6 +26,8 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	# Without what it asks for (aim, wandb, torchaudio ...): see benchmarks/semilearn_fixmatch.py.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps semilearn==0.3.2
 	$(BIN)/python -m benchmarks
 
 claims: $(READY)

@@ -1,0 +1,329 @@
+"""Nine tasks with few labels, five draws of the labels: `python -m benchmarks.semisup_quality`.
+
+Our method, named before the draws reported are looked at, beside label spreading, self-training, the
+network that learns from the labels alone, and semilearn's FixMatch. Every result is a line of
+`docs/semi-supervised-quality.jsonl` as soon as it is there, so that a kill loses one; what stands there
+is not measured again. The page `docs/semi-supervised-quality.md` is written from that file.
+
+`--draws 100 101 --methods fixmatch flexmatch` tries methods on draws that are not reported;
+`--tasks`, `--minutes` run a part; `--page` writes the page alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from benchmarks.semilearn_fixmatch import SemilearnFixMatch, semilearn
+from tacita.adapt.supervised import Supervised
+from tacita.adapt.trained import Trained
+from tacita.baselines.base import Baseline
+from tacita.baselines.label_spreading import LabelSpreading
+from tacita.catalog.claim_data import fashion_mnist
+from tacita.catalog.discover import load_class
+from tacita.data.batch import InputSpec
+from tacita.data.builtin import load_builtin
+from tacita.data.dataset import Dataset
+from tacita.data.read import load
+from tacita.data.splits import draw_labels, hold_out
+from tacita.encoders import build, default_encoder
+from tacita.encoders.base import Encoder
+from tacita.files import write_text
+from tacita.learner import Learner
+from tacita.tasks import Task
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "semi-supervised-quality.md"
+RECORD = PAGE.with_suffix(".jsonl")
+
+OURS = "fixmatch"
+"""The one method that stands for us on all tasks."""
+PEERS = ("label-spreading", "self-training", "supervised", "semilearn")
+DRAWS = range(5)
+STEPS, BATCH = 400, 16
+"""Of every network: with 112 unlabelled samples a step, a training takes half a minute on a core."""
+TO_REACH = 7
+ENOUGH = 100
+"""Samples that a published training part must have to be the pool."""
+
+
+@dataclass(frozen=True)
+class Few:
+    """One task: which data, how many labels a class, and the width of the encoder."""
+
+    name: str
+    labels: int
+    split: Callable[[str, int], tuple[Dataset, Dataset]]
+    options: Mapping[str, int]
+
+    @property
+    def key(self) -> str:
+        """As it is called in the record and on the command line."""
+        return f"{self.name}-{self.labels}"
+
+
+def split_digits(name: str, draw: int) -> tuple[Dataset, Dataset]:
+    """A pool of 70%, and 30% held out."""
+    whole = load(name)
+    kept, held = hold_out(whole, 0.3, draw)
+    return whole.subset(kept), whole.subset(held)
+
+
+def split_fashion(name: str, draw: int) -> tuple[Dataset, Dataset]:
+    """A pool of 10,000 training images, and the test images."""
+    whole, test = _fashion()
+    drawn = torch.randperm(len(whole), generator=torch.Generator().manual_seed(draw))[:10_000]
+    return whole.subset(drawn.sort().values), test
+
+
+@cache
+def _fashion() -> tuple[Dataset, Dataset]:
+    return fashion_mnist(28), fashion_mnist(28, "test")
+
+
+def split_series(name: str, draw: int) -> tuple[Dataset, Dataset]:
+    """The published parts; where the training part is small, halves of both together."""
+    whole, test = load_builtin(name)
+    assert test is not None
+    if len(whole) - len(test) < ENOUGH:
+        kept, held = hold_out(whole, 0.5, draw)
+        return whole.subset(kept), whole.subset(held)
+    train = torch.ones(len(whole), dtype=torch.bool)
+    train[test] = False
+    return whole.subset(train), whole.subset(test)
+
+
+TASKS = (
+    *(Few("digits", labels, split_digits, {"width": 32}) for labels in (2, 4, 10)),
+    *(Few("fashion-mnist", labels, split_fashion, {"width": 16}) for labels in (4, 10, 25)),
+    Few("italy-power-demand", 5, split_series, {"width": 32}),
+    Few("japanese-vowels", 5, split_series, {"width": 32}),
+    Few("gunpoint", 5, split_series, {"width": 32}),
+)
+"""The series sets are the three largest that aeon ships with series of 200 steps at most."""
+
+
+class SelfTraining(Baseline):
+    """scikit-learn's self-training with its defaults, over logistic regression."""
+
+    transductive = True
+
+    def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
+        return SelfTrainingClassifier(LogisticRegression(max_iter=300))
+
+
+def learner(method: str, task: Few, encoder: Encoder) -> Learner:
+    """What is trained under this name."""
+    if method == "label-spreading":
+        return LabelSpreading()
+    if method == "self-training":
+        return SelfTraining()
+    if method == "semilearn":
+        flip = task.name == "fashion-mnist"  # mirrored digits are others
+        return SemilearnFixMatch(
+            encoder, steps=STEPS, batch_size=BATCH, flip=flip, options=SEMILEARN
+        )
+    objective = Supervised if method == "supervised" else load_class(method)
+    return Trained(encoder, objective, engine={"steps": STEPS, "batch_size": BATCH})
+
+
+SEMILEARN: dict[str, Any] = {"ema_m": 0.99}
+"""Semilearn's defaults, but weights averaged over fewer steps, as there are fewer."""
+
+
+def measure(task: Few, draw: int, method: str) -> float:
+    """Accuracy on what was held out."""
+    pool, test = task.split(task.name, draw)
+    pool = pool.normalised()
+    few = pool.hide_labels(draw_labels(pool, task.labels, draw))
+    torch.manual_seed(draw)
+    encoder = build(default_encoder(pool.spec), pool.spec, **task.options)
+    return learner(method, task, encoder).fit(few, seed=draw).score(test)
+
+
+def possible(task: Few, method: str) -> bool:
+    """Whether the method is for these data: semilearn has no views of series."""
+    return method != "semilearn" or task.split is not split_series
+
+
+Record = dict[tuple[str, int, str], float]
+"""Accuracy by task, draw and method."""
+
+
+def read_record() -> Record:
+    """What was measured; a line that a kill left half written is left out."""
+    found: Record = {}
+    for line in RECORD.read_text(encoding="utf-8").splitlines() if RECORD.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found[entry["task"], entry["draw"], entry["method"]] = entry["accuracy"]
+    return found
+
+
+def add(task: Few, draw: int, method: str) -> None:
+    """Measure one, and append it."""
+    began = time.monotonic()
+    accuracy = measure(task, draw, method)
+    entry = {
+        "task": task.key,
+        "draw": draw,
+        "method": method,
+        "accuracy": round(accuracy, 4),
+        "seconds": round(time.monotonic() - began, 1),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+    print(json.dumps(entry), flush=True)
+    # One write in append mode: processes that measure different parts share the file.
+    with RECORD.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+NAMES = {
+    "label-spreading": "label spreading",
+    "self-training": "self-training",
+    "supervised": "supervised network",
+    "semilearn": "semilearn's FixMatch",
+}
+
+
+def column(record: Record, task: Few, method: str, draws: Sequence[int] = DRAWS) -> list[float]:
+    """The accuracies of a method on a task, if all draws are there."""
+    found = [record.get((task.key, draw, method)) for draw in draws]
+    return [value for value in found if value is not None] if None not in found else []
+
+
+def verdict(record: Record) -> list[str]:
+    """What was to be reached, and whether it is."""
+    better, held, whole = [], [], True
+    for task in TASKS:
+        ours = column(record, task, OURS)
+        peers = [column(record, task, method) for method in PEERS if possible(task, method)]
+        whole &= bool(ours) and all(peers)
+        if ours and all(peers):
+            if all(mean(ours) > mean(peer) for peer in peers):
+                better.append(task.key)
+            supervised = column(record, task, "supervised")
+            if min(ours) >= min(supervised):
+                held.append(task.key)
+    reached = whole and len(better) >= TO_REACH and len(held) == len(TASKS)
+    missing = [task.key for task in TASKS if task.key not in better]
+    below = [task.key for task in TASKS if task.key not in held]
+    return [
+        f"To reach: a better mean than every other column on {TO_REACH} of the {len(TASKS)} tasks or more, "
+        "and in no task a worst draw below the supervised network's.",
+        "",
+        f"**{'Reached' if reached else 'Not reached'}.** The mean is the best of all on {len(better)} of "
+        f"{len(TASKS)} tasks{but(missing)}; the worst draw is not below the supervised network's on "
+        f"{len(held)} of {len(TASKS)}{but(below)}.",
+    ]
+
+
+def but(tasks: Sequence[str]) -> str:
+    """Which are left out."""
+    return f" (not on {', '.join(tasks)})" if tasks else ""
+
+
+def page(record: Record) -> str:
+    """The page, from what was measured."""
+    methods = [OURS, *PEERS]
+    names = [f"tacita, `{OURS}`", *(NAMES[method] for method in PEERS)]
+    lines = [
+        "# Few labels: accuracy beside others",
+        "",
+        "Written by `python -m benchmarks.semisup_quality` from `semi-supervised-quality.jsonl`, which has",
+        "every result. Accuracy in percent on samples held out: the mean of five draws of the labels, and",
+        "the worst of them. The speed of the same methods is in [benchmarks.md](benchmarks.md).",
+        "",
+        "| data, labels a class | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(methods),
+    ]
+    for task in TASKS:
+        columns = [column(record, task, method) for method in methods]
+        best = max((mean(values) for values in columns if values), default=0.0)
+        cells = [cell(values, best) for values in columns]
+        lines.append(f"| {task.name}, {task.labels} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *verdict(record), "", HOW, *tried(record), ""])
+
+
+def cell(values: Sequence[float], best: float) -> str:
+    """Mean and worst; the best mean of a row is bold."""
+    if not values:
+        return ""
+    shown = f"{100 * mean(values):.1f}"
+    return f"{f'**{shown}**' if mean(values) == best else shown} ({100 * min(values):.1f})"
+
+
+def tried(record: Record) -> list[str]:
+    """What was measured on draws that are not reported, to choose by."""
+    trials = sorted({(draw, method) for _, draw, method in record if draw not in DRAWS})
+    if not trials:
+        return []
+    methods = sorted({method for _, method in trials})
+    draws = sorted({draw for draw, _ in trials})
+    shown = [task for task in TASKS if any((task.key, d, m) in record for d, m in trials)]
+    lines = [
+        "",
+        f"Mean accuracy on the draws {', '.join(map(str, draws))}, as far as they were measured:",
+        "",
+        "| data, labels a class | " + " | ".join(NAMES.get(m, f"`{m}`") for m in methods) + " |",
+        "|---|" + "---|" * len(methods),
+    ]
+    for task in shown:
+        cells = []
+        for method in methods:
+            values = [record[key] for d in draws if (key := (task.key, d, method)) in record]
+            cells.append(f"{100 * mean(values):.1f}" if values else "")
+        lines.append(f"| {task.name}, {task.labels} | " + " | ".join(cells) + " |")
+    return lines
+
+
+HOW = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", nargs="+", default=[task.key for task in TASKS])
+    parser.add_argument("--methods", nargs="+", default=[*PEERS, OURS])
+    parser.add_argument("--draws", nargs="+", type=int, default=list(DRAWS))
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--page", action="store_true", help="measure nothing")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    torch.set_num_threads(1)
+    wanted = [
+        (task, draw, method)
+        for draw in options.draws
+        for task in TASKS
+        if task.key in options.tasks
+        for method in options.methods
+        if possible(task, method)
+    ]
+    for task, draw, method in [] if options.page else wanted:
+        if time.monotonic() - began > 60 * options.minutes:
+            break
+        if (task.key, draw, method) in read_record():
+            continue
+        if method == "semilearn" and semilearn() is None:
+            print("semilearn is not installed, so its column stays as it is: see `make bench`")
+            continue
+        add(task, draw, method)
+    write_text(PAGE, page(read_record()))
+
+
+if __name__ == "__main__":
+    main()
