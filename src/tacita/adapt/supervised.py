@@ -53,7 +53,7 @@ class Supervised(Objective[Batch]):
         self.encoder = encoder
         self.head = head or linear_head(encoder.dim, task)
         self.task = task
-        self.mixup = None if mixup is None else require_alpha(mixup)
+        self.mixup = None if mixup is None else require_alpha(mixup, "mixup")
         self.views = views or default_views(encoder.spec, "strong")
 
     def loss(self, batch: Batch) -> Losses:

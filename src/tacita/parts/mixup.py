@@ -15,10 +15,10 @@ from tacita.errors import ConfigError
 from tacita.tasks import Task
 
 
-def require_alpha(alpha: float) -> float:
+def require_alpha(alpha: float, name: str = "alpha") -> float:
     """The parameter of a Beta distribution, which is above 0; raises `ConfigError` else."""
     if not 0 < alpha < float("inf"):
-        raise ConfigError(f"alpha={alpha} is not above 0.", remedy="Usual are 0.2 to 1.")
+        raise ConfigError(f"{name}={alpha} is not above 0.", remedy="Usual are 0.2 to 1.")
     return alpha
 
 
