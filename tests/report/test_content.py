@@ -15,8 +15,8 @@ from tacita.report.content import (
 from tacita.tasks import Classification, Regression
 
 
-def row(name, mean, *, std=0.01, baseline=False, winner=False):
-    return LeaderboardRow(name, "accuracy", mean, std, baseline=baseline, winner=winner)
+def row(name, mean, *, std=0.01, **kind):
+    return LeaderboardRow(name, "accuracy", mean, std, **kind)
 
 
 def test_a_baseline_that_wins_is_said_to_win():
@@ -38,6 +38,33 @@ def test_nobody_wins_without_a_score():
     assert verdict([]) == ""
     assert verdict([row("fixmatch", float("nan"))]) == ""
     assert verdict([row("fixmatch", 0.5)]) == "fixmatch wins: accuracy 50.0%."
+
+
+def test_it_is_said_where_unlabelled_samples_did_no_good():
+    alone = row("supervised", 0.856, winner=True)
+    worse = [row("fixmatch", 0.71, unlabelled=True), row("mae + knn", 0.8, unlabelled=True)]
+    assert verdict([alone, worse[0]]) == (
+        "supervised wins: accuracy 85.6%. The unlabelled samples helped no candidate: "
+        "fixmatch has 71.0% against 85.6% for supervised."
+    )
+    assert "mae + knn, the best that uses them, has 80.0%" in verdict([alone, *worse])
+    better = row("simclr + knn", 0.9, unlabelled=True, winner=True)
+    alone = row("supervised", 0.856)
+    assert verdict([better, alone, worse[0]]).endswith(
+        " Of those that use the unlabelled samples, fixmatch is below supervised (85.6%)."
+    )
+    said = verdict([better, alone, *worse, row("byol", 0.1, unlabelled=True)])
+    assert "fixmatch, mae + knn and byol are below supervised" in said
+    near = row("fixmatch", 0.85, unlabelled=True)
+    assert verdict([alone, near]).endswith("; that is within the spread of the folds.")
+
+
+def test_nothing_is_said_of_unlabelled_samples_that_helped_or_were_not_compared():
+    better = row("fixmatch", 0.9, unlabelled=True, winner=True)
+    assert "unlabelled" not in verdict([better, row("supervised", 0.8), row("forest", 0.1)])
+    assert "unlabelled" not in verdict([better, row("mae", 0.1, unlabelled=True)])
+    nan = row("supervised", float("nan"))
+    assert "unlabelled" not in verdict([better, nan])
 
 
 def test_samples_come_back_as_what_they_are():

@@ -11,6 +11,7 @@ import torch
 from tacita.catalog.recipe import Recipe, Section
 from tacita.data.read import load
 from tacita.data.splits import Fold
+from tacita.selection.build import uses_unlabelled
 from tacita.selection.plan import resolved
 from tacita.selection.run import Run
 
@@ -44,3 +45,11 @@ def test_no_checkpoint_stays_behind_a_fold(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {
         "my_own.0.json", "my_own.1.json", "progress.jsonl",
     }  # fmt: skip
+
+
+def test_what_learns_from_unlabelled_samples_is_known() -> None:
+    for name, expected in {"fixmatch": True, "supervised": False, "label-spreading": False}.items():
+        assert uses_unlabelled(Recipe(name=name, learn=Section(method=name))) is expected
+    pretrained = Recipe(name="x", pretrain=Section(method="mae"), learn=Section(method="knn"))
+    assert uses_unlabelled(pretrained)
+    assert uses_unlabelled(pretrained.model_copy(update={"learn": None}))

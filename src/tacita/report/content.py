@@ -34,6 +34,8 @@ class LeaderboardRow:
     seconds: float | None = None
     peak_mb: float | None = None
     baseline: bool = False
+    unlabelled: bool = False
+    """Whether it learns from samples without a label."""
     winner: bool = False
     rank: float | None = None
     """Of the pretrained embeddings, where it was pretrained."""
@@ -176,7 +178,10 @@ class ReportContent:
 
 
 def verdict(rows: Sequence[LeaderboardRow]) -> str:
-    """Who won, in one sentence, also when a baseline did; empty where nobody has a score.
+    """Who won, in a sentence, also when a baseline did; and where unlabelled samples did no good.
+
+    That is said of candidates that use them and are below `supervised`, which learns from the labels
+    alone. Empty where nobody has a score.
 
     >>> verdict([
     ...     LeaderboardRow("fixmatch", "accuracy", 0.96, 0.01, winner=True),
@@ -191,14 +196,36 @@ def verdict(rows: Sequence[LeaderboardRow]) -> str:
     rivals = [row for row in scored if row.baseline != winner.baseline]
     name = f"A baseline, {winner.name}," if winner.baseline else winner.name
     sentence = f"{name} wins: {metric_name(winner.metric)} {_score(winner)}"
-    if not rivals:
-        return f"{sentence}."
-    rival = max(rivals, key=lambda row: row.mean)
-    other = "the best candidate that learns features" if winner.baseline else "the best baseline"
-    sentence += f" against {_score(rival)} for {other}, {rival.name}"
-    if abs(winner.mean - rival.mean) <= max(winner.std, rival.std):
-        sentence += "; the difference is within the spread of the folds"
-    return f"{sentence}."
+    if rivals:
+        rival = max(rivals, key=lambda row: row.mean)
+        other = (
+            "the best candidate that learns features" if winner.baseline else "the best baseline"
+        )
+        sentence += f" against {_score(rival)} for {other}, {rival.name}"
+        if abs(winner.mean - rival.mean) <= max(winner.std, rival.std):
+            sentence += "; the difference is within the spread of the folds"
+    return f"{sentence}.{_without_gain(scored)}"
+
+
+def _without_gain(rows: Sequence[LeaderboardRow]) -> str:
+    """Which candidates have less with unlabelled samples than `supervised` has without."""
+    alone = next((row for row in rows if row.name == "supervised"), None)
+    using = [row for row in rows if row.unlabelled]
+    below = [row for row in using if alone is not None and row.mean < alone.mean]
+    if alone is None or not below:
+        return ""
+    best = max(below, key=lambda row: row.mean)
+    if len(below) == len(using):
+        said = f"The unlabelled samples helped no candidate: {best.name}"
+        said += ", the best that uses them," if len(using) > 1 else ""
+        said += f" has {_score(best)} against {_score(alone)} for supervised"
+    else:
+        *first, last = (row.name for row in below)
+        names = f"{', '.join(first)} and {last} are" if first else f"{last} is"
+        said = f"Of those that use the unlabelled samples, {names} below supervised"
+        said += f" ({_score(alone)})"
+    within = all(alone.mean - row.mean <= max(row.std, alone.std) for row in below)
+    return f" {said}{'; that is within the spread of the folds' if within else ''}."
 
 
 def _score(row: LeaderboardRow) -> str:

@@ -107,3 +107,10 @@ def needs_encoder(recipe: Recipe) -> bool:
 def is_baseline(recipe: Recipe) -> bool:
     """Whether the recipe's learner is one that a user would have tried instead."""
     return recipe.learn is not None and discover.get(recipe.learn.method).family == "baseline"
+
+
+def uses_unlabelled(recipe: Recipe) -> bool:
+    """Whether it learns from samples without a label: by pretraining, or beside the labelled ones."""
+    if recipe.pretrain is not None or recipe.learn is None:
+        return recipe.pretrain is not None
+    return getattr(discover.load_class(recipe.learn.method), "reads", "") == "both"

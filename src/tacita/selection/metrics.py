@@ -19,6 +19,7 @@ class Row(BaseModel):
     seconds: of training and scoring one fold, its share of pretraining included, on average.
     peak_mb: largest memory of the process while it ran.
     baseline: whether it is what a user would have tried instead.
+    unlabelled: whether it learns from samples without a label, and is no baseline.
     rank: of the pretrained embeddings, which compares runs of one method; null without pretraining.
     error: why it gave no score, in words; then `folds` is empty and `mean` null.
     """
@@ -33,6 +34,7 @@ class Row(BaseModel):
     seconds: float
     peak_mb: float
     baseline: bool
+    unlabelled: bool = False
     rank: float | None = None
     error: str | None = None
 

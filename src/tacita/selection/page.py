@@ -43,6 +43,7 @@ def leaderboard_rows(metrics: Metrics) -> list[LeaderboardRow]:
             row.seconds,
             row.peak_mb,
             row.baseline,
+            unlabelled=row.unlabelled,
             rank=row.rank,
             winner=row.name == metrics.winner,
         )

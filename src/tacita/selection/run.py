@@ -37,6 +37,7 @@ from tacita.selection.build import (
     learner_for,
     needs_encoder,
     pretrain_encoder,
+    uses_unlabelled,
 )
 from tacita.selection.folder import PROGRESS
 from tacita.selection.metrics import Row
@@ -101,6 +102,7 @@ class Run:
             seconds=round(float(np.mean(seconds)) if seconds else 0.0, 2),
             peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
             baseline=is_baseline(recipe),
+            unlabelled=uses_unlabelled(recipe),
             rank=rank,
             error=error,
         )
