@@ -78,8 +78,9 @@ def frechet(a: Tensor, b: Tensor, *, draws: int = DRAWS, seed: int = 0) -> Frech
     both = torch.cat([a, b])
     both = both - both.mean(0)
     generator = torch.Generator().manual_seed(seed)
+    gram, count = both.T @ both, min(len(a), len(b))
     by_chance = torch.tensor(
-        [_parted(both, min(len(a), len(b)), generator) for _ in range(draws)], dtype=torch.float64
+        [_parted(both, gram, count, generator) for _ in range(draws)], dtype=torch.float64
     )
     return FrechetDistance(
         value=value,
@@ -117,13 +118,12 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
     return mean, centred.T @ centred / (len(z) - 1)
 
 
-def _parted(both: Tensor, count: int, generator: torch.Generator) -> float:
-    """The distance of `count` random rows and the others; their sums are what is left of the whole."""
+def _parted(both: Tensor, gram: Tensor, count: int, generator: torch.Generator) -> float:
+    """The distance of `count` random rows and the others, whose sums are what is left of the whole."""
     part = both[torch.randperm(len(both), generator=generator)[:count]]
-    total, gram = part.sum(0), part.T @ part
-    mean, covariance = _from_sums(total, gram, count)
-    others = _from_sums(-total, both.T @ both - gram, len(both) - count)
-    return gaussian_distance(mean, covariance, *others)
+    total, own = part.sum(0), part.T @ part
+    some = _from_sums(total, own, count)
+    return gaussian_distance(*some, *_from_sums(-total, gram - own, len(both) - count))
 
 
 def _from_sums(total: Tensor, gram: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.audit.pool_shift import is_far, pool_shift
 from tacita.data.batch import UNLABELLED, length_mask
 from tacita.data.dataset import Dataset
 
@@ -144,6 +145,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         *_about_lengths(lengths),
         *_about_gaps(data),
         *_about_duplicates(data),
+        *_about_pool(data),
         *(_about_leakage(data, held_out) if held_out is not None else []),
     ]
     return Description(
@@ -335,6 +337,17 @@ def _about_duplicates(data: Dataset) -> list[str]:
             f" (first: {data.name_of(copy)} = {data.name_of(original)})"
         )
     return said
+
+
+def _about_pool(data: Dataset) -> list[str]:
+    distance = pool_shift(data)
+    if distance is None or not is_far(distance):
+        return []
+    return [
+        "the unlabelled samples are unlike the labelled ones (Frechet distance"
+        f" {distance.value:.2g}, by chance {distance.noise:.2g}): learning from them may do harm;"
+        " leave out what is of another kind, and trust no winner that is not above 'supervised'"
+    ]
 
 
 def _about_leakage(data: Dataset, held_out: Dataset) -> list[str]:
