@@ -36,15 +36,16 @@ from tacita.tasks import Task
     claim="Samples of hard classes are used earlier than by FixMatch, and these classes are told better.",
 )
 class FlexMatch(FixMatch):
-    """FixMatch whose threshold of a class falls with how little of the class is learnt (eqs. 5 to 12).
+    """FixMatch whose threshold of a class falls with how little of the class is learnt (section 3).
 
     threshold: tau, from which a guess shows that its sample is learnt, and the largest threshold
-        of a class (0.95, table 5).
+        of a class (0.95, as in FixMatch).
     alignment: as in FixMatch; the paper has none.
     unlabelled_weight, unlabelled_ratio, momentum, weak, strong: as in FixMatch.
 
     All thresholds are 0 at first: every guess counts until the first samples are learnt, and
-    thresholds rise while samples that never had a confident guess become fewer (section 3.2).
+    thresholds rise while samples that never had a confident guess become fewer (section 3.2). In a
+    run too short for confident guesses they stay there, which the metric `confident` shows as 1.
 
     Differs from the paper: as FixMatch does.
 
@@ -87,13 +88,13 @@ class FlexMatch(FixMatch):
         return self.threshold * convex(beta)[guesses]
 
     def observe(self, index: Tensor, confidence: Tensor, guesses: Tensor, each: Tensor) -> None:
-        # A sample keeps its last confident guess; only tau itself says what is confident (eq. 5).
+        # A sample keeps its last confident guess; only tau itself says what is confident.
         before = self.learnt.read(index)
         self.learnt.write(index, torch.where(confidence >= self.threshold, guesses, before))
 
 
 def learning_effect(learnt: Tensor, classes: int) -> Tensor:
-    """`(N,)` last confident guesses, -1 for none, to `(K,)` beta: how far a class is learnt (eq. 11).
+    """`(N,)` last confident guesses, -1 for none, to `(K,)` beta: how far a class is learnt (section 3.2).
 
     beta_c = sigma_c / max(max_c sigma_c, N - sum_c sigma_c), where sigma_c counts the samples guessed
     to be c and the second term those that were never guessed: the warm-up.
