@@ -11,6 +11,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.read import load
 from tacita.encoders import build
@@ -20,6 +21,7 @@ from tacita.semisup.mixmatch import MixMatch, sharpened
 from tacita.tasks import Classification, Ordinal
 from tests.engine.runs import Flat
 from tests.helpers import assert_close, table_batch
+from tests.semisup.training import score_on_digits
 
 
 class Shifted(nn.Module):
@@ -123,3 +125,8 @@ def test_grades_are_refused() -> None:
 def test_options_that_cannot_be_are_refused(option: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(option))):
         mixmatch(**option)
+
+
+def test_unlabelled_samples_help_on_held_out_digits() -> None:
+    learnt = score_on_digits(MixMatch, steps=250, momentum=0.95)
+    assert learnt > score_on_digits(Supervised, steps=250) + 0.02

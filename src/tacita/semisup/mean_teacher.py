@@ -45,13 +45,14 @@ class MeanTeacher(SemiSupervised):
     unlabelled_ratio: unlabelled samples a labelled one in a step.
     momentum: rate of the teacher, which is what is kept; the paper's 0.99 of the rise, with a warm
         start, suits runs of hundreds of steps, where its later 0.999 suits a hundred thousand.
-    views: view maker of all three: labelled samples, the student's and the teacher's unlabelled ones;
-        default: the modality's strong views.
+    weak, strong: view makers of the teacher, and of the student; default: those of the modality.
 
     Works for ordered grades too, whose class probabilities come from the task.
 
-    Differs from the paper: the optimiser is AdamW on a cosine to zero, not Adam with rates and momenta
-    that rise and fall; labelled samples have their consistency cost as part of the unlabelled stream.
+    Differs from the paper: the teacher's view is weaker than the student's, where the paper draws both
+    alike (`weak` and `strong` may be one): from the house's strong views a teacher of few steps guesses
+    too badly to be followed (measured on digits). The optimiser is AdamW on a cosine to zero, not Adam
+    with rates and momenta that rise and fall.
 
     Raises `ConfigError` for a task without classes or grades, and a share that is none.
 
@@ -73,14 +74,16 @@ class MeanTeacher(SemiSupervised):
         distance: Distance = "squared",
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        views: nn.Module | None = None,
+        weak: nn.Module | None = None,
+        strong: nn.Module | None = None,
     ) -> None:
         super().__init__(
             encoder,
             require_probabilities("mean-teacher", task),
             unlabelled_ratio=unlabelled_ratio,
             momentum=momentum,
-            strong=views,
+            weak=weak,
+            strong=strong,
         )
         self.task = task
         self.consistency_weight = consistency_weight
@@ -92,7 +95,7 @@ class MeanTeacher(SemiSupervised):
 
     def loss(self, batch: SemiBatch) -> Losses:
         labelled, seen = self.strong(batch.labelled), self.strong(batch.unlabelled)
-        targets = self.targets(self.strong(batch.unlabelled))
+        targets = self.targets(self.weak(batch.unlabelled))
         on_labelled, on_unlabelled = self.logits(labelled, seen)
         p = self.task.probabilities(on_unlabelled)
         weight = self.consistency_weight * self.ramp.factor
