@@ -36,6 +36,8 @@ SMALL = {
     "sequence-model": {"d_model": 16, "depth": 2, "layer_options": {"d_state": 8}},
 }
 """The encoders that objectives are tried under."""
+OPTIONS = {"iomatch": {"open_threshold": 0.05}}
+"""Where of an untrained network no guess would count, so that a head would learn nothing yet."""
 
 
 def make(method: str, encoder: str, modality: str, seed: int = 0) -> Objective:
@@ -43,7 +45,9 @@ def make(method: str, encoder: str, modality: str, seed: int = 0) -> Objective:
     torch.manual_seed(seed)
     cls = load_class(method)
     needs_task = "task" in inspect.signature(cls).parameters
-    objective = cls(build(encoder, spec, **SMALL[encoder]), *([TASK] if needs_task else []))
+    options = OPTIONS.get(method, {})
+    given = [TASK] if needs_task else []
+    objective = cls(build(encoder, spec, **SMALL[encoder]), *given, **options)
     objective.prepare(data_for(modality))
     return objective
 
