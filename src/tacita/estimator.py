@@ -30,7 +30,7 @@ from tacita.data.convert import as_dataset
 from tacita.data.readers.labels import class_names
 from tacita.errors import ConfigError, DataError
 from tacita.model import Model
-from tacita.selection.build import encoder_for, is_baseline, learner_for, trains
+from tacita.selection.build import encoder_for, learner_for, needs_encoder, trains
 from tacita.selection.metrics import Metrics
 from tacita.selection.plan import resolved
 from tacita.tasks import Classification
@@ -122,7 +122,7 @@ class TacitaClassifier(ClassifierMixin, BaseEstimator):
         recipe = recipe_from_options("learn", self.method, self._options(), seed)
         recipe.check(data.modality)
         recipe = resolved(recipe, data)
-        encoder = None if is_baseline(recipe) else encoder_for(recipe, data.spec)
+        encoder = encoder_for(recipe, data.spec) if needs_encoder(recipe) else None
         learner = learner_for(recipe, encoder, {"device": self.device}).fit(data, seed=seed)
         self.model_ = Model(recipe, learner, Metrics(protocol="one training", winner=recipe.name))
         return self
@@ -185,7 +185,7 @@ class TacitaClassifier(ClassifierMixin, BaseEstimator):
         """The arguments in the flat form of `tacita.adapt`, without those that the method has no use for."""
         given = dict(self.options or {})
         recipe = recipe_from_options("learn", self.method, {})
-        if self.encoder is not None and not is_baseline(recipe):
+        if self.encoder is not None and needs_encoder(recipe):
             given["encoder"] = self.encoder
         if trains(recipe, "learn"):
             training = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from tacita.adapt.supervised import Supervised
+from tacita.audit.confidence import ConfidenceAlarm
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
 from tacita.data.views import default_views
@@ -27,6 +29,7 @@ class Trained(NetworkLearner):
     objective: its class.
     options: its arguments.
     engine: arguments of `tacita.engine.train.train`; they override the method's own.
+    alarm: told once where unlabelled samples are wanted and there are none, or none is learnt from.
     """
 
     history_: History
@@ -38,11 +41,13 @@ class Trained(NetworkLearner):
         *,
         options: Mapping[str, Any] | None = None,
         engine: Mapping[str, Any] | None = None,
+        alarm: Callable[[str], object] = warnings.warn,
     ) -> None:
         self.begin = self.encoder = encoder
         self.objective = objective
         self.options = dict(options or {})
         self.engine = {**objective.engine_defaults, **(engine or {})}
+        self.alarm = alarm
 
     def _fit(self, data: Dataset, seed: int) -> None:
         # The given encoder stays as it is, so that a second fit starts where the first one did.
@@ -50,7 +55,17 @@ class Trained(NetworkLearner):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             objective = self.build(data)
-        self.history_ = train(objective, data, **{**self.engine, "seed": seed})
+        engine = {**self.engine, "seed": seed}
+        if objective.reads == "both":
+            if bool(data.labelled.all()):
+                self.alarm(
+                    "every sample has a label, so there is nothing to learn from unlabelled ones;"
+                    " the method `supervised` is for that"
+                )
+            size = engine.get("batch_size", 64)  # The default of `train`.
+            watch = ConfidenceAlarm(objective, data, size, alarm=self.alarm)
+            engine["callbacks"] = (watch, *engine.get("callbacks", ()))
+        self.history_ = train(objective, data, **engine)
         assert objective.head is not None
         self.encoder, self.head = objective.encoder, objective.head
 

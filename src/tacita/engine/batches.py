@@ -67,12 +67,9 @@ class Batches:
             few = self._even(min(batch_size, len(labelled)))
             self.labelled = Stream(labelled, few, mix(seed, 2))
         else:
-            # All samples, the labelled ones too, are unlabelled data: as FixMatch does. Where labels
-            # are fewer than a batch, the ratio holds to what there is, down to twice the batch.
-            few = min(batch_size, len(labelled))
-            many = max(few * objective.unlabelled_ratio, 2 * batch_size)
+            few, many = pair_sizes(objective, data, batch_size)
             self.labelled = Stream(labelled, self._even(few), mix(seed, 2))
-            self.unlabelled = Stream(everything, self._even(min(many, len(data))), mix(seed, 1))
+            self.unlabelled = Stream(everything, self._even(many), mix(seed, 1))
 
     def at(self, step: int) -> list[Batch | SemiBatch]:
         """The parts of one step's batch."""
@@ -105,6 +102,17 @@ class Batches:
     def _parts(self, positions: Tensor) -> list[Tensor]:
         mine = positions[self.rank :: self.processes]
         return list(mine.tensor_split(self.accumulate))
+
+
+def pair_sizes(objective: Objective[Any], data: Dataset, batch_size: int) -> tuple[int, int]:
+    """How many labelled and unlabelled samples a step has, of an objective that reads both.
+
+    All samples, the labelled ones too, are unlabelled data: as FixMatch does. Where labels are fewer
+    than a batch, the ratio holds to what there is, down to twice the batch.
+    """
+    few = min(batch_size, int(data.labelled.sum()))
+    many = max(few * objective.unlabelled_ratio, 2 * batch_size)
+    return few, min(many, len(data))
 
 
 def replayed_samples(objective: Objective[Any], batch_size: int, share: float) -> int:

@@ -78,9 +78,12 @@ def trains(recipe: Recipe, key: str) -> bool:
 
 
 def learner_for(
-    recipe: Recipe, encoder: Encoder | None, run: Mapping[str, Any] | None = None
+    recipe: Recipe,
+    encoder: Encoder | None,
+    run: Mapping[str, Any] | None = None,
+    alarm: Callable[[str], object] = warnings.warn,
 ) -> Learner:
-    """The recipe's learner around an encoder (None where it needs none); `run` as in `pretrain_encoder`."""
+    """The recipe's learner around an encoder (None where it needs none); else as in `pretrain_encoder`."""
     if recipe.learn is None:
         assert encoder is not None
         return EncoderOnly(encoder)
@@ -95,7 +98,7 @@ def learner_for(
     training = {**training_options(recipe, "learn"), **(run or {})}
     training.pop("seed")
     if issubclass(cls, Objective):
-        return Trained(encoder, cls, options=options, engine=training)
+        return Trained(encoder, cls, options=options, engine=training, alarm=alarm)
     return cls(encoder, **options, engine=training)
 
 

@@ -67,6 +67,7 @@ class Run:
     _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
     _healths: dict[str, Health] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _warned: set[tuple[str, str]] = field(default_factory=set)
     _first: dict[str, Learner] = field(default_factory=dict)
 
     def row(self, recipe: Recipe) -> Row:
@@ -143,12 +144,18 @@ class Run:
             "resume": True,
             "callbacks": self._callbacks(recipe.name, name),
         }
-        learner = learner_for(recipe, encoder, engine)
+        learner = learner_for(recipe, encoder, engine, lambda text: self._alarm(recipe.name, text))
         learner.fit(data, seed=recipe.seed + number)
         if isinstance(learner, Trained):
             self.histories.setdefault(recipe.name, learner.history_.rows)
         remove_checkpoint(self.work / f"{name}.safetensors")
         return learner
+
+    def _alarm(self, name: str, text: str) -> None:
+        """Said once of a candidate, for its folds are much alike."""
+        if (name, text) not in self._warned:
+            self._warned.add((name, text))
+            self.warn(f"{name}: {text}")
 
     def first(self, recipe: Recipe) -> Learner:
         """The learner of the first fold: what was fitted for it, or (in a resumed run) once more."""

@@ -196,7 +196,8 @@ def adapt(
         begin = None
         if needs_encoder(recipe):
             begin = encoder or encoder_for(recipe, pool.spec)
-        learner = learner_for(recipe, begin, engine).fit(pool, seed=seed)
+        alarm = Screen(quiet=quiet).warning
+        learner = learner_for(recipe, begin, engine, alarm).fit(pool, seed=seed)
         return Made(learner, learner.history_ if isinstance(learner, Trained) else History(0))
 
     return run_one(recipe, whole, held, settings, make)
