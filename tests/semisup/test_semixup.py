@@ -15,6 +15,7 @@ from tacita.adapt import supervised
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.read import load
+from tacita.data.views import ImageViews
 from tacita.encoders import build
 from tacita.encoders.base import Encoding
 from tacita.errors import ConfigError
@@ -23,6 +24,7 @@ from tacita.semisup.semixup import Semixup
 from tacita.tasks import Classification, Ordinal, Regression, Task
 from tests.engine.runs import Flat
 from tests.helpers import assert_close, table_batch
+from tests.semisup.training import score_on_digits
 
 GRADES = Ordinal(("0", "1", "2", "3"))
 TASKS = [None, GRADES]
@@ -236,3 +238,11 @@ def test_a_number_is_refused() -> None:
 def test_options_that_cannot_be_are_refused(option: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(option))):
         semixup(**option)
+
+
+def test_agreement_helps_to_grade_held_out_digits() -> None:
+    """The digits as ten grades, by quadratic kappa."""
+    given = {"labels": 3, "steps": 250, "task": Ordinal(tuple("0123456789"))}
+    views = ImageViews(rotate=10.0, translate=0.25, noise=0.1)
+    learnt = score_on_digits(Semixup, views=views, momentum=0.95, **given)
+    assert learnt > score_on_digits(Supervised, views=views, mixup=0.75, **given) + 0.03
