@@ -3,8 +3,9 @@
 Gui, Zhao, Qi, Zhou, Wang and Shi, "Enhancing Sample Utilization through Sample Adaptive Augmentation
 in Semi-Supervised Learning", ICCV 2023, arXiv 2309.03598. Many unlabelled samples soon have a loss near
 nothing under any strong view, and teach nothing more. Use it on top of FixMatch or FlexMatch where
-training goes on long enough for that. It costs a number and a flag a sample, and a second strong view
-of the unlabelled batch a step; no further pass through a network.
+training goes on long after that: in the 600 steps of its claim such samples are found and teach more,
+but the classifier was half a point less accurate than FixMatch's. It costs a number and a flag a
+sample, and a second strong view of the unlabelled batch a step; no further pass through a network.
 """
 
 from __future__ import annotations
