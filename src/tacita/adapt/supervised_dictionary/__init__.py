@@ -1,0 +1,55 @@
+"""Supervised dictionary learning: a few dictionary elements that reconstruct samples and tell classes.
+
+Lee, Lyu and Yao, "Supervised Dictionary Learning with Auxiliary Covariates", 2022, and of the same authors
+"Exponentially Convergent Algorithms for Supervised Matrix Factorization", NeurIPS 2023. For topics, groups
+of genes or patches that a person can read, where the dictionary that reconstructs best is not the one
+that discriminates, and few samples have a label.
+
+`objective.py` has the model, `lifted.py` and `block.py` the two algorithms, `codes.py` the codes of new
+samples, `estimator.py` all of it as a scikit-learn estimator, and this file the learner for data sets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tacita.adapt.supervised_dictionary.estimator import Settings, SupervisedDictionary
+from tacita.baselines.base import Baseline, need_classes
+from tacita.catalog.cards import method
+from tacita.data.batch import InputSpec
+from tacita.tasks import Task
+
+__all__ = ["SupervisedDictionary", "SupervisedDictionaryLearner"]
+
+
+@method(
+    "supervised-dictionary",
+    title="Supervised dictionary learning",
+    paper="https://arxiv.org/abs/2206.06774",
+    year=2022,
+    family="adapt",
+    encoder=False,
+    modalities=("images", "series", "tables"),
+    labels="few",
+    tasks=("classification", "ordinal"),
+    summary="A small dictionary that reconstructs all samples and tells the classes of the labelled.",
+)
+class SupervisedDictionaryLearner(Settings, Baseline):
+    """The estimator `SupervisedDictionary` on flat normalised rows; those without a label help too.
+
+    Differs from the paper: the reconstruction's weight is counted in shares, not in the unit of X; the
+    penalty of the block descent is on A = W beta as in the lifted one, so that both minimise one
+    objective; steps of blocks are by curvature, and least squares by rows.
+    """
+
+    transductive = True
+
+    def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
+        need_classes("supervised-dictionary", task)
+        self.check_options()
+        options = dict(vars(self))
+        names = SupervisedDictionary._get_param_names()
+        options = {name: options[name] for name in names}
+        if self.random_state is None:
+            options["random_state"] = seed
+        return SupervisedDictionary(**options)
