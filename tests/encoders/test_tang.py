@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from tacita.adapt.supervised import Supervised
+from tacita.adapt.trained import Trained
 from tacita.data.batch import InputSpec
-from tacita.data.views.circle import in_circle
+from tacita.data.read import load
+from tacita.data.splits import hold_out
+from tacita.data.views.circle import RotationInvariantViews, in_circle
 from tacita.encoders import build
 from tacita.encoders.tang import TangCNN
 from tacita.errors import ConfigError
@@ -60,3 +66,21 @@ def test_dropout_acts_in_training_alone_and_must_be_a_share() -> None:
     assert zeros > (off.train()(x).pooled == 0).float().mean() + 0.1
     with pytest.raises(ConfigError, match=r"dropout=1\.0"):
         TangCNN(SPEC, dropout=1.0)
+
+
+def test_trained_on_turned_digits_it_knows_them_lying_down() -> None:
+    data = load("digits")
+    two = replace(data.subset(data.y < 2), task=Classification(("0", "1")))
+    kept, held = hold_out(two, 0.3, 0)
+    pool, test = two.subset(kept).normalised(), two.subset(held)
+    lying = replace(test, x=test.x.rot90(1, (2, 3)))
+    engine = {"steps": 40, "batch_size": 16, "learning_rate": 1e-3}
+    scores = []
+    for views in (RotationInvariantViews(), None):
+        torch.manual_seed(0)
+        encoder = build("tang-cnn", pool.spec)
+        learner = Trained(encoder, Supervised, options={"views": views}, engine=engine)
+        scores.append(learner.fit(pool).score(lying))
+    turned, upright = scores
+    assert turned > 0.95
+    assert turned > upright + 0.05
