@@ -36,6 +36,17 @@ def test_the_labels_shares_are_the_target() -> None:
     assert_close(alignment(torch.full((4, 2), 0.5)), torch.tensor([[0.75, 0.25]] * 4))
 
 
+@pytest.mark.parametrize("kind", [Alignment, QueueAlignment])
+def test_guesses_in_the_labels_shares_stay_from_the_first_batch_on(kind: type[Alignment]) -> None:
+    data = as_dataset(torch.randn(8, 2), ["a", "a", "a", "b", None, None, None, None])
+    alignment = kind(2, prior="labels")
+    alignment.prepare(data)
+    q = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    assert_close(q.mean(0), alignment.target)
+    for _ in range(3):
+        assert torch.allclose(alignment(q), q, atol=1e-4)
+
+
 @pytest.mark.parametrize("prior", ["uniform", "labels", "none"])
 def test_what_comes_out_are_probabilities(prior: str) -> None:
     q = torch.rand(16, 5).softmax(1)
