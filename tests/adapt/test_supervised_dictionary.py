@@ -57,6 +57,7 @@ from tacita.adapt.supervised_dictionary.objective import (
     squared_norm,
     value,
 )
+from tacita.catalog.pages import method_page
 from tacita.errors import ConfigError, DataError
 
 VARIANTS: tuple[Variant, ...] = ("filter", "feature")
@@ -234,20 +235,29 @@ def test_the_descent_is_exponential_from_any_start() -> None:
     assert np.ptp(ends) < 1e-9 * ends[0]
 
 
-def test_curvature_is_bounded_as_said() -> None:
-    problem = problem_of("filter", nu=2.0)
+@both
+def test_curvature_is_bounded_as_said(variant: Variant) -> None:
+    problem = problem_of(variant, nu=2.0)
+    rows = 7
+    if variant == "feature":
+        # An activation without a label has no curvature: here all have one.
+        rows, X, known = 9, problem.X[:, :9], np.arange(9)
+        problem = Problem(X, 3 * problem.X_aux, problem.Y, known, 0.3, 2.0, variant)
     units = condition(problem)
-    scales = np.repeat([units.scale_A, units.scale_gamma], [14, 4])
+    scales = np.repeat([units.scale_A, units.scale_gamma], [2 * rows, 4])
 
     def slopes(flat: Array) -> Array:
-        A, gamma = (flat / scales)[:14].reshape(7, 2), (flat / scales)[14:].reshape(2, 2)
+        weights = (flat / scales).reshape(-1, 2)
+        A, gamma = weights[:rows], weights[rows:]
         a = lifted_activation(problem, A, gamma)
         both = lifted_gradients(problem, A, gamma, a)
         return np.concatenate([g.ravel() for g in both]) / scales
 
     for seed in range(3):
-        at = draw(18, seed=seed)
-        hessian = np.array([(slopes(at + e) - slopes(at - e)) / 2e-5 for e in 1e-5 * np.eye(18)])
+        at = draw(len(scales), seed=seed)
+        hessian = np.array(
+            [(slopes(at + e) - slopes(at - e)) / 2e-5 for e in 1e-5 * np.eye(len(at))]
+        )
         eigenvalues = np.linalg.eigvalsh((hessian + hessian.T) / 2)
         assert units.mu * (1 - 1e-6) <= eigenvalues[0]
         assert eigenvalues[-1] <= units.L * (1 + 1e-6)
@@ -532,6 +542,10 @@ def test_the_learner_is_the_estimator_on_normalised_rows(tmp_path: Path) -> None
 def test_the_learner_refuses_an_encoder_and_numbers(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="encoder: supervised-dictionary uses none"):
         tacita.adapt("supervised-dictionary", "wine", encoder="feature-tokens", out=tmp_path / "a")
+    begin = tacita.adapt("knn", tacita.load("wine"), quiet=True)
+    with pytest.raises(ConfigError, match="encoder: supervised-dictionary uses none"):
+        tacita.adapt("supervised-dictionary", tacita.load("wine"), start=begin, quiet=True)
+    assert "tacita adapt supervised-dictionary DATA\n" in method_page("supervised-dictionary")
     with pytest.raises(ConfigError, match="does not do regression"):
         tacita.adapt("supervised-dictionary", "diabetes", out=tmp_path / "b")
     with pytest.raises(ConfigError, match="rank=0"):

@@ -35,6 +35,7 @@ RIGHT: dict[str, Any] = {
         ("year", 1),
         ("year", True),
         ("claim", None),
+        ("encoder", "no"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(field: str, value: object) -> None:

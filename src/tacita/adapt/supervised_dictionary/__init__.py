@@ -37,9 +37,11 @@ __all__ = ["SupervisedDictionary", "SupervisedDictionaryLearner"]
 class SupervisedDictionaryLearner(Settings, Baseline):
     """The estimator `SupervisedDictionary` on flat normalised rows; those without a label help too.
 
-    Differs from the paper: the reconstruction's weight is counted in shares, not in the unit of X; the
-    penalty of the block descent is on A = W beta as in the lifted one, so that both minimise one
-    objective; steps of blocks are by curvature, and least squares by rows.
+    Differs from the paper: the reconstruction's weight is counted in shares, not in the unit of X, and does
+    not change on the way. The penalty of the block descent is on A as in the lifted one, so that both
+    minimise one objective; its steps are as long as they fit, of all codes at once, and non-negative least
+    squares go by rows. The lifted step is constant, in units of its own, with momentum where L / mu is 3
+    or more. There is no L1 penalty.
     """
 
     transductive = True
@@ -47,9 +49,8 @@ class SupervisedDictionaryLearner(Settings, Baseline):
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
         need_classes("supervised-dictionary", task)
         self.check_options()
-        options = dict(vars(self))
         names = SupervisedDictionary._get_param_names()
-        options = {name: options[name] for name in names}
+        options = {name: getattr(self, name) for name in names}
         if self.random_state is None:
             options["random_state"] = seed
         return SupervisedDictionary(**options)

@@ -66,7 +66,7 @@ class Conditioning(NamedTuple):
 
 
 def condition(problem: Problem) -> Conditioning:
-    """The units for a problem. Where L / mu is 3 or more, tau is 1 / L: no step raises the objective.
+    """The units for a problem; where L / mu is 3 or more, those in which tau is 1 / L.
 
     By `mu = nu` and `L = nu + c |[X; X_aux]|^2` in A's own unit, c the most that the loss curves; for a
     feature, `L = nu + 2 c`, and mu is less by what the covariates' weights are scaled.
