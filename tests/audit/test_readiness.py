@@ -11,14 +11,11 @@ import pytest
 import torch
 
 from tacita.audit import readiness
-from tacita.audit.readiness import Comparison, Guesses, Readiness, ReadinessReport
+from tacita.audit.readiness import Comparison, Readiness, ReadinessReport
 from tacita.data.dataset import Dataset
 from tacita.data.read import load
 from tacita.data.splits import draw_labels
-from tacita.encoders import build
-from tacita.engine.train import train
 from tacita.errors import ConfigError, DataError
-from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import Classification
 
 
@@ -136,38 +133,6 @@ def test_the_answer_is_read_against_its_error(gains: list[float], said: str) -> 
     assert most.error == pytest.approx(np.std(gains, ddof=1) / np.sqrt(3))
     better = replace(report, volumes=(point(8, [0.2, 0.2]), most))
     assert better.answer == f"{said}; its gain is largest (+20.0) with 8"
-
-
-def test_guesses_are_counted_as_by_hand_and_change_nothing() -> None:
-    data = pair().normalised()
-    few = data.hide_labels(draw_labels(data, 5, 0))
-    truth = data.subset(~few.labelled)
-    options = {"steps": 15, "batch_size": 8, "log_every": 15, "learning_rate": 3e-3}
-    made = []
-    for watched in (True, False):
-        torch.manual_seed(0)
-        objective = FixMatch(build("residual-cnn", data.spec, width=8), data.task)
-        callbacks = (Guesses(objective, truth, threshold=0.8),) if watched else ()
-        history = train(objective, few, callbacks=callbacks, **options)
-        made.append((objective.state_dict(), history.rows))
-    for name, value in made[0][0].items():
-        assert torch.equal(value, made[1][0][name]), name
-    row = made[0][1][-1]
-    assert made[1][1][-1].items() <= row.items()
-
-    callback = Guesses(objective, truth, threshold=0.6)
-    found: dict[str, float] = {}
-    callback(readiness.Progress(1, 1, found, 0.0))
-    x = truth.take(torch.arange(len(truth))).x
-    with torch.no_grad():
-        p = objective.head(objective.eval().encoder(x).pooled).softmax(1)
-    sure = p.max(1).values >= 0.6
-    assert 0 < int(sure.sum()) < len(truth)
-    assert found["mask_rate"] == pytest.approx(float(sure.float().mean()))
-    wrong = (p.argmax(1) != truth.y)[sure].float().mean()
-    assert found["impurity"] == pytest.approx(float(wrong))
-    Guesses(objective, truth, threshold=1.1)(readiness.Progress(1, 1, found, 0.0))
-    assert (found["mask_rate"], found["impurity"]) == (0.0, 0.0)
 
 
 def test_a_gain_on_real_digits_is_found() -> None:

@@ -10,19 +10,19 @@ by the distance of the samples that have no label.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.audit.frechet import FrechetDistance, frechet
+from tacita.audit.frechet import frechet
+from tacita.audit.guesses import Guesses
 from tacita.audit.pool_shift import pool_shift
-from tacita.audit.rankme import drawn, evaluating
+from tacita.audit.rankme import drawn
+from tacita.audit.readiness.report import Comparison, ReadinessReport
 from tacita.catalog import discover
 from tacita.catalog.cards import method
 from tacita.data.convert import as_dataset
@@ -32,115 +32,14 @@ from tacita.data.shares import with_shares
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build, default_encoder
 from tacita.encoders.base import Encoder
-from tacita.engine.history import Progress
 from tacita.errors import ConfigError
-from tacita.learner import chunks, features
+from tacita.learner import features
 from tacita.objective import Objective
 
-LOOKED_AT = 1000
-"""Samples whose guesses are looked at during training."""
+__all__ = ["Comparison", "Readiness", "ReadinessReport"]
+
 FEWEST = 50
 """A smaller pool is too small to learn from, so that its shares say nothing."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The two networks on the same labels and pool, a figure a seed; scores are balanced accuracy.
-
-    labels: how many in all; share: of the most frequent class in the pool, where that was set.
-    """
-
-    labels: int
-    alone: tuple[float, ...]
-    semi: tuple[float, ...]
-    alone_ece: tuple[float, ...]
-    semi_ece: tuple[float, ...]
-    share: float | None = None
-
-    @property
-    def gain(self) -> float:
-        """What the semi-supervised network has more, in the mean over the seeds."""
-        return float(np.mean(self.semi) - np.mean(self.alone))
-
-    @property
-    def error(self) -> float:
-        """Standard error of the gain; NaN of one seed."""
-        gains = np.subtract(self.semi, self.alone)
-        return float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("nan")
-
-    def line(self) -> str:
-        """One line of figures."""
-        return (
-            f"{np.mean(self.alone):6.1%}  {np.mean(self.semi):8.1%}  {self.points():>13}  "
-            f"{np.mean(self.alone_ece):6.1%}  {np.mean(self.semi_ece):6.1%}"
-        )
-
-    def points(self) -> str:
-        """The gain in points, with its error where there is one."""
-        error = f" +- {100 * self.error:.1f}" if np.isfinite(self.error) else ""
-        return f"{100 * self.gain:+.1f}{error}"
-
-
-@dataclass(frozen=True)
-class ReadinessReport:
-    """What was measured.
-
-    volumes: with ever more labels. shares: with `labels` fixed and pools of one size, from equal shares
-        of the classes on; empty where labels do not suffice for pools.
-    guesses: as `Guesses` has them at the `step`s of the last semi-supervised training, that with the most
-        labels; empty where no label was hidden.
-    distance: held-out labelled samples against those that have no label, by features of the network of
-        the labels alone; cheap: as `tacita.audit.pool_shift` has it before any training. None where
-        there are too few of either.
-    """
-
-    semi: str
-    held_out: int
-    volumes: tuple[Comparison, ...]
-    shares: tuple[Comparison, ...]
-    guesses: tuple[Mapping[str, float], ...]
-    distance: FrechetDistance | None
-    cheap: FrechetDistance | None
-
-    @property
-    def answer(self) -> str:
-        """Whether unlabelled samples help with the most labels there are, in a sentence."""
-        most = self.volumes[-1]
-        best = max(self.volumes, key=lambda point: point.gain)
-        found = f"{most.points()} points with {most.labels} labels"
-        if most.gain > 2 * most.error:
-            said = f"yes: {self.semi} gains {found}"
-        elif most.gain < -2 * most.error:
-            said = f"no: {self.semi} loses, {found}"
-        elif np.isfinite(most.error):
-            said = f"not that it could be seen: {found}"
-        else:
-            said = f"no error is known of one seed: {found}"
-        if best is not most and best.gain > 0:
-            said += f"; its gain is largest ({100 * best.gain:+.1f}) with {best.labels}"
-        return said
-
-    def lines(self) -> list[str]:
-        """All curves as text, and the answer at the end."""
-        head = f"{'alone':>6}  {self.semi[:8]:>8}  {'gain':>13}  {'ECE of both':>14}"
-        said = [f"{'labels':<9} {head}"]
-        said += [f"{point.labels:<9} {point.line()}" for point in self.volumes]
-        if self.shares:
-            said.append(f"{'share':<9} {head}   with {self.shares[0].labels} labels")
-            said += [f"{point.share:<9.0%} {point.line()}" for point in self.shares]
-        if self.guesses:
-            last = self.guesses[-1]
-            said.append(
-                f"guesses   {last['mask_rate']:.0%} of the hidden samples are guessed with "
-                f"confidence at the end, {last['impurity']:.1%} of these wrongly"
-            )
-        for name, found in {"distance": self.distance, "before": self.cheap}.items():
-            if found is not None:
-                said.append(f"{name:<9} {found.line()}")
-        return [*said, f"answer    {self.answer}"]
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
 
 
 @method(
@@ -308,41 +207,6 @@ class Readiness:
             share = shares[known.task.classes[common]]
             points.append(self._compare(parts, test, seed, share)[0])
         return points
-
-
-class Guesses:
-    """A callback that tells how good the guesses of samples are whose label was hidden.
-
-    Its rows have the paper's `mask_rate`, the share of samples whose most likely class reaches the
-    threshold, and `impurity`, the share of those that is wrong (0 where there are none): in evaluation
-    mode, without views, by the weights of now. Training is not changed.
-
-    truth: samples with the labels that training does not see; the first 1,000 of a seeded draw.
-    threshold: of confidence; the paper's.
-    """
-
-    def __init__(
-        self, objective: Objective[Any], truth: Dataset, *, threshold: float = 0.95
-    ) -> None:
-        self.objective = objective
-        self.truth = drawn(truth, LOOKED_AT)
-        self.threshold = threshold
-
-    @torch.no_grad()
-    def __call__(self, progress: Progress) -> None:
-        head = self.objective.head
-        assert head is not None
-        device = next(self.objective.parameters()).device
-        with evaluating(self.objective):
-            parts = []
-            for batch in chunks(self.truth):
-                on = batch.to(device)
-                parts.append(head(self.objective.encoder(on.x, on.mask).pooled).float().cpu())
-        confidence, guesses = torch.cat(parts).softmax(1).max(1)
-        confident = confidence >= self.threshold
-        wrong = (guesses != self.truth.y)[confident]
-        progress.row["mask_rate"] = float(confident.float().mean())
-        progress.row["impurity"] = float(wrong.float().mean()) if len(wrong) else 0.0
 
 
 class _Watched(Trained):
