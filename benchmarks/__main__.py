@@ -35,7 +35,7 @@ def main() -> None:
         "",
         "Written by `make bench`. Both sides run in turns in one process, medians; memory is measured in a",
         "process for each side. A ratio above 1 means that tacita is faster or smaller; the last column is",
-        "the ratio to reach.",
+        "the ratio to reach. [Accuracy with few labels](semi-supervised-quality.md) has a page of its own.",
         "",
         "| what | peer | tacita | peer | ratio | aim |",
         "|---|---|---|---|---|---|",

@@ -38,7 +38,7 @@ from tacita.tasks import Classification
 
 LABELLED, UNLABELLED = 32, 224
 CLASSES = 10
-STEPS = 40
+STEPS = 30
 """Of a training beside semilearn; the first ten, in which its processes start, do not count."""
 
 Step = Callable[[], object]
