@@ -266,7 +266,7 @@ def _tells_label(data: Dataset, column: Tensor) -> bool:
     if not data.task.discrete:
         return bool(torch.allclose(values, y, rtol=1e-5)) and bool((y != y[0]).any())
     distinct, codes = torch.unique(values, return_inverse=True)
-    pairs = torch.unique(codes * max(len(data.task.classes), 1) + y)
+    pairs = torch.unique(codes * max(len(data.task.answers), 1) + y)
     return 1 < len(distinct) == len(torch.unique(y)) == len(pairs)
 
 
