@@ -34,9 +34,9 @@ from tacita.adapt.supervised_dictionary.block import (
 )
 from tacita.adapt.supervised_dictionary.codes import joint_values
 from tacita.adapt.supervised_dictionary.lifted import (
+    best_start,
     condition,
     lifted_steps,
-    nearest_start,
     truncated,
 )
 from tacita.adapt.supervised_dictionary.objective import (
@@ -271,7 +271,7 @@ def test_both_algorithms_find_the_one_minimum(variant: Variant) -> None:
         problem = Problem(problem.X, aux, problem.Y, labelled, problem.xi, problem.nu, variant)
     units = condition(problem)
     assert units.number < 3
-    start = nearest_start(problem, 2, units)
+    start = best_start(problem, 2, units)
     *_, by_lifting = islice(lifted_steps(problem, start, units), 60)
     *_, by_blocks = islice(block_steps(problem, point_of(problem, 2)), 100)
     assert value(problem, by_blocks) == pytest.approx(value(problem, by_lifting), rel=1e-6)
@@ -283,7 +283,7 @@ def test_where_the_condition_is_bad_the_momentum_keeps_descending() -> None:
     problem = cancer(nu=0.01)
     units = condition(problem)
     assert units.number > 30
-    points = list(islice(lifted_steps(problem, nearest_start(problem, 2, units), units), 80))
+    points = list(islice(lifted_steps(problem, best_start(problem, 2, units), units), 80))
     values = [value(problem, point) for point in points]
     assert values[-1] < values[0]
     assert max(later - earlier for earlier, later in pairwise(values)) < 1e-3 * values[0]
@@ -353,7 +353,10 @@ def test_every_block_keeps_to_the_radius(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(block, "within", watched)
     problem = problem_of("filter")
     list(islice(block_steps(problem, point_of(problem), c=3.0), 10))
-    assert [rho for rho, *_ in seen[::4]] == [radius(t, 3.0) for t in range(10)]
+    size = np.linalg.norm(problem.X)
+    for block_number, unit in enumerate((1, size, 12**0.5 / size, 1)):
+        expected = [unit * radius(t, 3.0) for t in range(10)]
+        np.testing.assert_allclose([rho for rho, *_ in seen[block_number::4]], expected)
     assert all(went <= rho * (1 + 1e-12) for rho, went, _ in seen)
     assert any(wished > rho for rho, _, wished in seen)
     assert any(went == wished for _, went, wished in seen)
@@ -433,6 +436,25 @@ def test_sparse_samples_are_as_dense_ones() -> None:
         np.testing.assert_allclose(
             one.transform(X / 16), one.transform(csr_matrix(X / 16)), atol=1e-12
         )
+
+
+@pytest.mark.parametrize("algorithm", ["block", "lifted"])
+def test_the_unit_of_samples_does_not_matter(algorithm: Any) -> None:
+    X, y = load_iris(return_X_y=True)
+    for unit in (1e-6, 1.0, 1e6):
+        sdl = SupervisedDictionary(
+            rank=2, algorithm=algorithm, penalty=1e-3 * unit**2, random_state=0, max_iter=100
+        ).fit(unit * X, y)
+        assert sdl.explained_ > 0.98
+        assert sdl.score(unit * X, y) > 0.9
+
+
+def test_samples_that_are_all_zero_are_learnt_from() -> None:
+    for algorithm in ("block", "lifted"):
+        for variant in VARIANTS:
+            sdl = SupervisedDictionary(algorithm=algorithm, variant=variant, random_state=0)
+            sdl.fit(np.zeros((20, 4)), np.arange(20) % 4 == 0)
+            np.testing.assert_allclose(sdl.predict_proba(np.zeros((1, 4)))[0, 0], 0.75, atol=0.1)
 
 
 def test_samples_without_a_label_are_only_reconstructed() -> None:

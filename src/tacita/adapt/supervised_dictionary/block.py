@@ -6,7 +6,8 @@ than
 
     rho_t = c / ((t + 1) log(t + 2)),
 
-so that every limit point is stationary. Here W and H may be held non-negative.
+so that every limit point is stationary; here in units of its own, so that the unit of X does not matter:
+|W| is 1, that of H is |X|, and that of beta 1 over the size of a sample. W and H may be held non-negative.
 
 What bounds it: products of X with `r` columns, a dozen an iteration of a filter and two of a feature; and
 of a filter those of the samples with a label.
@@ -56,7 +57,7 @@ def random_start(problem: Problem, rank: int, rng: np.random.RandomState) -> Fac
 
 
 def radius(t: int, c: float = RADIUS) -> float:
-    """rho_t, the most that a block moves in iteration t = 0, 1, ...; Frobenius."""
+    """rho_t, the most that a block moves in iteration t = 0, 1, ...: a Frobenius norm, in its unit."""
     return c / ((t + 1) * math.log(t + 2))
 
 
@@ -65,6 +66,7 @@ def block_steps(
 ) -> Iterator[Factors]:
     """The points after each iteration from `start` on; endless. f never rises."""
     point = start
+    size = math.sqrt(problem.energy) or 1.0
     for t in count():
         rho = radius(t, c)
         if problem.variant == "filter":
@@ -72,14 +74,14 @@ def block_steps(
                 W=within(rho, point.W, filter_dictionary(problem, point, non_negative))
             )
             best = least_squares(point.W, problem.X, point.H, non_negative)
-            point = point._replace(H=within(rho, point.H, best))
+            point = point._replace(H=within(rho * size, point.H, best))
             point = _with_classifier(problem, point, rho)
         else:
             best = least_squares(point.H.T, problem.X.T, point.W.T, non_negative)
             point = point._replace(W=within(rho, point.W, best.T))
             point = _with_classifier(problem, point, rho)
             point = point._replace(
-                H=within(rho, point.H, feature_codes(problem, point, non_negative))
+                H=within(rho * size, point.H, feature_codes(problem, point, non_negative))
             )
         point = normalised(point, problem.variant)
         yield point
@@ -201,4 +203,7 @@ def classifier(problem: Problem, point: Factors) -> tuple[Array, Array]:
 
 def _with_classifier(problem: Problem, point: Factors, rho: float) -> Factors:
     beta, gamma = classifier(problem, point)
-    return point._replace(beta=within(rho, point.beta, beta), gamma=within(rho, point.gamma, gamma))
+    sample = math.sqrt(problem.energy / problem.X.shape[1]) or 1.0
+    return point._replace(
+        beta=within(rho / sample, point.beta, beta), gamma=within(rho, point.gamma, gamma)
+    )

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tacita.adapt.supervised_dictionary.block import block_steps, random_start
 from tacita.adapt.supervised_dictionary.codes import joint_values, reconstruction_codes
-from tacita.adapt.supervised_dictionary.lifted import condition, lifted_steps, nearest_start
+from tacita.adapt.supervised_dictionary.lifted import best_start, condition, lifted_steps
 from tacita.adapt.supervised_dictionary.objective import (
     Array,
     Factors,
@@ -187,7 +187,7 @@ class SupervisedDictionary(
         if self.algorithm == "lifted":
             units = condition(problem)
             self.condition_ = float(units.number)
-            point = nearest_start(problem, rank, units)
+            point = best_start(problem, rank, units)
             steps = lifted_steps(problem, point, units)
         else:
             point = random_start(problem, rank, check_random_state(self.random_state))

@@ -26,6 +26,7 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator, svds
 
+from tacita.adapt.supervised_dictionary.block import classifier
 from tacita.adapt.supervised_dictionary.objective import (
     Array,
     Factors,
@@ -37,6 +38,7 @@ from tacita.adapt.supervised_dictionary.objective import (
     lifted_gradients,
     logistic_loss,
     squared_norm,
+    value,
 )
 
 SHORT = 200
@@ -86,12 +88,22 @@ def condition(problem: Problem) -> Conditioning:
     return Conditioning(scale, scale * ratio**0.5, mu, L, step)
 
 
-def nearest_start(problem: Problem, rank: int, units: Conditioning) -> Factors:
-    """The minimiser of f without the bound on the rank, in a few steps, and P_r of it.
+def best_start(problem: Problem, rank: int, units: Conditioning) -> Factors:
+    """The better of two points: what reconstructs best with a classifier on it, and what classifies best.
 
-    That is B = X and the logistic regression on all of X (for a feature, activations that say the labels).
-    From A = 0 a weak direction could not grow past the truncation, where L / mu is large.
+    The second is P_r of the minimiser of f without the bound on the rank, found in a few steps: B = X, and
+    the logistic regression on all of X (for a feature, activations that say the labels). Where L / mu is
+    large, the descent can neither let a weak direction grow past the truncation nor give one up.
     """
+    zero = np.zeros((problem.X.shape[0 if problem.variant == "filter" else 1], len(problem.Y)))
+    gamma = np.zeros((len(problem.X_aux), len(problem.Y)))
+    point = _projected(problem, zero, gamma, rank, units.scale_A)
+    beta, gamma = classifier(problem, point)
+    starts = point._replace(beta=beta, gamma=gamma), _labels_first(problem, rank, units)
+    return min(starts, key=lambda start: value(problem, start))
+
+
+def _labels_first(problem: Problem, rank: int, units: Conditioning) -> Factors:
     rows = problem.X.shape[0 if problem.variant == "filter" else 1]
     kappa, q = len(problem.Y), len(problem.X_aux)
 

@@ -202,6 +202,8 @@ def largest_eigenvalue(*blocks: Any) -> float:
         total: Array = sum((block.T @ (block @ v) for block in blocks), np.zeros_like(v))
         return total
 
+    if not any(squared_norm(block) for block in blocks):
+        return 0.0
     if m <= 3:
         return float(np.linalg.eigvalsh(gram(np.eye(m)))[-1])
     operator = LinearOperator((m, m), matvec=gram, matmat=gram, dtype=np.float64)
