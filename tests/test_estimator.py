@@ -48,6 +48,8 @@ def wine(each: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X, y, few
 
 
+# Their labels are all there, and few are the steps.
+@pytest.mark.filterwarnings("ignore:every sample has a label", "ignore:for an epoch of unlabelled")
 @parametrize_with_checks(
     [tiny(random_state=None)], expected_failed_checks=lambda _: EXPECTED, xfail_strict=True
 )
@@ -275,5 +277,5 @@ def test_a_score_without_a_label_and_features_without_an_encoder_are_refused() -
     forest = tiny(method="random-forest", options=None).fit(X, few)
     with pytest.raises(DataError, match="none of the 178 samples has a label"):
         forest.score(X, np.full(len(X), -1))
-    with pytest.raises(ConfigError, match="random-forest is a baseline without an encoder"):
+    with pytest.raises(ConfigError, match="random-forest has no encoder"):
         forest.embed(X)
