@@ -40,7 +40,7 @@ from tacita.semisup.wad import (
 )
 from tacita.tasks import Classification, Regression
 from tests.engine.runs import Flat, digits_data, equal, weights
-from tests.helpers import assert_close
+from tests.helpers import BATCHES, assert_close
 
 DATA = digits_data(samples=200, labelled=40)
 QUICK = {"steps": 12, "batch_size": 16, "log_every": 1}
@@ -228,6 +228,20 @@ def test_a_fresh_student_shares_no_weights_with_its_teacher() -> None:
     theirs = [p for p in teacher.parameters() if p.ndim == 4]
     for mine, other in zip(convolutions, theirs, strict=True):
         assert not torch.equal(mine, other)
+
+
+@pytest.mark.parametrize(
+    "modality, kind", [("series", "residual-conv"), ("tables", "feature-tokens")]
+)
+def test_series_and_tables_are_learnt_from_as_images_are(modality: str, kind: str) -> None:
+    spec, batch = BATCHES[modality]()
+    y = torch.where(torch.arange(len(batch)) % 2 == 0, batch.y % 2, UNLABELLED)
+    data = Dataset(modality, batch.x, y, Classification(("a", "b")), lengths=batch.lengths)  # type: ignore[arg-type]
+    engine = {"steps": 2, "batch_size": 8}
+    learner = WAD(build(kind, spec), rounds=1, alpha=0.5, engine=engine).fit(data)
+    assert learner.weights_.shape == (len(batch) // 2,)
+    assert bool(learner.weights_.isfinite().all())
+    assert learner.predict_proba(data).shape == (len(batch), 2)
 
 
 def test_steps_are_shared_by_the_rounds_and_counted_on() -> None:
