@@ -101,6 +101,7 @@ def test_whitened_features_are_uncorrelated_and_small_variances_stay_small() -> 
     expected = variances / (variances + 0.03 * variances.mean())
     assert_close(found.mean(0), torch.zeros(6, dtype=found.dtype))
     assert_close(torch.cov(found.T, correction=0), torch.diag(expected))
+    assert torch.equal(whitened(torch.full((9, 3), 2.0)), torch.zeros(9, 3))
 
 
 def objective_and_batch() -> tuple[WeightAwareDistillation, SemiBatch]:

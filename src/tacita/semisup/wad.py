@@ -191,7 +191,7 @@ class WAD(Trained):
         return WeightAwareDistillation(encoder, data.task)
 
     def embeddings(self, data: Dataset) -> Tensor:
-        """`(N, r)` of length 1: the teacher's whitened features."""
+        """`(N, D)` of length 1: the teacher's whitened features."""
         return unit(whitened(features(self.begin, data)))
 
     def knowledge(self, z: Tensor, data: Dataset) -> tuple[Tensor, Tensor]:
@@ -225,21 +225,26 @@ class WAD(Trained):
             # Finished rounds are read from their files when a killed run goes on.
             path = every["checkpoint"]
             every["checkpoint"] = path.with_name(f"{path.stem}.round-{number}{path.suffix}")
-        seconds, whole = self.history_.seconds, every["steps"] * rounds
-
-        def later(callback: Callback) -> Callback:
-            def call(progress: Progress) -> None:
-                row = {**progress.row, "step": done + progress.step}
-                callback(Progress(done + progress.step, whole, row, seconds + progress.seconds))
-
-            return call
-
-        every["callbacks"] = [later(callback) for callback in every.get("callbacks", ())]
+        before, whole = self.history_.seconds, every["steps"] * rounds
+        every["callbacks"] = [
+            counted_on(callback, done, whole, before) for callback in every.get("callbacks", ())
+        ]
         history = train(objective, data, **{**every, "seed": mix(seed, number)})
         self.history_.steps += history.steps
         self.history_.rows += [{**row, "step": done + row["step"]} for row in history.rows]
         self.history_.seconds += history.seconds
         self.history_.peak_mb = max(self.history_.peak_mb, history.peak_mb)
+
+
+def counted_on(callback: Callback, done: int, steps: int, seconds: float) -> Callback:
+    """A callback that is told of a round as of a part of one training, `done` steps and `seconds` in."""
+
+    def call(progress: Progress) -> None:
+        step = done + progress.step
+        row = {**progress.row, "step": step}
+        callback(Progress(step, steps, row, seconds + progress.seconds))
+
+    return call
 
 
 def whitened(values: Tensor) -> Tensor:
@@ -253,7 +258,8 @@ def whitened(values: Tensor) -> Tensor:
     """
     centred = values.double() - values.double().mean(0)
     variances, directions = torch.linalg.eigh(centred.T @ centred / len(values))
-    scale = (variances.clamp_min(0) + RIDGE * variances.mean()).rsqrt()
+    # The last one is for features that are all alike.
+    scale = (variances.clamp_min(0) + RIDGE * variances.mean()).clamp_min(1e-12).rsqrt()
     return (centred @ directions * scale).to(values.dtype)
 
 
