@@ -27,9 +27,9 @@ from tests.helpers import assert_close
 def flexmatch(method: type[FixMatch] = FlexMatch, **options: object) -> tuple[FixMatch, SemiBatch]:
     data = load("digits").subset(torch.arange(60)).normalised()
     torch.manual_seed(0)
-    views = {"weak": nn.Identity(), "strong": nn.Identity()}
+    plain = {"weak": nn.Identity(), "strong": nn.Identity(), "alignment": "none"}
     encoder = build("residual-cnn", data.spec, width=4)
-    objective = method(encoder, data.task, **{**views, **options})
+    objective = method(encoder, data.task, **{**plain, **options})
     objective.prepare(data)
     return objective, SemiBatch(data.take(torch.arange(8)), data.take(torch.arange(8, 40)))
 
@@ -118,7 +118,7 @@ def test_a_step_is_judged_by_what_was_learnt_before_it() -> None:
 
 def test_where_all_classes_are_learnt_alike_it_is_fixmatch() -> None:
     objective, batch = flexmatch(threshold=0.2)
-    fix, _ = flexmatch(FixMatch, threshold=0.2, alignment="none")
+    fix, _ = flexmatch(FixMatch, threshold=0.2)
     objective.learnt.values.copy_(torch.arange(60) % 10)
     a, b = objective.loss(batch), fix.loss(batch)
     assert 0 < float(b.metrics["confident"]) < 1

@@ -40,14 +40,15 @@ class FlexMatch(FixMatch):
 
     threshold: tau, from which a guess shows that its sample is learnt, and the largest threshold
         of a class (0.95, as in FixMatch).
-    alignment: as in FixMatch; the paper has none.
+    alignment: as in FixMatch; `"none"` is the paper's.
     unlabelled_weight, unlabelled_ratio, momentum, weak, strong: as in FixMatch.
 
     All thresholds are 0 at first: every guess counts until the first samples are learnt, and
     thresholds rise while samples that never had a confident guess become fewer (section 3.2). In a
     run too short for confident guesses they stay there, which the metric `confident` shows as 1.
 
-    Differs from the paper: as FixMatch does.
+    Differs from the paper: as FixMatch does, and guesses are aligned by default as there: on digits
+    with 2 labels a class it added 1.1 points over 12 seeds that are not those of the claim.
 
     Raises `ConfigError` for a task that has no classes.
     """
@@ -61,7 +62,7 @@ class FlexMatch(FixMatch):
         unlabelled_weight: float = 1.0,
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        alignment: Prior = "none",
+        alignment: Prior = "uniform",
         weak: nn.Module | None = None,
         strong: nn.Module | None = None,
     ) -> None:
