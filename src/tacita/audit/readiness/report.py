@@ -35,10 +35,10 @@ class Comparison:
         gains = np.subtract(self.semi, self.alone)
         return float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("nan")
 
-    def line(self) -> str:
-        """One line of figures."""
+    def line(self, width: int = 8) -> str:
+        """One line of figures; width: of the column of the semi-supervised network."""
         return (
-            f"{np.mean(self.alone):6.1%}  {np.mean(self.semi):8.1%}  {self.points():>13}  "
+            f"{np.mean(self.alone):6.1%}  {np.mean(self.semi):{width}.1%}  {self.points():>13}  "
             f"{np.mean(self.alone_ece):6.1%}  {np.mean(self.semi_ece):6.1%}"
         )
 
@@ -89,12 +89,13 @@ class ReadinessReport:
 
     def lines(self) -> list[str]:
         """All curves as text, and the answer at the end."""
-        head = f"{'alone':>6}  {self.semi[:8]:>8}  {'gain':>13}  {'ECE of both':>14}"
+        width = max(6, len(self.semi))
+        head = f"{'alone':>6}  {self.semi:>{width}}  {'gain':>13}  {'ECE of both':>14}"
         said = [f"{'labels':<9} {head}"]
-        said += [f"{point.labels:<9} {point.line()}" for point in self.volumes]
+        said += [f"{point.labels:<9} {point.line(width)}" for point in self.volumes]
         if self.shares:
             said.append(f"{'share':<9} {head}   with {self.shares[0].labels} labels")
-            said += [f"{point.share:<9.0%} {point.line()}" for point in self.shares]
+            said += [f"{point.share:<9.0%} {point.line(width)}" for point in self.shares]
         if self.guesses:
             last = self.guesses[-1]
             said.append(
