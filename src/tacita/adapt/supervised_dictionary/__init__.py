@@ -33,6 +33,10 @@ __all__ = ["SupervisedDictionary", "SupervisedDictionaryLearner"]
     labels="few",
     tasks=("classification", "ordinal"),
     summary="A small dictionary that reconstructs all samples and tells the classes of the labelled.",
+    claim="From any start the lifted descent converges by a factor of 0.36 a step (bound 0.75); at rank 4 F1 "
+    "is 96% against 75% of NMF on fours and nines, and 82% against 25% on fours at 5%; where no strong "
+    "direction tells the classes, accuracy is 86% against 52% of PCA in 8 of 10 seeds, and 51% in 2 that "
+    "end at PCA's dictionary, so that the claim fails on its mean (79%; 86% of all columns).",
 )
 class SupervisedDictionaryLearner(Settings, Baseline):
     """The estimator `SupervisedDictionary` on flat normalised rows; those without a label help too.
