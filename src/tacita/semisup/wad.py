@@ -99,6 +99,8 @@ class WeightAwareDistillation(Objective[SemiBatch]):
     tasks=("classification",),
     summary="Learns from unlabelled samples that are mostly of other classes than the labelled ones.",
     reuses=("simclr", "views", "sample-state", "similarity"),
+    claim="Weights tell strangers (area 0.69 under the ROC curve) and it is 3 points above the labels alone "
+    "on two kinds of clothes, but above weights of 1 beyond chance only with 80% strangers, not with 60%.",
 )
 class WAD(Trained):
     """A pretrained teacher weighs unlabelled samples for a student, and the surest become labelled.
@@ -115,7 +117,8 @@ class WAD(Trained):
         `max_seconds` are those of all rounds, which share them evenly.
 
     After `fit`: for each unlabelled sample, by its `index_ (U,)`, its weight `weights_ (U,)` from the
-    true labels alone, near 0 for a stranger, and its pseudo-label `pseudo_labels_ (U,)`.
+    true labels alone, near 0 for a stranger, and its pseudo-label `pseudo_labels_ (U,)`. A weight is the
+    method's own measure of a stranger and not the best one: see the claim for a plain similarity beside it.
 
     Raises `ConfigError` for a task without two classes or options out of range.
 
