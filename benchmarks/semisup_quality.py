@@ -52,8 +52,6 @@ RECORD = PAGE.with_suffix(".jsonl")
 
 OURS = "flexmatch"
 """The one method that stands for us on all tasks."""
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"flexmatch": {"alignment": "uniform"}}
-"""What a method is given beyond its defaults: FlexMatch the alignment that FixMatch has."""
 PEERS = ("label-spreading", "self-training", "supervised", "semilearn")
 DRAWS = range(5)
 STEPS, BATCH = 400, 16
@@ -143,14 +141,14 @@ def learner(method: str, task: Few, encoder: Encoder) -> Learner:
     engine = {"steps": STEPS, "batch_size": BATCH}
     if method == "supervised":
         return Trained(encoder, Supervised, options={"views": strong}, engine=engine)
-    options = {"weak": weak, "strong": strong, **OPTIONS.get(method, {})}
+    options = {"weak": weak, "strong": strong}
     return Trained(encoder, load_class(method), options=options, engine=engine)
 
 
 def views(task: Few, spec: InputSpec) -> tuple[nn.Module, nn.Module]:
     """The weak and strong views of all networks of ours: the defaults, with what is known of the data.
 
-    Clothes may be mirrored. The series stand at fixed times, so no view moves or bends time.
+    Clothes may be mirrored. The series stand at fixed times: no view moves, bends or hides time.
     """
     weak, strong = default_views(spec, "weak"), default_views(spec, "strong")
     for made in (weak, strong):
@@ -325,7 +323,7 @@ HOW = f"""\
 - **Networks.** The default encoder, 16 channels wide (32 for digits), the same start, {STEPS} steps,
   and up to {BATCH} labelled and {7 * BATCH} unlabelled samples a step for all three. Ours and the
   supervised one: AdamW at 3e-3, the default views, mirrored for clothes; for series without those that
-  move or bend time, since these stand at fixed times.
+  move, bend or hide time, since these stand at fixed times.
 - **Semilearn** 0.3.2, on images, which are what it has views for: its defaults (SGD at 0.03,
   RandAugment), but weights averaged over 100 steps, as 1,000 are more than there are; digits are not
   mirrored. It is run as `benchmarks/semilearn_fixmatch.py` says.
