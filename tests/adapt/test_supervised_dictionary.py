@@ -547,6 +547,19 @@ def test_few_of_a_rare_class_are_found_where_parts_alone_miss_them() -> None:
     assert dictionary.components_.min() >= 0
 
 
+@pytest.mark.parametrize("algorithm", ["block", "lifted"])
+def test_a_weak_direction_is_found_that_alone_tells(algorithm: Any) -> None:
+    for seed in range(3):
+        basis = np.linalg.qr(draw(20, 4, seed=seed))[0]
+        strong = (draw(400, 3, seed=seed) * [3.0, 2.5, 2.0]) @ basis[:, :3].T
+        weak = draw(400, seed=seed + 9)
+        X = strong + 0.6 * weak[:, None] * basis[:, 3] + 0.1 * draw(400, 20, seed=seed)
+        y = (weak + 0.3 * draw(400, seed=seed + 20) > 0).astype(int)
+        sdl = SupervisedDictionary(rank=3, algorithm=algorithm).fit(X[:200], y[:200])
+        assert sdl.score(X[200:], y[200:]) > 0.8
+        assert sdl.explained_ > 0.7
+
+
 # The learner
 
 

@@ -43,8 +43,8 @@ class Settings:
         where the data have fewer columns or rows, as many as these.
     variant: `filter` reads the label from the samples filtered by the dictionary, W^T x, which needs no
         codes of new samples; `feature` from the codes h, which are other ones without a label.
-    algorithm: `block`, block coordinate descent from a random start; or `lifted`, low-rank projected
-        gradient descent, which finds the one solution where the penalty is strong for the data (see
+    algorithm: `block`, block coordinate descent; or `lifted`, low-rank projected gradient descent, which
+        finds the one solution where the penalty is strong for the data (see
         `condition_`) and is slower where it is not.
     non_negative: whether dictionary and codes stay so, as in non-negative matrix factorisation; needs
         `block` and samples without negative values.
@@ -57,7 +57,7 @@ class Settings:
         of which that with the least objective is predicted: for two classes, with more it fails.
     max_iter: iterations (100 to 500 in the paper).
     tol: the relative change of the objective at which they end.
-    random_state: of the start of `block`.
+    random_state: of the start where factors are non-negative; else it is found without chance.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class SupervisedDictionary(
 
     After `fit`: `components_ (r, p)`, the dictionary, |W| = 1; `weights_ (r, K - 1)` of its elements and
     `covariate_weights_ (q + 1, K - 1)`, the intercept first, against the first of `classes_`;
-    `objective_`, its history; `n_iter_`; `explained_`, the share of |X|^2 that is reconstructed; and of
-    the lifted descent `condition_`, a bound of L / mu: below 3 its convergence is exponential.
+    `objective_`, its history; `n_iter_`; `explained_`, the share of |X|^2 that is reconstructed; and
+    `condition_`, a bound of L / mu: below 3 the convergence of the lifted descent is exponential.
 
     Raises `ConfigError` and `DataError`, both of which are `ValueError`.
 
@@ -184,13 +184,15 @@ class SupervisedDictionary(
     def _descend(self, problem: Problem) -> Factors:
         rank = min(self.rank, *problem.X.shape)
         steps: Iterator[Factors]
-        if self.algorithm == "lifted":
-            units = condition(problem)
-            self.condition_ = float(units.number)
+        units = condition(problem)
+        self.condition_ = float(units.number)
+        if self.non_negative:
+            point = random_start(problem, rank, check_random_state(self.random_state))
+        else:
             point = best_start(problem, rank, units)
+        if self.algorithm == "lifted":
             steps = lifted_steps(problem, point, units)
         else:
-            point = random_start(problem, rank, check_random_state(self.random_state))
             steps = block_steps(problem, point, non_negative=self.non_negative)
         objective = [value(problem, point)]
         for point in islice(steps, self.max_iter):
