@@ -163,7 +163,7 @@ def test_splits_are_stratified_over_the_unknown_too() -> None:
 def test_only_the_known_have_to_be_there_to_learn_from() -> None:
     known = open_digits().hide_labels((open_digits().y < 6).nonzero().squeeze(1))
     assert "unknown" not in describe(known).classes
-    assert not describe(known).warnings
+    assert not any("class" in text for text in describe(known).warnings)
     assert describe(open_digits()).classes["unknown"] > 100
     with pytest.raises(DataError, match="none of the 2 samples has a label"):
         tacita.fit(np.eye(2), [UNKNOWN, UNKNOWN], task="open-set", quiet=True)
