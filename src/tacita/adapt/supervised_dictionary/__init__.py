@@ -33,10 +33,10 @@ __all__ = ["SupervisedDictionary", "SupervisedDictionaryLearner"]
     labels="few",
     tasks=("classification", "ordinal"),
     summary="A small dictionary that reconstructs all samples and tells the classes of the labelled.",
-    claim="From any start the lifted descent converges by a factor of 0.36 a step (bound 0.75); at rank 4 F1 "
-    "is 96% against 75% of NMF on fours and nines, and 82% against 25% on fours at 5%; where no strong "
-    "direction tells the classes, accuracy is 86% against 52% of PCA in 8 of 10 seeds, and 51% in 2 that "
-    "end at PCA's dictionary, so that the claim fails on its mean (79%; 86% of all columns).",
+    claim="From any start the lifted descent converges by a factor of 0.36 a step (bound 0.75). At rank 4 F1 "
+    "is 97% against 76% of NMF on fours among nines, and 83% against 26% on fours at 5%, as good as all "
+    "pixels; where no strong direction tells the classes, accuracy is 85% against 50% of PCA. An earlier "
+    "measurement from random starts failed: two of ten stayed at PCA's dictionary.",
 )
 class SupervisedDictionaryLearner(Settings, Baseline):
     """The estimator `SupervisedDictionary` on flat normalised rows; those without a label help too.
@@ -45,7 +45,8 @@ class SupervisedDictionaryLearner(Settings, Baseline):
     not change on the way. The penalty of the block descent is on A as in the lifted one, so that both
     minimise one objective; its steps are as long as they fit, of all codes at once, and non-negative least
     squares go by rows. The lifted step is constant, in units of its own, with momentum where L / mu is 3
-    or more. There is no L1 penalty.
+    or more. Unless factors are non-negative, the start is not random but the better of two points. There is
+    no L1 penalty.
     """
 
     transductive = True
