@@ -11,8 +11,7 @@ from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
 from tacita.baselines.label_spreading import LabelSpreading
 from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.data.read import load
-from tacita.data.splits import draw_labels, hold_out
+from tacita.catalog.claim_data import few_digits
 from tacita.encoders import build
 from tacita.semisup.fixmatch import FixMatch
 
@@ -32,15 +31,11 @@ CLAIM = Claim(
 
 def measure(seed: int) -> Figures:
     """The same split, labels and starting weights for both networks."""
-    whole = load("digits")
-    kept, held = hold_out(whole, 0.3, seed)
-    pool = whole.subset(kept).normalised()
-    test = whole.subset(held).normalised(pool.normaliser)
-    few = pool.hide_labels(draw_labels(pool, 2, seed))
+    few, test = few_digits(2, seed)
     torch.manual_seed(seed)
-    encoder = build("residual-cnn", pool.spec)
+    encoder = build("residual-cnn", few.spec)
     torch.manual_seed(seed)
-    same = build("residual-cnn", pool.spec)
+    same = build("residual-cnn", few.spec)
     steps = {"steps": FixMatch.engine_defaults["steps"]}
     return {
         "fixmatch": Trained(encoder, FixMatch).fit(few, seed=seed).score(test),

