@@ -31,7 +31,7 @@ SHARES = (0.5, 0.7, 0.9, 0.98)
 VOLUMES = (10, 40, 200, 2000)
 LABELS = 40
 SIZE = 2500
-TRAINING = {"steps": 250, "batch_size": 10}
+TRAINING = {"steps": 500, "batch_size": 10}
 HALVES = (100, 300, 1000, 3000)
 PERMUTATIONS = 2000
 
@@ -54,9 +54,11 @@ CLAIM = Claim(
     paper="MiraBest and RGZ DR1: better than the baseline in a narrow range of labels, not calibrated "
     "better, a drop with the pool of another catalogue and with imbalance; the distance predicts it, but "
     "not from a thousand labels",
-    differs="clothes in place of galaxies, a small CNN of 32 features, 250 steps; no turns, for clothes have "
-    "an up; distances on features that need no training, and beside them on the supervised network's; two "
-    "seeds alone, and networks that are far from trained after so few steps",
+    differs="clothes in place of galaxies, a small CNN of 32 features, 500 steps; no turns, for clothes have "
+    "an up; distances on features that need no training, and beside them on the supervised network's. A "
+    "first measurement on seeds 0 and 1 with 250 steps, after which networks are far from trained, failed "
+    "on all but (d): gains of 3 points at 10 labels rose to 12 at 2,000, 98% shirts cost 0.1 point, and the "
+    "distance told nothing of the gain (rho 0.00); these seeds are others",
 )
 
 

@@ -53,10 +53,9 @@ FEWEST = 50
     tasks=("classification",),
     summary="Tells by hiding labels whether unlabelled samples would help, and whether they are alike.",
     reuses=("fixmatch", "supervised", "views"),
-    claim="Coats against shirts, two seeds, 250 steps: FixMatch gains 3, 4, 8 and 12 points with 10, 40, 200 "
-    "and 2,000 labels, so that no band is seen; with 40 it is calibrated worse (16% against 3%), with 200 "
-    "and more better; neither shares nor the distance of the pool order its gain (rho -0.30 and 0.00). "
-    "At 300 samples noise is half of what other shares add. So the claim fails but for calibration.",
+    claim="Coats against shirts, 500 steps: FixMatch loses 2 points with 10 labels and gains 2, 6 and 10 with "
+    "40, 200 and 2,000, so that no band is seen; with 40 it is calibrated worse (15% against 5%). The shares "
+    "of the pool cost nothing sure, and its distance orders the gain by rho -0.4, where -0.5 was asked.",
 )
 class Readiness:
     """Compares a semi-supervised method with labels alone, on labels that are hidden on purpose.
