@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch, SemiBatch, together
@@ -66,14 +67,17 @@ class SemiSupervised(Objective[SemiBatch]):
 
     def features(self, *batches: Batch) -> list[Tensor]:
         """`(B, dim)` features of each batch, by one pass, so that they share batch-norm statistics."""
-        whole = together(batches)
-        pooled = self.encoder(whole.x, whole.mask).pooled
-        return list(pooled.split([len(batch) for batch in batches]))
+        return list(self._pooled(batches).split([len(batch) for batch in batches]))
 
     def logits(self, *batches: Batch) -> list[Tensor]:
         """`(B, K)` float32 logits of each batch, by one pass."""
-        pooled = torch.cat(self.features(*batches))
-        return list(self.head(pooled).float().split([len(batch) for batch in batches]))
+        logits = self.head(self._pooled(batches)).float()
+        return list(logits.split([len(batch) for batch in batches]))
+
+    def _pooled(self, batches: Sequence[Batch]) -> Tensor:
+        whole = together(batches)
+        pooled: Tensor = self.encoder(whole.x, whole.mask).pooled
+        return pooled
 
     def after_step(self, step: int) -> None:
         self.average.update(self.kept(), step)
