@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch, SemiBatch, together
@@ -67,12 +68,12 @@ class SemiSupervised(Objective[SemiBatch]):
 
     def features(self, *batches: Batch) -> list[Tensor]:
         """`(B, dim)` features of each batch, by one pass, so that they share batch-norm statistics."""
-        return list(self._pooled(batches).split([len(batch) for batch in batches]))
+        return list(torch.split(self._pooled(batches), [len(batch) for batch in batches]))
 
     def logits(self, *batches: Batch) -> list[Tensor]:
         """`(B, K)` float32 logits of each batch, by one pass."""
         logits = self.head(self._pooled(batches)).float()
-        return list(logits.split([len(batch) for batch in batches]))
+        return list(torch.split(logits, [len(batch) for batch in batches]))
 
     def _pooled(self, batches: Sequence[Batch]) -> Tensor:
         whole = together(batches)
