@@ -8,10 +8,10 @@ import torch
 
 from benchmarks.timing import Result, side_by_side
 from tacita.adapt.supervised import Supervised
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.engine.streams import Stream
 from tacita.engine.train import train
+from tacita.modalities.load import load
 from tacita.pretrain.barlow_twins import BarlowTwins
 
 STEPS = 200

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner
 from tacita.parts.heads import linear_head
 from tacita.tasks import Task

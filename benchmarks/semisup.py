@@ -26,12 +26,12 @@ from benchmarks.timing import Result, side_by_side
 from tacita.catalog import discover
 from tacita.data.batch import SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.data.splits import draw_labels
+from tacita.encoder import Encoder, Encoding
 from tacita.encoders import build
-from tacita.encoders.base import Encoder, Encoding
 from tacita.engine.history import Progress
 from tacita.engine.train import train
+from tacita.modalities.load import load
 from tacita.objective import Objective
 from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import Classification
@@ -62,7 +62,7 @@ def steps_of(cls: type[Objective[Any]]) -> tuple[Step, Step]:
     count = LABELLED + UNLABELLED
     pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8)
     task = Classification(tuple(str(code) for code in range(CLASSES)))
-    data = Dataset("images", pixels, torch.arange(count) % CLASSES, task).normalised()
+    data = Dataset.of("images", pixels, torch.arange(count) % CLASSES, task).normalised()
     batch = SemiBatch(data.take(torch.arange(LABELLED)), data.take(torch.arange(LABELLED, count)))
     known = inspect.signature(cls).parameters
     same = {name: nn.Identity() for name in ("views", "weak", "strong") if name in known}

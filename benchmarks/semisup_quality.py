@@ -32,18 +32,20 @@ from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
 from tacita.baselines.base import Baseline
 from tacita.baselines.label_spreading import LabelSpreading
-from tacita.catalog.claim_data import fashion_mnist
 from tacita.catalog.discover import load_class
+from tacita.claim.data import fashion_mnist
 from tacita.data.batch import InputSpec
-from tacita.data.builtin import load_builtin
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
+from tacita.data.modality import default_views
 from tacita.data.splits import draw_labels, hold_out
-from tacita.data.views import ImageViews, SeriesViews, default_views
+from tacita.encoder import Encoder
 from tacita.encoders import build, default_encoder
-from tacita.encoders.base import Encoder
 from tacita.files import write_text
 from tacita.learner import Learner
+from tacita.modalities.builtin import load_builtin
+from tacita.modalities.images.views import ImageViews
+from tacita.modalities.load import load
+from tacita.modalities.series.views import SeriesViews
 from tacita.tasks import Task
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import Result, peak_of_this_process
-from tacita.data.coreset import facility_greedy, prototypes_of, select_nearest
+from tacita.apps.simcore.coreset import facility_greedy, prototypes_of, select_nearest
 
 TARGET, WIDTH = 10_000, 128
 MILLION = 1_000_000

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from benchmarks.timing import Result, side_by_side
 from tacita.data.batch import Batch
-from tacita.data.views import ImageViews
+from tacita.modalities.images.views import ImageViews
 
 
 def run() -> list[Result]:

@@ -15,17 +15,17 @@ from scipy import stats
 from torch import Tensor
 
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.audit.domains import domain_probe, domain_purity, split_domains
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import mnist, wheel
+from tacita.audit.shift.domains import domain_probe, domain_purity, split_domains
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import mnist, wheel
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
 from tacita.data.splits import draw_labels
-from tacita.data.views import ImageViews
-from tacita.data.views.batch_styles import BatchStyles
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.learner import features
+from tacita.modalities.images.batch_styles import BatchStyles
+from tacita.modalities.images.views import ImageViews
 from tacita.pretrain.batch_styles import StandardisedSimCLR
 
 SIDE = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tacita.catalog import claim_probe
-from tacita.catalog.claim_check import Claim, run
+from tacita.claim import probe as claim_probe
+from tacita.claim.check import Claim, run
 from tacita.pretrain.dino import DINO
 
 CLAIM = Claim(

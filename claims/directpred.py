@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from tacita.adapt.knn import Knn
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.audit.rankme import rankme
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import mnist
+from tacita.audit.health.rankme import rankme
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import mnist
 from tacita.data.batch import Batch
 from tacita.data.splits import hold_out
+from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.encoders.base import Encoder
 from tacita.engine.train import train
 from tacita.learner import chunks
 from tacita.objective import Losses

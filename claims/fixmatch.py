@@ -10,8 +10,8 @@ import torch
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
 from tacita.baselines.label_spreading import LabelSpreading
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import few_digits
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import few_digits
 from tacita.encoders import build
 from tacita.semisup.fixmatch import FixMatch
 

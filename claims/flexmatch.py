@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tacita.adapt.supervised import Supervised
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.learner import features
+from tacita.modalities.load import load
 from tacita.objective import Objective
 from tacita.semisup.fixmatch import FixMatch
 from tacita.semisup.flexmatch import FlexMatch

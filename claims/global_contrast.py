@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from tacita.adapt.segmentation import Segmentation, held_out_dice
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import wheel
-from tacita.data.convert import as_dataset
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import wheel
 from tacita.data.dataset import Dataset
+from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.encoders.base import Encoder
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import train
+from tacita.modalities.memory import as_dataset
 from tacita.pretrain.global_contrast import GlobalContrast
 from tacita.pretrain.local_contrast import LocalContrast
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.layers.hippo import hippo, reconstruct, remember, remember_everything
 from tacita.layers.krylov import generalised_bilinear, krylov
 

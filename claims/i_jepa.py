@@ -6,12 +6,12 @@ import torch
 
 from tacita.adapt.knn import Knn
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.catalog import claim_probe
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.data.read import load
+from tacita.claim import probe as claim_probe
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.engine.train import train
+from tacita.modalities.load import load
 from tacita.pretrain.i_jepa import IJEPA
 
 STEPS = 2000

@@ -8,7 +8,7 @@ import numpy as np
 
 from tacita.apps.in_context_rl import InContextRL
 from tacita.apps.in_context_rl.environments import Environment, HiddenVelocityPole, MemoryLength
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 
 COPIES = 64
 LENGTH = 30

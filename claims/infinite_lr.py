@@ -13,17 +13,17 @@ from scipy.stats import ttest_1samp
 from torch import Tensor, nn
 
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.apps.continual_pretraining import ContinualPretraining, held_out_loss, kept_aside
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import mnist
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import mnist
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset, joined
-from tacita.encoders.base import Encoder, Encoding
+from tacita.encoder import Encoder, Encoding
 from tacita.engine.history import Progress
 from tacita.engine.schedules import Infinite
 from tacita.engine.train import train
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import hide
+from tacita.stream.pretraining import ContinualPretraining, held_out_loss, kept_aside
 
 TASKS = 5
 STEPS = 200

@@ -9,14 +9,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import fashion_mnist
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import fashion_mnist
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.learner import features
+from tacita.modalities.load import load
 from tacita.semisup.base import SemiSupervised
 from tacita.semisup.fixmatch import FixMatch
 from tacita.semisup.iomatch import IOMatch, open_targets

@@ -10,7 +10,7 @@ from aeon.datasets import load_acsf1
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.batch import InputSpec
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer

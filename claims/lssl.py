@@ -9,7 +9,7 @@ import torch
 from aeon.datasets import load_basic_motions
 from torch import Tensor, nn
 
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.engine.optimizer import build_optimizer
 from tacita.layers.base import SequenceLayer
 from tacita.layers.lssl import LSSL

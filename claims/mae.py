@@ -10,11 +10,11 @@ import torch
 from tacita.adapt.knn import Knn
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.data.read import load
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.engine.train import train
+from tacita.modalities.load import load
 from tacita.pretrain.mae import MAE
 
 PRETRAIN_STEPS = 1000

@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.sequence_tasks import selective_copying
 from tacita.data.batch import InputSpec
-from tacita.data.sequence_tasks import selective_copying
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer
 
@@ -53,7 +53,7 @@ def train(selective: bool, seed: int) -> SequenceModel:
     """A model of two blocks after a fixed number of steps at a constant rate."""
     torch.manual_seed(seed)
     model = SequenceModel(
-        InputSpec("text", (LONGEST + 3,), cardinalities=(VOCABULARY,)),
+        InputSpec("text", (LONGEST + 3,), vocabulary=VOCABULARY),
         layer="mamba",
         d_model=24,
         depth=2,

@@ -16,14 +16,14 @@ from torch import nn
 from tacita.adapt.session_vote import session_vote
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import wheel
-from tacita.data.builtin import load_builtin
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import wheel
 from tacita.data.dataset import Dataset
-from tacita.data.recordings import Recording, Signal, windows
 from tacita.data.splits import draw_labels
 from tacita.encoders.e4mer import E4mer
 from tacita.engine.train import train
+from tacita.modalities.builtin import load_builtin
+from tacita.modalities.series.recordings import Recording, Signal, windows
 from tacita.pretrain.masked_sensors import MaskedSensors
 
 PRETRAIN_STEPS, FINE_TUNE_STEPS = 300, 100
@@ -140,7 +140,7 @@ def motions() -> tuple[Dataset, Dataset]:
     data, test = load_builtin("basic-motions")
     assert test is not None
     x = data.x.reshape(-1, 20, 5, 6).transpose(2, 3).flatten(2)
-    rows = Dataset("series", x, data.y, data.task, rates=(5,) * 6, source="basic-motions")
+    rows = Dataset.of("series", x, data.y, data.task, rates=(5,) * 6, source="basic-motions")
     held = torch.zeros(len(rows), dtype=torch.bool)
     held[test] = True
     pool = rows.subset(~held).normalised()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tacita.adapt.knn import Knn
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import mnist
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import mnist
 from tacita.data.batch import Batch
 from tacita.data.splits import hold_out
 from tacita.encoders import build

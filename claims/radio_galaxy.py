@@ -13,17 +13,17 @@ from torch.nn import functional
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.audit.frechet import frechet, gaussian_distance, moments
-from tacita.audit.pool_shift import pool_shift
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import fashion_mnist, mnist
-from tacita.data.batch import UNLABELLED
+from tacita.audit.shift.pool_shift import pool_shift
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import fashion_mnist, mnist
 from tacita.data.dataset import Dataset, joined
 from tacita.data.shares import with_shares
 from tacita.data.splits import draw_labels
 from tacita.encoders import build
 from tacita.learner import features
+from tacita.measures.frechet import frechet, gaussian_distance, moments
 from tacita.semisup.fixmatch import FixMatch
+from tacita.tasks import UNLABELLED
 
 COAT, SHIRT = "4", "6"
 PAIR = {COAT: 0.5, SHIRT: 0.5}

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.audit.rankme import drawn, embeddings, select_by_rank
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import mnist
+from tacita.audit.health.rankme import drawn, embeddings, select_by_rank
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import mnist
 from tacita.data.splits import hold_out
 from tacita.encoders import build
 from tacita.engine.train import train

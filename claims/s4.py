@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.layers.s4 import S4
 
 LENGTH, DELAY, STATES, CHANNELS, STEPS = 512, 128, 64, 4, 300

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.layers.hippo import hippo
 from tacita.layers.perturb import eigvec_condition, hinf_gap, perturb_then_diagonalise
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from tacita.adapt.supervised import Supervised
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.data.splits import hold_out
 from tacita.encoders import build
 from tacita.engine.train import train
+from tacita.modalities.load import load
 
 TRAINING: dict[str, Any] = {"steps": 300, "batch_size": 32, "learning_rate": 3e-3}
 FINE = InputSpec("images", (1, 16, 16))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita import layers
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.engine.optimizer import build_optimizer, set_learning_rate
 from tacita.layers.base import SequenceLayer
 from tacita.layers.stack import Block, Stack

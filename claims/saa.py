@@ -9,8 +9,8 @@ from scipy.stats import wilcoxon
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import fashion_mnist
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import fashion_mnist
 from tacita.data.batch import Batch
 from tacita.data.splits import draw_labels
 from tacita.encoders import build

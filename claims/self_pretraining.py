@@ -11,13 +11,13 @@ from torch import nn
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.data.splits import draw_labels
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.train import train
+from tacita.modalities.load import load
 from tacita.pretrain.self_pretraining import SelfPretraining
 
 POOL = 500
@@ -93,7 +93,7 @@ def encoder(name: str, data: Dataset, seed: int) -> SequenceModel:
 def series_of_digits(seed: int) -> tuple[Dataset, Dataset]:
     """The pool and the held-out digits, read pixel by pixel, normalised by the pool."""
     images = load("digits")
-    series = Dataset("series", images.x.float().reshape(-1, 64, 1), images.y, images.task)
+    series = Dataset.of("series", images.x.float().reshape(-1, 64, 1), images.y, images.task)
     order = torch.randperm(len(series), generator=torch.Generator().manual_seed(seed))
     pool = series.subset(order[:POOL]).normalised()
     return pool, series.subset(order[POOL:]).normalised(pool.normaliser)

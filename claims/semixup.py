@@ -11,12 +11,12 @@ from scipy.stats import ttest_rel
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim.check import Claim, Figures, run
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.data.splits import draw_labels, hold_out
-from tacita.data.views import ImageViews
 from tacita.encoders import build
+from tacita.modalities.images.views import ImageViews
+from tacita.modalities.load import load
 from tacita.objective import Objective
 from tacita.semisup.semixup import Semixup
 

@@ -15,22 +15,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita import layers
-from tacita.catalog.claim_check import Claim, Figures, check, record_path
 from tacita.catalog.signature import parameters
-from tacita.data.batch import InputSpec, length_mask
-from tacita.data.read import load
-from tacita.data.sequence_tasks import (
+from tacita.claim.check import Claim, Figures, check, record_path
+from tacita.claim.sequence_tasks import (
     COPY_VOCABULARY,
     LIST_WORDS,
     Lists,
     list_operations,
     selective_copying,
 )
+from tacita.data.batch import InputSpec
 from tacita.data.splits import hold_out
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer, set_learning_rate
 from tacita.files import write_text
 from tacita.layers.stack import Block
+from tacita.modalities.load import load
+from tacita.values import length_mask
 
 PARAMETERS = 20_000
 SMALL: dict[str, int] = {"d_state": 16, "filter_width": 16, "piece": 16}
@@ -307,9 +308,9 @@ def lists(name: str, spec: InputSpec, seed: int) -> dict[str, float]:
 
 Task = Callable[[str, InputSpec, int], dict[str, float]]
 TASKS: dict[str, tuple[InputSpec, Task]] = {
-    "copying": (InputSpec("text", (LONGER + COUNT,), (COPY_VOCABULARY,)), copying),
+    "copying": (InputSpec("text", (LONGER + COUNT,), vocabulary=COPY_VOCABULARY), copying),
     "digits": (InputSpec("series", (64, 1)), digits),
-    "lists": (InputSpec("text", (24,), (len(LIST_WORDS),)), lists),
+    "lists": (InputSpec("text", (24,), vocabulary=len(LIST_WORDS)), lists),
 }
 SETTINGS = (
     f"{PARAMETERS} {SMALL} {TRAINED} {LONGER} {COUNT} {COPYING_STEPS} {DIGITS_STEPS} {LISTS_STEPS} "

@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.apps.simcore import SimCore, merge
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import fashion_mnist, mnist, wheel
-from tacita.data.coreset import coverage
+from tacita.apps.simcore.coreset import coverage
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import fashion_mnist, mnist, wheel
 from tacita.data.dataset import Dataset
+from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.encoders.base import Encoder
 from tacita.engine.train import train
 from tacita.learner import features
 from tacita.pretrain.simclr import SimCLR
@@ -116,7 +116,7 @@ def target_test_and_pool(seed: int) -> tuple[Dataset, Dataset, Dataset]:
     picked = torch.randperm(len(clothes), generator=draw)[:CLOTHES]
     rest = torch.cat([clothes.x[picked], texture_crops(CROPS, draw)])
     x, y = torch.cat([hidden.x, rest]), functional.pad(hidden.y, (0, len(rest)), value=-1)
-    return target, test, Dataset("images", x, y, digits.task, source="a mixed pool")
+    return target, test, Dataset.of("images", x, y, digits.task, source="a mixed pool")
 
 
 def texture_crops(count: int, draw: torch.Generator) -> Tensor:

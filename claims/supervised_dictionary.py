@@ -25,8 +25,8 @@ from tacita.adapt.supervised_dictionary.objective import (
     largest_eigenvalue,
     value,
 )
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import mnist
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import mnist
 
 Array = NDArray[Any]
 

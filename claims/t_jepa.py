@@ -9,17 +9,17 @@ import torch
 from scipy.stats import wilcoxon
 
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.audit.spectrum import effective_rank, singular_values
 from tacita.baselines.gradient_boosting import GradientBoosting
 from tacita.baselines.logistic_regression import LogisticRegression
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import wheel
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import wheel
 from tacita.data.dataset import Dataset
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.encoders.flattened import Flattened
 from tacita.engine.train import train
 from tacita.learner import features
+from tacita.measures.spectrum import effective_rank, singular_values
 from tacita.pretrain.t_jepa import TJEPA
 from tacita.tasks import Classification
 
@@ -112,7 +112,7 @@ def pen_digits() -> Dataset:
     )
     classes = torch.from_numpy(table[:, -1]).long()
     task = Classification(tuple("0123456789"))
-    return Dataset("tables", torch.from_numpy(table[:, :-1]), classes, task)
+    return Dataset.of("tables", torch.from_numpy(table[:, :-1]), classes, task)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tacita.catalog import claim_probe
-from tacita.catalog.claim_check import Claim, Figures, run
+from tacita.claim import probe as claim_probe
+from tacita.claim.check import Claim, Figures, run
 from tacita.pretrain.vicreg import VICReg
 
 CLAIM = Claim(

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.catalog.claim_check import Claim, Figures, run
-from tacita.catalog.claim_data import fashion_mnist
+from tacita.claim.check import Claim, Figures, run
+from tacita.claim.data import fashion_mnist
+from tacita.claim.mismatch import mismatched
 from tacita.data.dataset import Dataset
-from tacita.data.mismatch import mismatched
-from tacita.data.read import load
+from tacita.data.modality import default_views
 from tacita.data.splits import draw_labels, hold_out
-from tacita.data.views import default_views
+from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.encoders.base import Encoder
 from tacita.engine.train import train
 from tacita.learner import Learner
+from tacita.modalities.load import load
 from tacita.parts.similarity import unit
 from tacita.pretrain.simclr import SimCLR
 from tacita.semisup.fixmatch import FixMatch

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits, load_wine
 from torch import Tensor
 
 from tacita.data.batch import Batch, InputSpec
+from tacita.values import Ragged, Values
 
 TOLERANCES = {
     torch.float64: (1e-7, 1e-9),
@@ -43,6 +44,11 @@ def digits() -> tuple[Tensor, Tensor]:
     return (x - x.mean()) / x.std(), torch.tensor(classes[order])
 
 
+def samples_of(x: torch.Tensor, lengths: torch.Tensor | None = None) -> Values:
+    """Samples as a batch holds them: ragged where there are lengths."""
+    return x if lengths is None else Ragged.of(x, lengths)
+
+
 def image_batch(size: int = 16) -> tuple[InputSpec, Batch]:
     """Digits, 8x8 pixels."""
     x, y = digits()
@@ -70,7 +76,9 @@ def series_batch(size: int = 16, *, unequal: bool = True) -> tuple[InputSpec, Ba
     if unequal:
         lengths = torch.arange(size) * 5 % 16 + 1
         series[torch.arange(16) >= lengths[:, None]] = 0.0
-    return InputSpec("series", (16, 8)), Batch(series, y[:size], torch.arange(size), lengths)
+    return InputSpec("series", (16, 8)), Batch(
+        samples_of(series, lengths), y[:size], torch.arange(size)
+    )
 
 
 def table_batch(size: int = 16) -> tuple[InputSpec, Batch]:
@@ -91,7 +99,7 @@ def text_batch(size: int = 16) -> tuple[InputSpec, Batch]:
     """Digits read as text: 16 steps (two pixels of each row), whose letters are four grey levels."""
     x, y = digits()
     levels = torch.bucketize(x[:size, 0, :, 2:6:2].flatten(1), torch.tensor([-0.8, 0.0, 0.9]))
-    return InputSpec("text", (16,), (4,)), Batch(levels, y[:size], torch.arange(size))
+    return InputSpec("text", (16,), vocabulary=4), Batch(levels, y[:size], torch.arange(size))
 
 
 BATCHES = {

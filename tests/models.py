@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from tacita.catalog.recipe import Recipe, Section
-from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
-from tacita.model import Model
-from tacita.selection.build import encoder_for, is_baseline, learner_for, needs_encoder
-from tacita.selection.metrics import Metrics, Row
+from tacita.modalities.load import load
+from tacita.modalities.memory import as_dataset
+from tacita.model.build import encoder_for, is_baseline, learner_for, needs_encoder
+from tacita.model.metrics import Metrics, Row
+from tacita.model.model import Model
 
 WORDS = ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun")
 ENCODERS = {

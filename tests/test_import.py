@@ -48,9 +48,9 @@ def test_the_public_names_are_declared_once_for_people_and_for_type_checkers() -
 def test_a_room_is_a_verb_before_and_after_its_methods_are_imported(
     room: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verbs = types.ModuleType("tacita.selection.verbs")
+    verbs = types.ModuleType("tacita.verbs.one")
     setattr(verbs, room, lambda *given, **named: (given, named))
-    monkeypatch.setitem(sys.modules, "tacita.selection.verbs", verbs)
+    monkeypatch.setitem(sys.modules, "tacita.verbs.one", verbs)
     for _ in range(2):
         assert getattr(tacita, room)("a", b=1) == (("a",), {"b": 1})
         importlib.import_module(f"tacita.{room}.{method}")

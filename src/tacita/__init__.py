@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tacita.catalog.discover import search as methods
-    from tacita.data.convert import as_dataset
     from tacita.data.dataset import Dataset
-    from tacita.data.describe import describe
-    from tacita.data.read import load
+    from tacita.describe import describe
     from tacita.engine.train import train
     from tacita.estimator import TacitaClassifier
-    from tacita.model import Model
-    from tacita.selection.fit import fit
-    from tacita.selection.stream import pretrain_stream
-    from tacita.selection.verbs import adapt, compare, pretrain
+    from tacita.modalities.load import load
+    from tacita.modalities.memory import as_dataset
+    from tacita.model.model import Model
+    from tacita.verbs.fit import fit
+    from tacita.verbs.one import adapt, compare, pretrain
+    from tacita.verbs.stream import pretrain_stream
 
 __version__ = "0.1.0"
 
 # `adapt` and `pretrain` are rooms that can be called: see tacita.catalog.rooms.
 _WHERE = {
     "Dataset": "tacita.data.dataset:Dataset",
-    "Model": "tacita.model:Model",
+    "Model": "tacita.model.model:Model",
     "TacitaClassifier": "tacita.estimator:TacitaClassifier",
     "adapt": "tacita.adapt",
-    "as_dataset": "tacita.data.convert:as_dataset",
-    "compare": "tacita.selection.verbs:compare",
-    "describe": "tacita.data.describe:describe",
-    "fit": "tacita.selection.fit:fit",
-    "load": "tacita.data.read:load",
+    "as_dataset": "tacita.modalities.memory:as_dataset",
+    "compare": "tacita.verbs.one:compare",
+    "describe": "tacita.describe:describe",
+    "fit": "tacita.verbs.fit:fit",
+    "load": "tacita.modalities.load:load",
     "methods": "tacita.catalog.discover:search",
     "pretrain": "tacita.pretrain",
-    "pretrain_stream": "tacita.selection.stream:pretrain_stream",
+    "pretrain_stream": "tacita.verbs.stream:pretrain_stream",
     "train": "tacita.engine.train:train",
 }
 

@@ -24,16 +24,15 @@ from sklearn.utils.validation import (
 )
 
 from tacita.catalog.recipe import recipe_from_options
-from tacita.data.batch import UNLABELLED, Modality
 from tacita.data.check import check_trainable
-from tacita.data.convert import as_dataset
-from tacita.data.readers.labels import class_names
 from tacita.errors import ConfigError, DataError
-from tacita.model import Model
-from tacita.selection.build import encoder_for, learner_for, needs_encoder, trains
-from tacita.selection.metrics import Metrics
-from tacita.selection.plan import resolved
-from tacita.tasks import Classification
+from tacita.modalities.memory import as_dataset
+from tacita.modalities.readers.labels import class_names
+from tacita.model.build import encoder_for, learner_for, needs_encoder, trains
+from tacita.model.metrics import Metrics
+from tacita.model.model import Model
+from tacita.tasks import UNLABELLED, Classification
+from tacita.verbs.plan import resolved
 
 Array = NDArray[Any]
 
@@ -170,10 +169,10 @@ class TacitaClassifier(ClassifierMixin, BaseEstimator):
         return x.reshape(len(x), *self.shape)
 
     @property
-    def _modality(self) -> Modality | None:
+    def _modality(self) -> str | None:
         if self.shape is None:
             return None
-        kinds: dict[int, Modality] = {2: "series", 3: "images"}
+        kinds: dict[int, str] = {2: "series", 3: "images"}
         if len(self.shape) not in kinds:
             raise ConfigError(
                 f"shape={tuple(self.shape)} is neither an image (C, H, W) nor a series (L, C).",

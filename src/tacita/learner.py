@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch
-from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset, joined
-from tacita.data.read import read_like
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
+from tacita.modalities.load import read_like
+from tacita.modalities.memory import as_dataset
 from tacita.parts.heads import linear_head
 from tacita.tasks import Task
 
@@ -108,7 +108,7 @@ class NetworkLearner(Learner):
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
-        return self.head(self.encoder(batch.x, batch.mask).pooled).float()
+        return self.head(self.encoder(batch).pooled).float()
 
     def embed(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, dim)` features."""
@@ -137,8 +137,7 @@ class EncoderOnly(NetworkLearner):
 
 def chunks(data: Dataset, size: int = CHUNK) -> Iterator[Batch]:
     """A data set as consecutive batches; a volume counts as the slices that it has."""
-    if data.modality == "volumes":
-        size = max(1, size // (8 * data.x.shape[2]))
+    size = data.kind.at_once(data.spec, size)
     for start in range(0, len(data), size):
         yield data.take(torch.arange(start, min(start + size, len(data))))
 
@@ -148,6 +147,6 @@ def features(encoder: Encoder, data: Dataset) -> Tensor:
     """`(N, dim)` pooled features in evaluation mode; the encoder's mode is put back afterwards."""
     training = encoder.training
     encoder.eval()
-    parts = [encoder(batch.x, batch.mask).pooled.float() for batch in chunks(data)]
+    parts = [encoder(batch).pooled.float() for batch in chunks(data)]
     encoder.train(training)
     return torch.cat(parts) if parts else torch.empty(0, encoder.dim)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 
 BatchT = TypeVar("BatchT", Batch, SemiBatch)
 
@@ -58,9 +58,6 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
-    default_encoders: ClassVar[Mapping[str, str]] = {}
-    """By modality, the encoder to take where none is named, if the usual one cannot be trained so."""
-
     engine_defaults: ClassVar[Mapping[str, Any]] = {}
     """The method's own options for `tacita.engine.train.train`; a recipe overrides them."""
 
@@ -99,7 +96,7 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
 
     def anchors(self, batch: Batch) -> Tensor:
         """`(B, K)` embeddings on which the method's loss acts, where collapse shows; default: features."""
-        return self.encoder(batch.x, batch.mask).pooled
+        return self.encoder(batch).pooled
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -11,8 +11,8 @@ import torch
 from tacita.adapt.knn import Knn, NearestNeighbours
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.adapt.trained import FineTune
+from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.encoders.base import Encoder
 from tacita.errors import ConfigError
 from tacita.tasks import Classification, Regression
 from tests.engine.runs import digits_data, equal, weights
@@ -43,7 +43,7 @@ def test_fine_tuning_starts_at_the_probes_predictions(encoder: Encoder) -> None:
     objective.eval()
     batch = DATA.take(torch.arange(120))
     with torch.no_grad():
-        logits = objective.head(objective.encoder(batch.x).pooled)
+        logits = objective.head(objective.encoder(batch).pooled)
     torch.testing.assert_close(logits, probe.logits(DATA), rtol=1e-4, atol=1e-4)
 
 

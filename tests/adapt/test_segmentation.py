@@ -15,17 +15,17 @@ from tacita.adapt.segmentation import (
     labelled_slices,
     voxel_logits,
 )
-from tacita.data.batch import UNLABELLED, Batch, InputSpec
-from tacita.data.convert import as_dataset
+from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
 from tacita.encoders import build
 from tacita.encoders.unet import UNet
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import train
 from tacita.errors import ConfigError
-from tacita.selection.fit import fit
-from tacita.selection.verbs import adapt, pretrain
-from tacita.tasks import Classification, dice_loss
+from tacita.modalities.memory import as_dataset
+from tacita.tasks import UNLABELLED, Classification, dice_loss
+from tacita.verbs.fit import fit
+from tacita.verbs.one import adapt, pretrain
 from tests.helpers import assert_close
 
 

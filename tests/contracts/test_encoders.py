@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from tacita.catalog.discover import cards, load_class
-from tacita.data.batch import Batch, InputSpec, length_mask
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, TokenEncoder
 from tacita.encoders import build, untrained
-from tacita.encoders.base import Encoder, TokenEncoder
 from tacita.errors import ConfigError
+from tacita.values import length_mask
 from tests.helpers import BATCHES, assert_close
 
 TINY = {"backbone": {"name": "timm/test_efficientnet"}}
@@ -43,7 +44,7 @@ def states(encoder: Encoder) -> dict[str, Tensor]:
 @pytest.mark.parametrize("slug, modality", CASES)
 def test_shapes_follow_the_contract(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
-    tokens, pooled = encoder(batch.x, batch.mask)
+    tokens, pooled = encoder(batch)
     assert encoder.spec.modality == modality
     assert pooled.shape == (len(batch), encoder.dim)
     assert tokens.shape == (len(batch), tokens.shape[1], encoder.dim)
@@ -103,8 +104,8 @@ def test_evaluation_repeats_itself_and_changes_nothing(slug: str, modality: str)
     encoder, batch = make(slug, modality)
     encoder.eval()
     before, x = states(encoder), batch.x.clone()
-    first = encoder(batch.x, batch.mask)
-    second = encoder(batch.x, batch.mask)
+    first = encoder(batch)
+    second = encoder(batch)
     assert torch.equal(first.pooled, second.pooled)
     assert torch.equal(first.tokens, second.tokens)
     assert torch.equal(batch.x, x)
@@ -117,7 +118,7 @@ def test_a_sample_is_evaluated_apart_from_its_batch(slug: str, modality: str) ->
     encoder, batch = make(slug, modality)
     encoder.eval()
     mask = None if batch.mask is None else batch.mask[3:5]
-    assert_close(encoder(batch.x[3:5], mask).pooled, encoder(batch.x, batch.mask).pooled[3:5])
+    assert_close(encoder(batch.x[3:5], mask).pooled, encoder(batch).pooled[3:5])
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -125,7 +126,7 @@ def test_a_sample_is_evaluated_apart_from_its_batch(slug: str, modality: str) ->
 def test_values_beyond_the_length_do_not_matter(slug: str, modality: str, training: bool) -> None:
     encoder, batch = make(slug, modality)
     encoder.train(training)
-    clean = encoder(batch.x, batch.mask)
+    clean = encoder(batch)
     for rubbish in (100.0, float("nan")):
         dirty = encoder(batch.x.masked_fill(~batch.mask[:, :, None], rubbish), batch.mask)
         assert_close(dirty.pooled, clean.pooled)
@@ -139,7 +140,7 @@ def test_more_padding_does_not_matter(slug: str, modality: str, training: bool) 
     encoder.train(training)
     longer = torch.cat([batch.x, torch.ones(len(batch), 21, batch.x.shape[2])], 1)
     mask = length_mask(batch.lengths, longer.shape[1])
-    assert_close(encoder(longer, mask).pooled, encoder(batch.x, batch.mask).pooled)
+    assert_close(encoder(longer, mask).pooled, encoder(batch).pooled)
 
 
 @pytest.mark.parametrize("slug, modality", SERIES)
@@ -163,7 +164,7 @@ def test_a_series_without_any_step_gives_finite_features(slug: str, modality: st
 @pytest.mark.parametrize("slug, modality", CASES)
 def test_every_parameter_gets_a_gradient(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
-    features = encoder(batch.x, batch.mask).pooled
+    features = encoder(batch).pooled
     torch.manual_seed(0)
     (features * torch.randn_like(features)).sum().backward()
     for name, parameter in encoder.named_parameters():
@@ -199,7 +200,7 @@ def test_the_gradient_is_that_of_finite_differences(slug: str, modality: str) ->
 @pytest.mark.parametrize("slug, modality", CASES)
 def test_saved_weights_give_the_same_features(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
-    encoder(batch.x, batch.mask)  # moves running statistics, which must be saved too
+    encoder(batch)  # moves running statistics, which must be saved too
     other, _ = make(slug, modality, seed=1)
     other.load_state_dict(copy.deepcopy(encoder.state_dict()))
     expected = encoder.eval()(batch.x, batch.mask).pooled
@@ -210,7 +211,7 @@ def test_saved_weights_give_the_same_features(slug: str, modality: str) -> None:
 def test_reduced_precision_stays_finite(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
     with torch.autocast("cpu", torch.bfloat16):
-        features = encoder(batch.x, batch.mask).pooled
+        features = encoder(batch).pooled
         features.float().square().mean().backward()
     assert features.isfinite().all()
     assert all(p.grad.isfinite().all() for p in encoder.parameters())

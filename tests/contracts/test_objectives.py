@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from tacita.catalog.discover import cards, load_class
-from tacita.data.batch import UNLABELLED, Batch, SemiBatch
+from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
-from tacita.tasks import Classification
+from tacita.tasks import UNLABELLED, Classification
 from tests.helpers import BATCHES, assert_close
 
 TASK = Classification(tuple("0123456789"))
@@ -58,7 +58,7 @@ def data_for(modality: str) -> Dataset:
     """The samples of the batch, every second of them with its label."""
     _, batch = BATCHES[modality]()
     y = torch.where(torch.arange(len(batch)) % 2 == 0, batch.y, UNLABELLED)
-    return Dataset(modality, batch.x, y, TASK, batch.index, batch.lengths)
+    return Dataset.of(modality, batch.samples, y, TASK, index=batch.index)
 
 
 def batch_for(objective: Objective) -> Batch | SemiBatch:
@@ -109,8 +109,8 @@ def constant(batch: Batch) -> Batch:
 
 
 def first(batch: Batch) -> Batch:
-    lengths = None if batch.lengths is None else batch.lengths[-1:]
-    return Batch(batch.x[-1:], batch.y[-1:], batch.index[-1:], lengths)
+    last = torch.tensor([len(batch) - 1])
+    return Batch(batch.samples[last], batch.targets[last], batch.index[last])
 
 
 def test_every_objective_is_tried() -> None:

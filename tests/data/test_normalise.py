@@ -10,7 +10,7 @@ from tests.helpers import assert_close
 
 def test_volumes_have_one_mean_and_deviation_a_channel() -> None:
     x = torch.randn(5, 2, 3, 4, 6) * torch.tensor([2.0, 9.0]).view(2, 1, 1, 1) + 7
-    data = Dataset("volumes", x, torch.zeros(5, dtype=torch.int64)).normalised()
+    data = Dataset.of("volumes", x, torch.zeros(5, dtype=torch.int64)).normalised()
     assert data.spec == InputSpec("volumes", (2, 3, 4, 6))
     out = data.take(torch.arange(5)).x
     assert_close(out.mean((0, 2, 3, 4)), torch.zeros(2))

@@ -18,7 +18,7 @@ def table() -> Dataset:
     truth = torch.tensor([0] * 60 + [1] * 30 + [2] * 10 + [-1] * 5)
     truth = truth[torch.randperm(105, generator=torch.Generator().manual_seed(0))]
     x = torch.stack([truth.float(), torch.arange(105).float()], 1)
-    return Dataset("tables", x, truth, Classification(("a", "b", "c")))
+    return Dataset.of("tables", x, truth, Classification(("a", "b", "c")))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -73,6 +73,6 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     for shares, size in [({"a": 0.5}, 4), ({"a": 1.5, "b": -0.5}, 4), ({"a": 1.0}, 0)]:
         with pytest.raises(ConfigError, match="no parts of a whole"):
             with_shares(data, shares, size=size)
-    numbers = Dataset("tables", torch.zeros(3, 1), torch.zeros(3), Regression())
+    numbers = Dataset.of("tables", torch.zeros(3, 1), torch.zeros(3), Regression())
     with pytest.raises(ConfigError, match="regression"):
         with_shares(numbers, {"a": 1.0}, size=2)

@@ -22,7 +22,7 @@ def table(counts: list[int], unlabelled: int = 0, groups: int = 0) -> Dataset:
     y = torch.cat([torch.full((n,), code) for code, n in enumerate(counts)])
     y = torch.cat([y, torch.full((unlabelled,), -1)])
     task = Classification(tuple(f"class {code}" for code in range(len(counts))))
-    return Dataset(
+    return Dataset.of(
         "tables",
         torch.randn(len(y), 2),
         y,
@@ -85,7 +85,7 @@ def test_a_draw_larger_than_a_class_names_the_class() -> None:
 
 
 def test_labels_per_class_are_refused_where_there_are_no_classes() -> None:
-    data = Dataset("tables", torch.randn(9, 2), torch.randn(9), Regression())
+    data = Dataset.of("tables", torch.randn(9, 2), torch.randn(9), Regression())
     with pytest.raises(ConfigError, match="regression"):
         draw_labels(data, 2, seed=0)
 
@@ -97,6 +97,6 @@ def test_a_few_labels_are_not_held_out() -> None:
 
 
 def test_regression_targets_are_split_too() -> None:
-    data = Dataset("tables", torch.randn(50, 2), torch.randn(50), Regression())
+    data = Dataset.of("tables", torch.randn(50, 2), torch.randn(50), Regression())
     assert len(cross_validation(data, 0)) == 5
     assert enough_to_hold_out(data)

@@ -7,11 +7,11 @@ import torch
 
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.data.batch import InputSpec
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.encoders.flattened import Flattened
 from tacita.encoders.ft_transformer import FTTransformer
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tests.helpers import assert_close
 
 MIXED = InputSpec("tables", (4,), cardinalities=(3, 0, 2, 0))

@@ -11,16 +11,17 @@ from tacita import layers
 from tacita.catalog.recipe import Recipe, dump_recipe, find_recipe, recipe_from_options
 from tacita.catalog.signature import parameters
 from tacita.catalog.values import parse_assignments
-from tacita.data.batch import InputSpec, length_mask
+from tacita.data.batch import InputSpec
 from tacita.encoders import build
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer
 from tacita.errors import ConfigError
+from tacita.values import length_mask
 from tests.helpers import BATCHES, assert_close
 
 WIDTH = 16
 SERIES = InputSpec("series", (20, 3))
-TEXT = InputSpec("text", (20,), (7,))
+TEXT = InputSpec("text", (20,), vocabulary=7)
 
 
 def make(spec: InputSpec = SERIES, layer: str = "s4d", **options: object) -> SequenceModel:
@@ -33,7 +34,7 @@ def make(spec: InputSpec = SERIES, layer: str = "s4d", **options: object) -> Seq
 def samples(spec: InputSpec, size: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     if spec.modality == "text":
-        return torch.randint(spec.cardinalities[0], (size, *spec.shape), generator=generator)
+        return torch.randint(spec.vocabulary, (size, *spec.shape), generator=generator)
     return torch.randn(size, *spec.shape, generator=generator, dtype=torch.float64)
 
 
@@ -200,7 +201,7 @@ def test_it_can_be_written_down_in_a_recipe(tmp_path) -> None:
     assert again == recipe
     spec, batch = BATCHES["series"]()
     encoder = build("sequence-model", spec, **again.arguments("encoder"))
-    assert encoder(batch.x, batch.mask).pooled.shape == (16, 64)
+    assert encoder(batch).pooled.shape == (16, 64)
     assert encoder.stack.blocks[0].layer.frequency.shape == (64, 4)
 
 

@@ -11,12 +11,12 @@ from torch import nn
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
 from tacita.data.batch import InputSpec
-from tacita.data.read import load
 from tacita.data.splits import hold_out
-from tacita.data.views.circle import RotationInvariantViews, in_circle
 from tacita.encoders import build
 from tacita.encoders.tang import TangCNN
 from tacita.errors import ConfigError
+from tacita.modalities.images.circle import RotationInvariantViews, in_circle
+from tacita.modalities.load import load
 from tacita.parts.heads import linear_head
 from tacita.tasks import Classification
 from tests.helpers import assert_close

@@ -43,7 +43,7 @@ def texts(batch: int = 2, length: int = 17) -> Tensor:
 
 def small(**options: object) -> SequenceModel:
     torch.manual_seed(0)
-    spec = InputSpec("text", (32,), cardinalities=(VOCABULARY,))
+    spec = InputSpec("text", (32,), vocabulary=VOCABULARY)
     arguments = {"layer": "mamba", "d_model": 16, "depth": 2, "norm": "rms"}
     return SequenceModel(spec, **{**arguments, **options}).eval()  # type: ignore[arg-type]
 

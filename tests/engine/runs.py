@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
+from tacita.encoder import Encoder, Encoding
 from tacita.encoders import build
-from tacita.encoders.base import Encoder, Encoding
 from tacita.engine.checkpoint import write_tensors
 from tacita.engine.history import History
 from tacita.engine.train import train
+from tacita.modalities.load import load
 from tacita.objective import Losses, Objective
 from tacita.semisup.fixmatch import FixMatch
 
@@ -54,7 +54,7 @@ class Plain(Objective[Batch]):
 
     def loss(self, batch: Batch) -> Losses:
         assert self.head is not None
-        logits = self.head(self.encoder(batch.x).pooled)
+        logits = self.head(self.encoder(batch).pooled)
         return Losses(plain=self.scale * functional.cross_entropy(logits, batch.y))
 
 

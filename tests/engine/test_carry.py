@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tacita.data.batch import Batch
-from tacita.data.convert import as_dataset
 from tacita.data.dataset import Dataset
 from tacita.engine.batches import Batches, with_past
 from tacita.engine.carry import Carried, load_carried, restore_carried, save_carried
@@ -27,6 +26,7 @@ from tacita.engine.schedules import Infinite, infinite
 from tacita.engine.streams import mix
 from tacita.engine.train import train
 from tacita.errors import CheckpointError, ConfigError, DataError
+from tacita.modalities.memory import as_dataset
 from tacita.objective import Losses
 from tests.engine.runs import Flat, Plain, digits_data, equal, fixmatch, plain, weights
 
@@ -315,8 +315,8 @@ def test_the_past_is_seen_through_the_normaliser_of_the_model() -> None:
 
 
 def test_series_of_other_lengths_are_replayed_padded() -> None:
-    long = Dataset("series", torch.randn(3, 7, 2), torch.full((3,), -1)).normalised()
-    short = Dataset("series", torch.randn(2, 5, 2), torch.full((2,), -1))
+    long = Dataset.of("series", torch.randn(3, 7, 2), torch.full((3,), -1)).normalised()
+    short = Dataset.of("series", torch.randn(2, 5, 2), torch.full((2,), -1))
     both = with_past(long, short)
     assert both.x.shape == (5, 7, 2)
     assert both.lengths is not None
@@ -326,9 +326,9 @@ def test_series_of_other_lengths_are_replayed_padded() -> None:
 @pytest.mark.parametrize(
     "past",
     [
-        Dataset("images", torch.zeros(3, 1, 9, 9, dtype=torch.uint8), torch.full((3,), -1)),
-        Dataset("images", torch.zeros(3, 1, 8, 8), torch.full((3,), -1)),
-        Dataset("tables", torch.zeros(3, 64), torch.full((3,), -1)),
+        Dataset.of("images", torch.zeros(3, 1, 9, 9, dtype=torch.uint8), torch.full((3,), -1)),
+        Dataset.of("images", torch.zeros(3, 1, 8, 8), torch.full((3,), -1)),
+        Dataset.of("tables", torch.zeros(3, 64), torch.full((3,), -1)),
     ],
     ids=["size", "number", "modality"],
 )

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from tacita.audit.rankme import rankme
+from tacita.audit.health.rankme import rankme
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.engine.history import Best, History, Progress
 from tacita.engine.scores import effective_rank_score, held_out_loss, held_out_score
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import train
 from tacita.errors import ConfigError, DataError, DivergedError
 from tacita.learner import features
+from tacita.modalities.load import load
 from tacita.objective import Losses, Objective
 from tests.engine.runs import Flat, Plain, digits_data, equal, fixmatch, plain, weights
 
@@ -209,7 +209,7 @@ class Size(Objective[Batch]):
 
     def loss(self, batch: Batch) -> Losses:
         assert (batch.y == -1).all()
-        return Losses(size=self.encoder(batch.x).pooled.square().mean())
+        return Losses(size=self.encoder(batch).pooled.square().mean())
 
 
 @pytest.mark.parametrize("batch_size", [20, 100, 1000])

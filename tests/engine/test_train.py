@@ -556,7 +556,7 @@ class Unlabelled(Plain):
 
     def loss(self, batch: Batch) -> Losses:
         assert (batch.y == -1).all(), "a label was shown to an objective that reads none"
-        return Losses(size=self.encoder(batch.x).pooled.square().mean())
+        return Losses(size=self.encoder(batch).pooled.square().mean())
 
 
 def test_an_objective_without_labels_is_shown_none() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tacita.data.convert import as_dataset
 from tacita.errors import ConfigError
+from tacita.modalities.memory import as_dataset
 from tacita.parts.alignment import EPSILON, Alignment, QueueAlignment
 from tests.helpers import assert_close
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tacita.encoder import require_tokens
 from tacita.encoders import build
-from tacita.encoders.base import require_tokens
 from tacita.errors import ConfigError
 from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 from tests.helpers import image_batch, series_batch

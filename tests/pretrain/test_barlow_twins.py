@@ -138,7 +138,7 @@ def test_options_that_make_no_sense_are_refused():
 def test_anchors_are_the_projected_features():
     spec, batch = image_batch()
     objective = BarlowTwins(build("residual-cnn", spec, width=8), projector=(16, 24)).eval()
-    expected = objective.projector(objective.encoder(batch.x).pooled)
+    expected = objective.projector(objective.encoder(batch).pooled)
     assert torch.equal(objective.anchors(batch), expected)
 
 

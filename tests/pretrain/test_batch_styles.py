@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tacita.data.batch import InputSpec
-from tacita.data.views.batch_styles import BatchStyles
 from tacita.encoders import build
 from tacita.errors import ConfigError
+from tacita.modalities.images.batch_styles import BatchStyles
 from tacita.parts.contrast import masked_ntxent, view_pairs
 from tacita.pretrain.batch_styles import StandardisedSimCLR, same_view_pairs
 from tacita.pretrain.simclr import nt_xent_loss

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tacita.data.batch import Batch, InputSpec
-from tacita.data.views.crops import Crops
+from tacita.encoder import Encoder, Encoding
 from tacita.encoders import build
-from tacita.encoders.base import Encoder, Encoding
 from tacita.errors import ConfigError, DivergedError
+from tacita.modalities.crops import Crops
 from tacita.pretrain.dino import DINO, DINOHead, dino_loss, pooled, reads_at
 from tests.helpers import assert_close, image_batch, series_batch
 from tests.pretrain.derivation import assert_derived

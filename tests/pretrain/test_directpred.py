@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tacita.data.batch import InputSpec
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.engine.history import Progress
 from tacita.engine.optimizer import build_optimizer
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.objective import Losses
 from tacita.parts.direct_predictor import copy_rule, correlation_of, root_rule
 from tacita.pretrain.byol import byol_loss

@@ -8,13 +8,14 @@ import math
 import pytest
 import torch
 
-from tacita.data.batch import UNLABELLED, Batch, InputSpec
-from tacita.data.convert import as_dataset
+from tacita.data.batch import Batch, InputSpec
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.modalities.memory import as_dataset
 from tacita.parts.contrast import masked_ntxent
 from tacita.pretrain.global_contrast import GlobalContrast
+from tacita.tasks import UNLABELLED
 from tests.helpers import assert_close, volume_batch
 
 

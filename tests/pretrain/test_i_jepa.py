@@ -13,7 +13,7 @@ from tacita.errors import ConfigError
 from tacita.parts.blocks import draw_blocks
 from tacita.pretrain import i_jepa
 from tacita.pretrain.i_jepa import IJEPA, i_jepa_loss
-from tests.helpers import BATCHES, assert_close, series_batch
+from tests.helpers import BATCHES, assert_close, samples_of, series_batch
 
 ENCODERS = {"images": "vit", "series": "series-transformer"}
 
@@ -172,7 +172,7 @@ def test_padding_of_series_is_neither_read_nor_predicted():
 
 def test_series_of_one_token_have_nothing_to_predict():
     spec, batch = series_batch(4)
-    short = Batch(batch.x, batch.y, batch.index, torch.ones(4, dtype=torch.int64))
+    short = batch.with_samples(samples_of(batch.x, torch.ones(4, dtype=torch.int64)))
     losses = IJEPA(build("series-transformer", spec))(short)
     losses.total.backward()
     assert losses.total.item() == 0
@@ -181,7 +181,7 @@ def test_series_of_one_token_have_nothing_to_predict():
 def test_series_shorter_than_the_longest_are_a_batch_too():
     spec, batch = series_batch(4, unequal=False)
     objective = IJEPA(build("series-transformer", spec, patch=2))
-    short = Batch(batch.x[:, :6], batch.y, batch.index, torch.full((4,), 6))
+    short = batch.with_samples(samples_of(batch.x[:, :6], torch.full((4,), 6)))
     assert objective(short).total.item() > 0
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from tacita.data.convert import as_dataset
-from tacita.data.views.volumes import VolumeViews
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.modalities.memory import as_dataset
+from tacita.modalities.volumes.views import VolumeViews
 from tacita.pretrain.local_contrast import (
     LocalContrast,
     local_region_loss,

@@ -13,7 +13,7 @@ from tacita.errors import ConfigError
 from tacita.parts.masking import hide
 from tacita.parts.reconstruction import data_weights
 from tacita.pretrain.mae import MAE, reconstruction_loss, standardise
-from tests.helpers import BATCHES, assert_close, series_batch, table_batch
+from tests.helpers import BATCHES, assert_close, samples_of, series_batch, table_batch
 from tests.pretrain.training import neighbour_accuracy, train_on_digits
 
 ENCODERS = {"images": "vit", "series": "series-transformer", "tables": "feature-tokens"}
@@ -148,7 +148,7 @@ def test_steps_beyond_the_length_do_not_count_within_a_patch():
 
 def test_series_of_one_token_have_nothing_to_predict():
     spec, batch = series_batch(4)
-    short = Batch(batch.x, batch.y, batch.index, torch.ones(4, dtype=torch.int64))
+    short = batch.with_samples(samples_of(batch.x, torch.ones(4, dtype=torch.int64)))
     losses = MAE(build("series-transformer", spec))(short)
     losses.total.backward()
     assert losses.total.item() == 0

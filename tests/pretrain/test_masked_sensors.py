@@ -12,7 +12,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.pretrain.masked_sensors import MaskedSensors, masked_rmse
-from tests.helpers import assert_close
+from tests.helpers import assert_close, samples_of
 
 RATES = (4, 1, 2)
 SPEC = InputSpec("series", (30, 7), rates=RATES)
@@ -26,7 +26,7 @@ def make(encoder: str = "e4mer", **options: object) -> MaskedSensors:
 def batch(size: int = 8, lengths: torch.Tensor | None = None) -> Batch:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(size, 30, 7, generator=generator)
-    return Batch(x, torch.full((size,), -1), torch.arange(size), lengths)
+    return Batch(samples_of(x, lengths), torch.full((size,), -1), torch.arange(size))
 
 
 def test_loss_matches_a_direct_derivation():

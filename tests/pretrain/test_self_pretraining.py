@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tacita.catalog.recipe import Recipe, find_recipe
-from tacita.data.batch import Batch, InputSpec, length_mask
+from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.model.build import learner_for, pretrain_encoder
 from tacita.parts.masking import hide_spans
 from tacita.pretrain.self_pretraining import SelfPretraining, interpolated, mean_error
-from tacita.selection.build import learner_for, pretrain_encoder
-from tacita.selection.plan import resolved
 from tacita.tasks import Classification
+from tacita.values import length_mask
+from tacita.verbs.plan import resolved
 from tests.helpers import BATCHES, assert_close, series_batch
 
 SMALL = {"d_model": 8, "depth": 1, "layer_options": {"d_state": 4}}
@@ -104,7 +105,7 @@ def test_nothing_of_the_mask_stays_in_the_encoder(modality: str) -> None:
     batch = doubled(batch)
     nothing = torch.zeros(batch.x.shape[:2], dtype=torch.bool)
     trunk = objective.encoder.blocks(objective.embed_hidden(batch.x, nothing), batch.mask)
-    assert_close(objective.encoder(batch.x, batch.mask).tokens, trunk)
+    assert_close(objective.encoder(batch).tokens, trunk)
     assert not [name for name in objective.encoder.state_dict() if "hidden" in name]
 
 
@@ -213,7 +214,7 @@ def test_sines_are_learnt_better_than_a_line_between_neighbours() -> None:
     phase, speed = torch.rand(2, 128, 1, 1, generator=generator)
     time = torch.arange(48.0)[None, :, None]
     x = torch.sin(6.28 * phase + (0.5 + speed) * time)
-    data = Dataset("series", x, torch.full((128,), -1))
+    data = Dataset.of("series", x, torch.full((128,), -1))
     torch.manual_seed(0)
     encoder = build(
         "sequence-model", data.spec, d_model=16, depth=2, layer_options={"d_state": 8},
@@ -255,7 +256,7 @@ def test_encoders_that_cannot_are_refused() -> None:
 
 def test_where_no_encoder_is_named_the_recipe_takes_one_with_steps() -> None:
     _, batch = series_batch(unequal=False)
-    data = Dataset("series", batch.x, batch.y % 2, Classification(("even", "odd")))
+    data = Dataset.of("series", batch.x, batch.y % 2, Classification(("even", "odd")))
     for name, encoder in {
         "self-pretraining-fine-tune": "sequence-model",
         "mae-fine-tune": "series-transformer",
@@ -267,7 +268,7 @@ def test_where_no_encoder_is_named_the_recipe_takes_one_with_steps() -> None:
 
 def test_all_of_it_runs_from_a_recipe() -> None:
     _, batch = series_batch(size=32)
-    data = Dataset(
+    data = Dataset.of(
         "series", batch.x, batch.y % 2, Classification(("even", "odd")), lengths=batch.lengths
     )
     recipe = Recipe.model_validate({

@@ -114,7 +114,7 @@ def test_a_temperature_that_is_none_is_refused(temperature):
 def test_anchors_are_the_projected_features():
     spec, batch = image_batch()
     objective = SimCLR(build("residual-cnn", spec, width=8), projector=(16, 24)).eval()
-    expected = objective.projector(objective.encoder(batch.x).pooled)
+    expected = objective.projector(objective.encoder(batch).pooled)
     assert torch.equal(objective.anchors(batch), expected)
 
 

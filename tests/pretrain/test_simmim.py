@@ -13,7 +13,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.pretrain.simmim import SimMIM, simmim_loss, unit_grid
-from tests.helpers import BATCHES, assert_close, series_batch
+from tests.helpers import BATCHES, assert_close, samples_of, series_batch
 from tests.pretrain.training import neighbour_accuracy, train_on_digits
 
 ENCODERS = {"images": "vit", "series": "series-transformer", "tables": "feature-tokens"}
@@ -155,7 +155,7 @@ def test_units_that_padding_reaches_into_are_still_whole_units():
 
 def test_series_of_one_token_have_nothing_to_predict():
     spec, batch = series_batch(4)
-    short = Batch(batch.x, batch.y, batch.index, torch.ones(4, dtype=torch.int64))
+    short = batch.with_samples(samples_of(batch.x, torch.ones(4, dtype=torch.int64)))
     losses = SimMIM(build("series-transformer", spec))(short)
     losses.total.backward()
     assert losses.total.item() == 0

@@ -15,10 +15,10 @@ from scipy.stats import chisquare
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.pretrain import t_jepa
 from tacita.pretrain.t_jepa import TJEPA, bounds, draw_columns, t_jepa_loss
 from tests.helpers import assert_close, table_batch
@@ -251,14 +251,14 @@ def test_holes_and_columns_that_are_constant_or_empty_are_learnt_from():
     x[:, 5] = (torch.arange(40) % 3).float()
     x[3, 5] = torch.nan
     categories = ((),) * 5 + (("a", "b", "c"),)
-    data = Dataset(
+    data = Dataset.of(
         "tables", x, torch.full((40,), -1), categories=categories, missing="impute"
     ).normalised()
     objective = TJEPA(build("ft-transformer", data.spec, dim=16, depth=1), predictor_dim=8)
     history = train(objective, data, steps=5, batch_size=20)
     assert np.isfinite(history.final["total"])
     batch = data.take(torch.arange(40))
-    tokens = objective.encoder(batch.x).tokens
+    tokens = objective.encoder(batch).tokens
     assert tokens.isfinite().all()
     empty = objective.encoder.embed(batch.x)[:, [1, 2]]
     assert (empty == empty[:1]).all(), "what is the same for all rows says nothing"

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tacita.data.batch import Batch, InputSpec
-from tacita.data.views.sensors import TRANSFORMATIONS
 from tacita.encoders import build
+from tacita.modalities.series.sensor_views import TRANSFORMATIONS
 from tacita.pretrain.transform_prediction import TransformPrediction, transformation_loss
-from tests.helpers import assert_close
+from tests.helpers import assert_close, samples_of
 
 SPEC = InputSpec("series", (20, 9), rates=(8, 1))
 
@@ -68,7 +68,7 @@ def test_the_answer_asked_for_is_what_was_done(monkeypatch):
 
 def test_padding_is_not_read():
     objective, given = make(), batch()
-    given = Batch(given.x, given.y, given.index, torch.tensor([20, 1, 5, 20, 11, 2]))
+    given = given.with_samples(samples_of(given.x, torch.tensor([20, 1, 5, 20, 11, 2])))
     torch.manual_seed(1)
     clean = objective(given).total
     torch.manual_seed(1)

@@ -150,7 +150,7 @@ def test_a_weight_that_makes_no_sense_is_refused(weight):
 def test_anchors_are_the_projected_features():
     spec, batch = image_batch()
     objective = VICReg(build("residual-cnn", spec, width=8), projector=(16, 24)).eval()
-    expected = objective.projector(objective.encoder(batch.x).pooled)
+    expected = objective.projector(objective.encoder(batch).pooled)
     assert torch.equal(objective.anchors(batch), expected)
 
 

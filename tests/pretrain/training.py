@@ -6,9 +6,10 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
 
-from tacita.data.batch import UNLABELLED, Batch
-from tacita.encoders.base import Encoder
+from tacita.data.batch import Batch
+from tacita.encoder import Encoder
 from tacita.objective import Objective
+from tacita.tasks import UNLABELLED
 from tests.helpers import digits
 
 TRAIN, HELD_OUT = slice(0, 1200), slice(1200, None)

@@ -106,7 +106,7 @@ def full() -> ReportContent:
     probabilities = model.predict_proba(x[held_out])
     classes = tuple(str(digit) for digit in range(10))
     images = (x.reshape(-1, 1, 8, 8) * 255).astype(np.uint8)
-    data = Dataset(
+    data = Dataset.of(
         "images",
         torch.from_numpy(images),
         torch.from_numpy(y),
@@ -177,7 +177,7 @@ def regression() -> ReportContent:
     x, y = loaded.data.astype(np.float32), loaded.target.astype(np.float32)
     x, y = x[:300], y[:300]
     predicted = Ridge(alpha=0.1).fit(x[:60], y[:60]).predict(x[60:])
-    data = Dataset(
+    data = Dataset.of(
         "tables",
         torch.from_numpy(x),
         torch.from_numpy(y),

@@ -9,10 +9,10 @@ from tacita.report.content import (
     LeaderboardRow,
     ReportContent,
     sample_errors,
-    sample_of,
     verdict,
 )
 from tacita.tasks import Classification, Regression
+from tests.helpers import samples_of
 
 
 def row(name, mean, *, std=0.01, **kind):
@@ -68,13 +68,13 @@ def test_nothing_is_said_of_unlabelled_samples_that_helped_or_were_not_compared(
 
 
 def test_samples_come_back_as_what_they_are():
-    image = Dataset("images", torch.full((1, 3, 4, 4), 7, dtype=torch.uint8), torch.tensor([0]))
-    assert sample_of(image, 0).shape == (3, 4, 4)
-    series = Dataset(
-        "series", torch.ones(2, 9, 2), torch.tensor([0, 0]), lengths=torch.tensor([9, 4])
+    image = Dataset.of("images", torch.full((1, 3, 4, 4), 7, dtype=torch.uint8), torch.tensor([0]))
+    assert image.kind.show(image, 0).shape == (3, 4, 4)
+    series = Dataset.of(
+        "series", samples_of(torch.ones(2, 9, 2), torch.tensor([9, 4])), torch.tensor([0, 0])
     )
-    assert sample_of(series, 1).shape == (4, 2)
-    table = Dataset(
+    assert series.kind.show(series, 1).shape == (4, 2)
+    table = Dataset.of(
         "tables",
         torch.tensor([[1.5, 1.0], [2.5, torch.nan]]),
         torch.tensor([0.0, 1.0]),
@@ -82,12 +82,12 @@ def test_samples_come_back_as_what_they_are():
         columns=("age", "colour"),
         categories=((), ("red", "blue")),
     )
-    assert sample_of(table, 0) == {"age": 1.5, "colour": "blue"}
-    assert np.isnan(sample_of(table, 1)["colour"])
+    assert table.kind.show(table, 0) == {"age": 1.5, "colour": "blue"}
+    assert np.isnan(table.kind.show(table, 1)["colour"])
 
 
 def test_errors_carry_the_users_own_names():
-    data = Dataset(
+    data = Dataset.of(
         "tables", torch.zeros(3, 1), torch.tensor([0, 1, 1]), Classification(("cat", "dog"))
     )
     (error,) = sample_errors(data, np.array([2]), np.array([0]), np.array([0.9]))

@@ -10,9 +10,9 @@ from torch import nn
 
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import Regression
 from tests.helpers import assert_close

@@ -13,9 +13,9 @@ from torch import nn
 
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import SemiBatch
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.semisup.fixmatch import FixMatch
 from tacita.semisup.flexmatch import FlexMatch, convex, learning_effect
 from tacita.tasks import Regression

@@ -13,9 +13,9 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from tacita.adapt.trained import Trained
-from tacita.data.convert import as_dataset
 from tacita.data.shares import with_shares
 from tacita.encoders import build
+from tacita.modalities.memory import as_dataset
 from tacita.semisup.fixmatch import FixMatch
 
 SHARES = {"3": 0.8, "5": 0.1, "8": 0.1}

@@ -18,7 +18,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.splits import draw_labels, hold_out
 from tacita.encoders import build
 from tacita.errors import ConfigError
-from tacita.model import Model
+from tacita.model.model import Model
 from tacita.semisup.iomatch import (
     IOMatch,
     masked_soft_cross_entropy,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
-from tacita.data.read import load
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.semisup.mean_teacher import MeanTeacher
 from tacita.tasks import Ordinal, Regression, Segmentation, Task
 from tests.engine.runs import Flat

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
-from tacita.data.read import load
 from tacita.encoders import build
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.semisup import mixmatch as module
 from tacita.semisup.mixmatch import MixMatch, sharpened
 from tacita.tasks import Classification, Ordinal

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, InputSpec, SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.data.read import load
-from tacita.data.views import default_views
+from tacita.data.modality import default_views, find
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.objective import Objective
 from tacita.parts.otsu import otsu
 from tacita.semisup.fixmatch import FixMatch
 from tacita.semisup.flexmatch import FlexMatch
-from tacita.semisup.saa import SAA, Regrouped, first_half
+from tacita.semisup.saa import SAA, Regrouped
 from tacita.tasks import Regression
 from tests.helpers import BATCHES, assert_close, series_batch
 from tests.semisup.training import score_on_digits, train_on_digits
@@ -172,7 +172,7 @@ def test_a_single_channel_is_cut_in_time() -> None:
 def test_a_channel_with_a_rate_of_its_own_is_not_torn() -> None:
     spec = InputSpec("series", (4, 7), rates=(4, 1, 2))
     batch = Batch(torch.zeros(1, 4, 7), torch.zeros(1), torch.arange(1))
-    half = first_half(batch, spec, torch.ones(1, 1, 1, dtype=torch.bool))
+    half = find("series").first_half(batch, spec, torch.ones(1, 1, 1, dtype=torch.bool))
     assert half.expand(1, 4, 7)[0, 0].tolist() == [True] * 4 + [False] * 3
 
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from tacita.adapt import supervised
 from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
-from tacita.data.read import load
-from tacita.data.views import ImageViews
+from tacita.encoder import Encoding
 from tacita.encoders import build
-from tacita.encoders.base import Encoding
 from tacita.errors import ConfigError
+from tacita.modalities.images.views import ImageViews
+from tacita.modalities.load import load
 from tacita.semisup import semixup as module
 from tacita.semisup.semixup import Semixup
 from tacita.tasks import Classification, Ordinal, Regression, Task

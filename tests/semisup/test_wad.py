@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import tacita.semisup.wad as wad
-from tacita.data.batch import UNLABELLED, Batch, SemiBatch
+from tacita.claim.mismatch import mismatched
+from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.data.mismatch import mismatched
-from tacita.data.read import load
 from tacita.data.splits import draw_labels, hold_out
+from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.encoders.base import Encoder
 from tacita.engine.history import Progress
 from tacita.engine.train import train
 from tacita.errors import ConfigError
+from tacita.modalities.load import load
 from tacita.parts.similarity import unit
 from tacita.pretrain.simclr import SimCLR
 from tacita.semisup.wad import (
@@ -35,7 +35,7 @@ from tacita.semisup.wad import (
     class_similarities,
     whitened,
 )
-from tacita.tasks import Classification, Regression
+from tacita.tasks import UNLABELLED, Classification, Regression
 from tests.engine.runs import Flat, digits_data, equal, weights
 from tests.helpers import BATCHES, assert_close
 
@@ -110,7 +110,7 @@ def objective_and_batch() -> tuple[WeightAwareDistillation, SemiBatch]:
 
 def log_likelihoods(objective: WeightAwareDistillation, batch: Batch) -> np.ndarray:
     with torch.no_grad():
-        logits = objective.head(objective.encoder(batch.x).pooled).double().numpy()
+        logits = objective.head(objective.encoder(batch).pooled).double().numpy()
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
@@ -234,7 +234,7 @@ def test_a_fresh_student_shares_no_weights_with_its_teacher() -> None:
 def test_series_and_tables_are_learnt_from_as_images_are(modality: str, kind: str) -> None:
     spec, batch = BATCHES[modality]()
     y = torch.where(torch.arange(len(batch)) % 2 == 0, batch.y % 2, UNLABELLED)
-    data = Dataset(modality, batch.x, y, Classification(("a", "b")), lengths=batch.lengths)  # type: ignore[arg-type]
+    data = Dataset.of(modality, batch.samples, y, Classification(("a", "b")))
     engine = {"steps": 2, "batch_size": 8}
     learner = WAD(build(kind, spec), rounds=1, alpha=0.5, engine=engine).fit(data)
     assert learner.weights_.shape == (len(batch) // 2,)
@@ -292,7 +292,7 @@ def test_what_cannot_be_is_refused() -> None:
         WAD(encoder(), alpha=1.5)
     with pytest.raises(ConfigError, match="regression"):
         WAD(encoder()).build(DATA.with_labels(DATA.y.float(), Regression()))
-    one = Dataset("images", DATA.x, torch.zeros(200, dtype=torch.int64), Classification(("a",)))
+    one = Dataset.of("images", DATA.x, torch.zeros(200, dtype=torch.int64), Classification(("a",)))
     with pytest.raises(ConfigError, match="only one"):
         WAD(encoder()).build(one.normalised())
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tacita.adapt.trained import Trained
-from tacita.catalog.claim_data import few_digits
+from tacita.claim.data import few_digits
 from tacita.encoders import build
 from tacita.engine.history import History
 from tacita.objective import Objective

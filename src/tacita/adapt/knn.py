@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner, features
 from tacita.tasks import Task
 
@@ -51,7 +51,6 @@ class NearestNeighbours(nn.Module):
     "knn",
     title="k nearest neighbours on features",
     family="adapt",
-    modalities=("images", "series", "tables"),
     labels="few",
     summary="Labels by the nearest labelled samples in an encoder's feature space, without training.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner, features
 from tacita.parts.heads import fit_linear_head
 
@@ -13,7 +13,6 @@ from tacita.parts.heads import fit_linear_head
     "linear-probe",
     title="Linear probe",
     family="adapt",
-    modalities=("images", "series", "tables"),
     labels="few",
     summary="A linear head on the frozen features of an encoder: quick, and hard to overfit.",
 )

@@ -15,17 +15,17 @@ from torch.nn import functional
 
 from tacita.adapt.trained import Trained
 from tacita.catalog.cards import method
-from tacita.data.batch import UNLABELLED, Batch
+from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
-from tacita.data.views.volumes import VolumeViews
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.encoders.unet import UNet
 from tacita.engine.scores import Score
 from tacita.errors import ConfigError
 from tacita.learner import chunks
+from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
+from tacita.tasks import UNLABELLED, Task
 from tacita.tasks import Segmentation as SegmentationTask
-from tacita.tasks import Task
 
 
 class SegmentSlices(Objective[Batch]):
@@ -88,7 +88,7 @@ class SegmentSlices(Objective[Batch]):
     paper="https://arxiv.org/abs/2006.10511",
     year=2020,
     family="adapt",
-    modalities=("volumes",),
+    needs=("slices",),
     labels="few",
     tasks=("segmentation",),
     summary="Adapts a U-Net to a few volumes with a class a voxel, and predicts whole volumes.",

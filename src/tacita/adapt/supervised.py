@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.heads import linear_head
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
@@ -19,7 +19,7 @@ from tacita.tasks import Task
     "supervised",
     title="Supervised network",
     family="adapt",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="many",
     summary="An encoder and a linear head trained on the labelled samples alone, with augmentation.",
     reuses=("views",),
@@ -67,4 +67,4 @@ class Supervised(Objective[Batch]):
 
     def logits(self, view: Batch) -> Tensor:
         """`(B, out_dim)` raw outputs."""
-        return self.head(self.encoder(view.x, view.mask).pooled)
+        return self.head(self.encoder(view).pooled)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from tacita.adapt.supervised import Supervised
-from tacita.audit.confidence import ConfidenceAlarm
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
+from tacita.engine.confidence import ConfidenceAlarm
 from tacita.engine.history import History
 from tacita.engine.train import train
 from tacita.learner import NetworkLearner, features
@@ -86,7 +86,7 @@ class Trained(NetworkLearner):
     paper="https://arxiv.org/abs/2202.10054",
     year=2022,
     family="adapt",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     summary="Adapt a pretrained encoder to the labels: all its weights, from a probe's head on.",
     reuses=("linear-probe", "supervised"),

@@ -18,7 +18,7 @@ from tacita.tasks import Task
     paper="https://doi.org/10.1214/aos/1013203451",
     year=2001,
     family="baseline",
-    modalities=("tables",),
+    needs=("columns",),
     labels="many",
     summary="Boosted decision trees: the model to beat on tables with many labels.",
 )

@@ -20,7 +20,7 @@ from tacita.tasks import Task
     paper="https://proceedings.neurips.cc/paper/2003/hash/87682805257e619d49b8e0dfdc14affa-Abstract.html",
     year=2003,
     family="baseline",
-    modalities=("images", "series", "tables"),
+    needs=("rows",),
     labels="few",
     tasks=("classification", "ordinal"),
     summary="Labels spread along a graph of nearest neighbours over all samples, labelled or not.",

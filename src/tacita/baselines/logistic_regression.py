@@ -17,7 +17,7 @@ from tacita.tasks import Task
     "logistic-regression",
     title="Logistic regression (ridge regression for numbers), scikit-learn",
     family="baseline",
-    modalities=("images", "series", "tables"),
+    needs=("rows",),
     labels="few",
     summary="A linear model on the raw values of the labelled samples.",
 )

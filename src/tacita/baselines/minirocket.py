@@ -26,7 +26,7 @@ SHORTEST = 9
     paper="https://arxiv.org/abs/2012.08791",
     year=2021,
     family="baseline",
-    modalities=("series",),
+    needs=("steps", "numbers"),
     labels="many",
     summary="Features of 10,000 fixed convolution kernels and a ridge model: fast and hard to beat.",
 )

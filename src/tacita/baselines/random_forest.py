@@ -18,7 +18,7 @@ from tacita.tasks import Task
     paper="https://doi.org/10.1023/A:1010933404324",
     year=2001,
     family="baseline",
-    modalities=("images", "series", "tables"),
+    needs=("rows",),
     labels="few",
     summary="A forest of decision trees on the raw values of the labelled samples.",
 )

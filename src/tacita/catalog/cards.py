@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from tacita.errors import ConfigError
@@ -18,18 +18,6 @@ Family = Literal["layer", "encoder", "pretrain", "semisup", "adapt", "baseline",
 LabelSituation = Literal["none", "few", "many"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 LABEL_SITUATIONS: tuple[str, ...] = get_args(LabelSituation)
-MODALITIES: tuple[str, ...] = (
-    "images",
-    "volumes",
-    "series",
-    "tables",
-    "skeletons",
-    "graphs",
-    "audio",
-    "text",
-    "code",
-    "points",
-)
 TASK_NAMES: tuple[str, ...] = (
     "classification",
     "open-set",
@@ -49,16 +37,19 @@ class Card:
 
     Raises `ConfigError` naming the method and the field where a field is not as it should be.
 
-    >>> Card("knn", title="Nearest neighbours", family="adapt", modalities=("images",), summary="?").year
+    >>> Card("knn", title="Nearest neighbours", family="adapt", summary="?").year
     0
     """
 
     slug: str
     title: str
     family: Family
-    modalities: tuple[str, ...]
     summary: str
     """What it is for, in one sentence."""
+    modalities: tuple[str, ...] = ()
+    """The kinds of samples that it reads by name, as an encoder does; else it reads what gives its needs."""
+    needs: tuple[str, ...] = ()
+    """What a modality must give for the method to work on it, such as "views"; see `ModalityCard.gives`."""
     paper: str = ""
     year: int = 0
     labels: LabelSituation = "none"
@@ -84,18 +75,13 @@ class Card:
         for name in ("title", "summary"):
             value = getattr(self, name)
             self._require(name, isinstance(value, str) and value.strip(), "one line of text")
-        for name in ("modalities", "tasks", "reuses"):
+        for name in ("modalities", "needs", "tasks", "reuses"):
             value = getattr(self, name)
             strings = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
             self._require(name, strings, "a tuple of strings")
         self._require("encoder", isinstance(self.encoder, bool), "true or false")
         self._require("claim", isinstance(self.claim, str), "one sentence, or empty")
         self._require("family", self.family in FAMILIES, f"one of {', '.join(FAMILIES)}")
-        self._require(
-            "modalities",
-            self.modalities and set(self.modalities) <= set(MODALITIES),
-            f"some of {', '.join(MODALITIES)}",
-        )
         self._require(
             "labels", self.labels in LABEL_SITUATIONS, f"one of {', '.join(LABEL_SITUATIONS)}"
         )
@@ -130,6 +116,84 @@ class Card:
             )
 
 
+@dataclass(frozen=True)
+class ModalityCard:
+    """What the catalog knows of one kind of samples; its class, a `Modality`, does the rest.
+
+    >>> ModalityCard("images", title="Images", encoder="residual-cnn", gives=("views",)).extra
+    ''
+    """
+
+    name: str
+    title: str
+    encoder: str
+    """The encoder to take where none is named."""
+    gives: tuple[str, ...] = ()
+    """What methods can ask of it:
+
+    `views` weak and strong views; `crops` parts of a sample; `rows` flat rows of numbers; `numbers`
+    samples of which two can be averaged; `patches` an encoder of patches that can be hidden; `neighbours`
+    patches that lie beside each other; `steps` an order in time, `tokens` words of a vocabulary;
+    `pixels`, `slices`, `columns` and `sensors` as their names say.
+    """
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    """By need, the encoder that serves it where the usual one does not."""
+    usual: tuple[str, ...] = ()
+    """The recipes that `fit` compares, beside the baselines."""
+    hidden_share: float = 0.5
+    """How much of a sample masked reconstruction hides by default."""
+    extra: str = ""
+    """The extra that it needs to be installed, if any."""
+    target: str = ""
+    doc: str = ""
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise ConfigError(
+                f"the modality {self.name!r} has no proper name.",
+                remedy="Give words in lower case joined by hyphens, in @modality(...).",
+            )
+
+
+MODALITIES: dict[str, tuple[ModalityCard, type[Any]]] = {}
+"""The modalities whose modules have been imported: where one defined in a notebook is found."""
+
+
+def modality(
+    name: str,
+    *,
+    title: str,
+    encoder: str,
+    gives: tuple[str, ...] = (),
+    encoders: Mapping[str, str] | None = None,
+    usual: tuple[str, ...] = (),
+    hidden_share: float = 0.5,
+    extra: str = "",
+) -> Callable[[ClassT], ClassT]:
+    """Put a card on a modality's class; every argument is a literal. The fields are those of `ModalityCard`."""
+
+    def register(cls: ClassT) -> ClassT:
+        module = sys.modules.get(cls.__module__)
+        card = ModalityCard(
+            name,
+            title=title,
+            encoder=encoder,
+            gives=gives,
+            encoders=encoders or {},
+            usual=usual,
+            hidden_share=hidden_share,
+            extra=extra,
+            target=f"{cls.__module__}:{cls.__qualname__}",
+            doc=cls.__doc__ or "",
+            path=getattr(module, "__file__", None) or "",
+        )
+        MODALITIES[name] = card, cls
+        return cls
+
+    return register
+
+
 REGISTERED: dict[str, tuple[Card, type[Any]]] = {}
 """The methods whose modules have been imported: where one defined in a notebook is found."""
 
@@ -139,8 +203,9 @@ def method(
     *,
     title: str,
     family: Family,
-    modalities: tuple[str, ...],
     summary: str,
+    modalities: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
     paper: str = "",
     year: int = 0,
     labels: LabelSituation = "none",
@@ -153,7 +218,7 @@ def method(
 
     Raises `ConfigError` where a field is wrong or another class already has the slug.
 
-    >>> @method("twice", title="Twice", family="layer", modalities=("series",), summary="Doubles.")
+    >>> @method("twice", title="Twice", family="layer", summary="Doubles.")
     ... class Twice: ...
     >>> REGISTERED.pop("twice")[1] is Twice
     True
@@ -165,8 +230,9 @@ def method(
             slug,
             title=title,
             family=family,
-            modalities=modalities,
             summary=summary,
+            modalities=modalities,
+            needs=needs,
             paper=paper,
             year=year,
             labels=labels,

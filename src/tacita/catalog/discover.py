@@ -14,13 +14,25 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tacita.catalog.cards import REGISTERED, Card, clash
+from tacita.catalog.cards import MODALITIES, REGISTERED, Card, ModalityCard, clash
 from tacita.errors import ConfigError, MissingExtraError
 
+CardT = TypeVar("CardT", Card, ModalityCard)
+
 ROOT = Path(__file__).parents[1]
-ROOMS = ("layers", "encoders", "pretrain", "semisup", "adapt", "baselines", "audit", "apps")
+ROOMS = (
+    "layers",
+    "encoders",
+    "pretrain",
+    "semisup",
+    "adapt",
+    "baselines",
+    "audit",
+    "stream",
+    "apps",
+)
 
 
 def cards() -> dict[str, Card]:
@@ -66,6 +78,40 @@ def load_class(slug: str) -> type[Any]:
         raise MissingExtraError(package, extra) from error
 
 
+def modalities() -> dict[str, ModalityCard]:
+    """Every modality's card by its name: those of the house, then those that a user has defined."""
+    return {**scan_modalities(ROOT), **{name: card for name, (card, _) in MODALITIES.items()}}
+
+
+def modality(name: str) -> ModalityCard:
+    """The card of one modality. Raises `ConfigError` with the nearest name if there is none."""
+    found = modalities()
+    if name not in found:
+        near = get_close_matches(name, list(found), n=1, cutoff=0.5)
+        raise ConfigError(
+            f"modality={name!r} is not one.",
+            remedy=f"Did you mean {near[0]!r}?" if near else f"Modalities: {', '.join(found)}.",
+        )
+    return found[name]
+
+
+def load_modality(name: str) -> type[Any]:
+    """The class of one modality, imported now."""
+    card = modality(name)
+    if name in MODALITIES:
+        return MODALITIES[name][1]
+    module, _, attribute = card.target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def reads(card: Card) -> tuple[str, ...]:
+    """The modalities that a method works on: those it names, or all that give what it needs."""
+    known = modalities()
+    if card.modalities:
+        return tuple(name for name in known if name in card.modalities)
+    return tuple(name for name, each in known.items() if set(card.needs) <= set(each.gives))
+
+
 def search(
     query: str = "",
     *,
@@ -84,7 +130,7 @@ def search(
     for card in cards().values():
         fits = (
             family in (None, card.family)
-            and (modality is None or modality in card.modalities)
+            and (modality is None or modality in reads(card))
             and labels in (None, card.labels)
             and (task is None or card.learns(task))
         )
@@ -95,6 +141,18 @@ def search(
 
 
 @cache
+def scan_modalities(root: Path) -> Mapping[str, ModalityCard]:
+    """The modalities' cards in their folders under `root`, the folder of a package of the same name."""
+    found = {}
+    for path in sorted((root / "modalities").glob("*/__init__.py")):
+        module = ".".join((root.name, *path.relative_to(root).parts[:-1]))
+        for node, call in _decorated(path, "modality"):
+            card = _read_card(ModalityCard, call, node, path, module)
+            found[card.name] = card
+    return found
+
+
+@cache
 def scan(root: Path) -> Mapping[str, Card]:
     """The cards in the rooms under `root`, the folder of a package of the same name.
 
@@ -102,7 +160,7 @@ def scan(root: Path) -> Mapping[str, Card]:
     """
     found: dict[str, Card] = {}
     for room in ROOMS:
-        files = sorted([*(root / room).glob("*.py"), *(root / room).glob("*/__init__.py")])
+        files = sorted((root / room).rglob("*.py"))
         for path in files:
             module = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
             for card in _cards_in(path, module.removesuffix(".__init__")):
@@ -123,8 +181,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _cards_in(path: Path, module: str) -> Iterator[Card]:
+    for node, call in _decorated(path, "method"):
+        yield _read_card(Card, call, node, path, module)
+
+
+def _decorated(path: Path, decorator: str) -> Iterator[tuple[ast.ClassDef, ast.Call]]:
+    """The classes of a file under a decorator, and its call."""
     text = path.read_text(encoding="utf-8")
-    if "@method(" not in text:  # parsing is most of the time that a search takes
+    if f"@{decorator}(" not in text:  # parsing is most of the time that a search takes
         return
     try:
         tree = ast.parse(text)
@@ -134,19 +198,21 @@ def _cards_in(path: Path, module: str) -> Iterator[Card]:
         if not isinstance(node, ast.ClassDef):
             continue
         for call in node.decorator_list:
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "method":
-                yield _read_card(call, node, path, module)
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == decorator:
+                yield node, call
 
 
-def _read_card(call: ast.Call, node: ast.ClassDef, path: Path, module: str) -> Card:
+def _read_card(
+    kind: type[CardT], call: ast.Call, node: ast.ClassDef, path: Path, module: str
+) -> CardT:
     try:
         arguments = [ast.literal_eval(value) for value in call.args]
         fields = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
-        card = Card(*arguments, **fields)
+        card = kind(*arguments, **fields)
     except (ValueError, TypeError) as error:  # not literals; not the fields of a card
         raise ConfigError(
             f"{path}, line {call.lineno}: the card of {node.name} cannot be read ({error}).",
-            remedy="Give @method(...) a name and the fields of tacita.catalog.Card, as literals.",
+            remedy=f"Give the decorator a name and the fields of {kind.__name__}, as literals.",
         ) from error
     doc = ast.get_docstring(node) or ""
     return replace(card, target=f"{module}:{node.name}", doc=doc, path=str(path))
@@ -157,7 +223,7 @@ def _weight(word: str, card: Card) -> int:
         return 9
     if word in card.summary.lower():
         return 3
-    rest = (card.family, *card.modalities, *card.tasks, *card.reuses, card.claim, card.doc)
+    rest = (card.family, *reads(card), *card.needs, *card.tasks, *card.reuses, card.claim, card.doc)
     return int(word in " ".join((*rest, card.labels, str(card.year), card.paper)).lower())
 
 

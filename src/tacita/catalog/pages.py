@@ -24,13 +24,13 @@ _TRY = {
 def method_list(cards: Sequence[Card], width: int | None = None) -> str:
     """One line a method under the name of its family, cut to a width if one is given."""
     names = max((len(card.slug) for card in cards), default=0)
-    reads = max((len(", ".join(card.modalities)) for card in cards), default=0)
+    reads = max((len(_reads(card)) for card in cards), default=0)
     lines = []
     by_family = sorted(cards, key=lambda card: FAMILIES.index(card.family))
     for family, group in groupby(by_family, key=lambda card: card.family):
         lines.append(family)
         for card in group:
-            modalities = ", ".join(card.modalities)
+            modalities = _reads(card)
             line = f"  {card.slug:{names}}  {modalities:{reads}}  {card.summary}"
             lines.append(_cut(line, width))
     return "\n".join(lines)
@@ -43,7 +43,7 @@ def method_page(slug: str, width: int = 100) -> str:
     rows = {
         "for": card.summary,
         "paper": f"{card.paper} ({card.year})" if card.paper else "",
-        "data": ", ".join(card.modalities),
+        "data": _reads(card),
         "labels": card.labels,
         "tasks": ", ".join(card.tasks) or "any",
         "reuses": ", ".join(card.reuses),
@@ -66,6 +66,10 @@ def method_page(slug: str, width: int = 100) -> str:
     if options:
         parts.append("\n".join(["options, as key=value:", *options]))
     return "\n\n".join(part for part in parts if part)
+
+
+def _reads(card: Card) -> str:
+    return ", ".join(discover.reads(card))
 
 
 def _option(parameter: Parameter, width: int) -> str:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from tacita.catalog import discover, values
-from tacita.catalog.cards import MODALITIES, Card
+from tacita.catalog.cards import Card
 from tacita.catalog.signature import (
     Parameter,
     check_arguments,
@@ -325,14 +325,15 @@ def _check_section(key: str, section: Section) -> Card:
 
 def _check_modalities(cards: Mapping[str, Card], modality: str | None) -> None:
     """Whether there is a modality that all of the methods read: the given one, if one is."""
-    shared = {modality} if modality else set(MODALITIES)
+    shared = {modality} if modality else set(discover.modalities())
     readers = ["the data are"] if modality else []
     for key, card in cards.items():
-        if not shared & set(card.modalities):
+        fits = set(discover.reads(card))
+        if not shared & fits:
             raise ConfigError(
-                f"{key}.method: {card.slug} reads {', '.join(card.modalities)}, "
+                f"{key}.method: {card.slug} reads {', '.join(sorted(fits))}, "
                 f"but {' and '.join(readers)} {', '.join(sorted(shared))}.",
                 remedy=f"Run `tacita methods --modality {min(shared)}` to see what does.",
             )
-        shared &= set(card.modalities)
+        shared &= fits
         readers.append(f"{card.slug} reads")

@@ -2,23 +2,20 @@
 
 Axis alphabet: `B` batch, `C` channels, `H, W` height and width, `L` series length, `F` table
 columns, `D` depth. Images are `(B, C, H, W)`, volumes `(B, C, D, H, W)`, series `(B, L, C)`, tables
-`(B, F)`. A series whose channels have different rates has one row a second: see `InputSpec.rates`.
+`(B, F)`, texts `(B, L)` token numbers. A series whose channels have different rates has one row a
+second: see `InputSpec.rates`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import cast
 
 import torch
 from torch import Tensor
 
-UNLABELLED: Final = -1
-"""The class code of a sample without a label. A missing regression target is NaN."""
-
-Modality = Literal["images", "volumes", "series", "tables", "text"]
-Missing = Literal["refuse", "impute"]
+from tacita.values import Values, as_tensor, cat, length_mask, lengths_of, with_tensor
 
 
 @dataclass(frozen=True)
@@ -27,66 +24,94 @@ class InputSpec:
 
     Shapes: images `(C, H, W)`; volumes `(C, D, H, W)`; series `(L, C)` with `L` the longest length;
     tables `(F,)`; text `(L,)`.
-    `cardinalities` has an entry a table column: the number of categories, or 0 for a number; for text
-    its one entry is the size of the vocabulary.
+    `cardinalities` has an entry a table column: the number of categories, or 0 for a number.
 
     `rates`: for series whose channels are sampled at different rates, the samples a row (a second) of
     each channel. A row then holds the samples of that second, channel after channel, so that `C` is
     their sum; all that works on series works on them. Empty for ordinary series.
 
+    `vocabulary`: how many tokens there are, for what is made of tokens; 0 for numbers.
+
     >>> InputSpec("tables", (2,), cardinalities=(0, 3)).channels
     2
     """
 
-    modality: Modality
+    modality: str
     shape: tuple[int, ...]
     cardinalities: tuple[int, ...] = ()
     rates: tuple[int, ...] = ()
+    vocabulary: int = 0
 
     @property
     def channels(self) -> int:
-        """Channels of an image, a volume or a series, columns of a table."""
-        return self.shape[-1] if self.modality == "series" else self.shape[0]
+        """Channels or columns: the last axis of what has steps, `(L, C)`, the first of all else."""
+        return self.shape[-1] if len(self.shape) == 2 else self.shape[0]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples with their labels and their stable index in the data set they come from.
+    """Samples with their targets and their stable index in the data set they come from.
 
-    Shapes: `x` as in the module's docstring; `y (B,)` int64 class codes or float32 targets;
-    `index (B,)` int64; `lengths (B,)` int64, for series of unequal lengths only.
+    Shapes: `samples` as in the module's docstring, `Ragged` where lengths differ; `targets (B,)` int64
+    class codes or float32 numbers, or what else the task has; `index (B,)` int64.
+
+    `x` and `y` are the same as plain tensors, for what reads one kind of samples only.
     """
 
-    x: Tensor
-    y: Tensor
+    samples: Values
+    targets: Values
     index: Tensor
-    lengths: Tensor | None = None
+
+    @classmethod
+    def of(cls, samples: Values) -> Batch:
+        """Samples alone, numbered from 0, their targets zeros that mean nothing."""
+        count = len(samples)
+        device = samples.device if isinstance(samples, Tensor) else None
+        return cls(samples, torch.zeros(count, device=device), torch.arange(count, device=device))
 
     def __len__(self) -> int:
-        return int(self.x.shape[0])
+        return len(self.samples)
+
+    @property
+    def x(self) -> Tensor:
+        """The samples as one tensor, padded with zeros where lengths differ."""
+        return as_tensor(self.samples)
+
+    @property
+    def y(self) -> Tensor:
+        """The targets as one tensor."""
+        return as_tensor(self.targets)
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """`(B,)` int64; None where all samples are of one length."""
+        return lengths_of(self.samples)
 
     @property
     def mask(self) -> Tensor | None:
-        """`(B, L)` bool, True where a series has a value; None where every value is valid."""
+        """`(B, L)` bool, True where a sample has a value; None where every value is valid."""
         return None if self.lengths is None else length_mask(self.lengths, self.x.shape[1])
 
     def with_x(self, x: Tensor) -> Batch:
-        """The same samples seen differently: a view."""
-        return replace(self, x=x)
+        """The same samples seen differently, with the same lengths: a view."""
+        return replace(self, samples=with_tensor(self.samples, x))
+
+    def with_samples(self, samples: Values) -> Batch:
+        """The same samples as values of any kind."""
+        return replace(self, samples=samples)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         return Batch(
-            self.x.to(device, non_blocking=True),
-            self.y.to(device, non_blocking=True),
+            self.samples.to(device, non_blocking=True),
+            self.targets.to(device, non_blocking=True),
             self.index.to(device, non_blocking=True),
-            None if self.lengths is None else self.lengths.to(device, non_blocking=True),
         )
 
 
 @dataclass(frozen=True)
 class SemiBatch:
-    """What a semi-supervised objective learns from in one step; the unlabelled `y` is hidden."""
+    """What a semi-supervised objective learns from in one step; the unlabelled targets are hidden."""
 
     labelled: Batch
     unlabelled: Batch
@@ -98,19 +123,8 @@ class SemiBatch:
 
 def together(batches: Sequence[Batch]) -> Batch:
     """Batches of one data set as one, in their order."""
-    lengths = [batch.lengths for batch in batches if batch.lengths is not None]
     return Batch(
-        torch.cat([batch.x for batch in batches]),
-        torch.cat([batch.y for batch in batches]),
-        torch.cat([batch.index for batch in batches]),
-        torch.cat(lengths) if lengths else None,
+        cat([batch.samples for batch in batches]),
+        cat([batch.targets for batch in batches]),
+        cast(Tensor, cat([batch.index for batch in batches])),
     )
-
-
-def length_mask(lengths: Tensor, length: int) -> Tensor:
-    """`(B,)` lengths to a `(B, L)` mask, True = valid.
-
-    >>> length_mask(torch.tensor([1, 3]), 3).tolist()
-    [[True, False, False], [True, True, True]]
-    """
-    return torch.arange(length, device=lengths.device) < lengths[:, None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from tacita.data.batch import UNLABELLED
 from tacita.data.dataset import Dataset
 from tacita.errors import DataError
+from tacita.tasks import UNLABELLED
 
 _FEWEST = 2
 
@@ -16,7 +16,7 @@ def check_trainable(data: Dataset, *, fewest: int = 2) -> None:
 
     fewest: labels a class; cross-validation needs 2, one training 1.
 
-    >>> from tacita.data.convert import as_dataset
+    >>> from tacita.modalities.memory import as_dataset
     >>> check_trainable(as_dataset(torch.rand(4, 2), ["a", "a", "b", "b"]))
     """
     data = data.learnable()

@@ -1,56 +1,83 @@
-"""Raw samples to float32 of zero mean and unit deviation, a channel or a column at a time.
+"""Raw samples to what encoders read, and back.
 
-It belongs to the model: its statistics come from the training samples only, are saved beside the
-weights, and every later sample (held out, predicted, exported) goes through the same numbers.
+A normaliser belongs to the model: its statistics come from the training samples only, are saved
+beside the weights, and every later sample (held out, predicted, exported) goes through the same
+numbers. Each modality says which one it takes.
 """
 
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from tacita.data.batch import InputSpec, length_mask
+from tacita.data.batch import InputSpec
+from tacita.values import Values, as_tensor, length_mask, lengths_of, with_tensor
 
 _BLOCK = 2**20
 
 
 class Normaliser(nn.Module):
-    """`(x - mean) / std`; missing table cells become the mean, padding of series stays zero.
+    """Samples as they are: for what is not made of numbers, such as tokens.
 
-    Shapes: `mean`, `std` `(C, 1, 1)` for images, `(C, 1, 1, 1)` for volumes, `(C,)` for series (the
-    columns of a channel of many samples a row share their statistics), `(F,)` for tables, where a
-    categorical column keeps its codes (mean 0, std 1) and a missing category becomes code 0.
+    A subclass has statistics as buffers, so that they are saved and move with the model.
+    """
 
-    >>> spec = InputSpec("tables", (1,), (0,))
-    >>> Normaliser.fit(spec, torch.tensor([[1.0], [3.0]]))(torch.tensor([[2.0]])).item()
-    0.0
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def fit(self, samples: Values) -> Self:
+        """Take the statistics of these samples; gives itself."""
+        return self
+
+    def forward(self, samples: Values) -> Values:
+        """Raw samples to normalised ones."""
+        return samples
+
+    def inverse(self, samples: Values) -> Values:
+        """Normalised samples back to the data's own units."""
+        return samples
+
+
+class Standardiser(Normaliser):
+    """`(x - mean) / std`, a channel at a time; padding stays zero.
+
+    axis: which axis of a batch holds the channels.
+
+    8-bit values are first scaled to 0..1. Shapes: `mean`, `std` have the channels in their axis and 1 in
+    those after it: `(C, 1, 1)` for images, `(C,)` where channels come last. Of channels with rates of
+    their own all columns share their statistics.
+
+    >>> spec = InputSpec("tables", (1,))
+    >>> normaliser = Standardiser(spec, axis=1).fit(torch.tensor([[1.0], [3.0]]))
+    >>> normaliser(torch.tensor([[2.0]])).item(), normaliser.inverse(torch.tensor([[1.0]])).item()
+    (0.0, 3.0)
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: InputSpec) -> None:
-        super().__init__()
-        spatial = {"images": 2, "volumes": 3}.get(spec.modality, 0)
-        shape = (spec.channels,) + (1,) * spatial
-        self.spec = spec
+    def __init__(self, spec: InputSpec, *, axis: int) -> None:
+        super().__init__(spec)
+        self.axis = axis
+        shape = (spec.shape[axis - 1], *(1 for _ in spec.shape[axis:]))
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
 
-    @classmethod
     @torch.no_grad()
-    def fit(cls, spec: InputSpec, x: Tensor, lengths: Tensor | None = None) -> Normaliser:
+    def fit(self, samples: Values) -> Self:
         """Statistics of all valid values, in float64; in blocks of samples to keep memory small."""
-        normaliser = cls(spec)
-        axis = 1 if spec.modality != "series" else 2
-        count = torch.zeros(spec.channels, dtype=torch.float64)
+        x, lengths = as_tensor(samples), lengths_of(samples)
+        channels = self.mean.numel()
+        count = torch.zeros(channels, dtype=torch.float64)
         mean, squares = torch.zeros_like(count), torch.zeros_like(count)
         rows = max(1, _BLOCK // max(1, x[:1].numel()))
         for start in range(0, len(x), rows):
             block = x[start : start + rows]
-            values = block.movedim(axis, 0).double() / (255 if x.dtype == torch.uint8 else 1)
+            values = block.movedim(self.axis, 0).double() / (255 if x.dtype == torch.uint8 else 1)
             valid = ~values.isnan()
             if lengths is not None:
                 valid &= length_mask(lengths[start : start + rows], x.shape[1])
@@ -64,26 +91,34 @@ class Normaliser(nn.Module):
             squares += spread + shift.square() * count * found / total
             mean += shift * found / total
             count += found
-        if spec.rates:
-            mean, squares, count = _by_channel(spec.rates, mean, squares, count)
+        if self.spec.rates:
+            mean, squares, count = _by_channel(self.spec.rates, mean, squares, count)
         std = (squares / count.clamp(min=1)).sqrt()
         # A constant channel carries nothing: it becomes zero rather than a division by zero.
         std = std.where(std > 1e-12 * (1 + mean.abs()), 1)
-        if spec.modality == "tables":
-            number = torch.tensor(spec.cardinalities) == 0
-            mean, std = mean.where(number, 0), std.where(number, 1)
-        normaliser.mean.copy_(mean.reshape(normaliser.mean.shape))
-        normaliser.std.copy_(std.reshape(normaliser.std.shape))
-        return normaliser
+        mean, std = self._kept(mean, std)
+        self.mean.copy_(mean.reshape(self.mean.shape))
+        self.std.copy_(std.reshape(self.std.shape))
+        return self
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def _kept(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """The statistics to normalise by, `(C,)` each."""
+        return mean, std
+
+    def forward(self, samples: Values) -> Values:
+        x, lengths = as_tensor(samples), lengths_of(samples)
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
         x = (x - self.mean) / self.std
-        if self.spec.modality == "tables":
-            return torch.nan_to_num(x, nan=0.0)
         if lengths is not None:
             x = x * length_mask(lengths, x.shape[1])[:, :, None]
-        return x
+        return with_tensor(samples, x)
+
+    def inverse(self, samples: Values) -> Values:
+        """Back to the data's own units; of 8-bit data to 0..1."""
+        x, lengths = as_tensor(samples) * self.std + self.mean, lengths_of(samples)
+        if lengths is not None:
+            x = x * length_mask(lengths, x.shape[1])[:, :, None]
+        return with_tensor(samples, x)
 
 
 def _by_channel(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tacita.catalog import discover
 from tacita.catalog.signature import check_arguments, parameters
 from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding, TokenEncoder
+from tacita.encoder import Encoder, Encoding, TokenEncoder
 from tacita.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,22 +24,18 @@ __all__ = [
     "untrained",
 ]
 
-DEFAULTS = {
-    "images": "residual-cnn",
-    "volumes": "unet",
-    "series": "residual-conv",
-    "tables": "feature-tokens",
-    "text": "sequence-model",
-}
 
-
-def default_encoder(spec: InputSpec) -> str:
+def default_encoder(spec: InputSpec, needs: Sequence[str] = ()) -> str:
     """The encoder for samples of a modality where none is named.
 
-    >>> default_encoder(InputSpec("series", (100, 3)))
-    'residual-conv'
+    needs: of the method that trains it, such as patches that can be hidden.
+
+    >>> spec = InputSpec("series", (100, 3))
+    >>> default_encoder(spec), default_encoder(spec, ["patches"])
+    ('residual-conv', 'series-transformer')
     """
-    return DEFAULTS[spec.modality]
+    card = discover.modality(spec.modality)
+    return next((card.encoders[need] for need in needs if need in card.encoders), card.encoder)
 
 
 def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:
@@ -54,12 +51,12 @@ def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:
     if card.family != "encoder":
         raise ConfigError(
             f"{slug!r} is not an encoder but of the family {card.family}.",
-            remedy=f"For {spec.modality}, {DEFAULTS[spec.modality]} is the default.",
+            remedy=f"For {spec.modality}, {default_encoder(spec)} is the default.",
         )
     if spec.modality not in card.modalities:
         raise ConfigError(
             f"{slug!r} reads {' and '.join(card.modalities)}, not {spec.modality}.",
-            remedy=f"For {spec.modality}, {DEFAULTS[spec.modality]} is the default.",
+            remedy=f"For {spec.modality}, {default_encoder(spec)} is the default.",
         )
     arguments = check_arguments(slug, parameters(slug), options)
     encoder: Encoder = discover.load_class(slug)(spec, **arguments)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.catalog.discover import did_you_mean
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding
 from tacita.errors import ConfigError, MissingExtraError
 
 
@@ -58,7 +58,8 @@ class Backbone(Encoder):
         self.network = builders[library](architecture, spec)
         self.dim = self._probe(name)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         network: Any = self.network
         if not hasattr(network, "forward_head"):  # torchvision
             pooled = network(x)

@@ -11,8 +11,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoding, TokenEncoder
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoding, TokenEncoder
 from tacita.errors import ConfigError
 
 
@@ -91,6 +91,7 @@ class ColumnTokens(TokenEncoder):
     def patch_weights(self) -> Tensor | None:
         return self.slots
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         tokens = self.blocks(self.embed(x))
         return Encoding(tokens, tokens.mean(1))

@@ -2,7 +2,7 @@
 
 Corponi et al., "Wearable Data From Subjects Playing Super Mario, Taking University Exams, or Performing
 Physical Exercise Help Detect Acute Mood Episodes via Self-Supervised Learning", 2024. For recordings of
-several sensors (see `tacita.data.recordings`); attention is quadratic in the seconds of a window.
+several sensors (see `tacita.modalities.series.recordings`); attention is quadratic in the seconds of a window.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding, hide_padding, masked_mean
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding, hide_padding, masked_mean
 from tacita.errors import ConfigError
+from tacita.modalities.series.rates import channel_rates, rate_groups, to_signals
 from tacita.parts.batch_norm import ValidBatchNorm
-from tacita.parts.rates import channel_rates, rate_groups, to_signals
 from tacita.parts.transformer import Transformer
 
 
@@ -86,7 +86,8 @@ class E4mer(Encoder):
         x = hide_padding(x, mask)
         return self.join(torch.cat([sensors(x, mask) for sensors in self.sensors], 2))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x, mask = batch.x, batch.mask
         tokens = self.transformer(self.embed(x, mask), mask)
         return Encoding(hide_padding(tokens, mask), masked_mean(tokens, mask))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
-from tacita.encoders.base import masked_mean
+from tacita.encoder import masked_mean
 from tacita.encoders.column_tokens import ColumnTokens
 from tacita.errors import ConfigError
 from tacita.parts.transformer import DEEPEST

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from tacita.encoders.base import Encoder, Encoding, TokenEncoder
+from tacita.data.batch import Batch
+from tacita.encoder import Encoder, Encoding, TokenEncoder
 from tacita.errors import ConfigError
 
 
@@ -27,7 +26,7 @@ class Flattened(Encoder):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        if not isinstance(encoder, TokenEncoder) or "series" in encoder.modalities:
+        if not isinstance(encoder, TokenEncoder) or not encoder.fixed:
             raise ConfigError(
                 f"{type(encoder).__name__} has no fixed number of tokens to lay end to end.",
                 remedy="Choose vit for images, ft-transformer or feature-tokens for tables.",
@@ -36,6 +35,6 @@ class Flattened(Encoder):
         self.spec = encoder.spec
         self.dim = encoder.positions.shape[0] * encoder.dim
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
-        flat = self.encoder(x, mask).tokens.flatten(1)
+    def forward(self, batch: Batch) -> Encoding:
+        flat = self.encoder(batch).tokens.flatten(1)
         return Encoding(flat[:, None], flat)

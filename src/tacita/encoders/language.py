@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tacita.data.batch import length_mask
 from tacita.errors import ConfigError, DataError
+from tacita.values import length_mask
 
 if TYPE_CHECKING:
     from tacita.encoders.sequence_model import SequenceModel
@@ -43,7 +43,7 @@ def check_ids(ids: Tensor, vocabulary: int) -> None:
 
 def require_language(model: SequenceModel) -> None:
     """Raise `ConfigError` for a model that does not read tokens, or that sees the next one."""
-    if model.spec.modality != "text" or not model.causal:
+    if not model.spec.vocabulary or not model.causal:
         raise ConfigError(
             "only a causal model of text predicts the next token.",
             remedy='Make it with an InputSpec of "text" and without bidirectional.',

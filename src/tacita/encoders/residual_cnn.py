@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding
 from tacita.errors import ConfigError
 
 
@@ -62,7 +62,8 @@ class ResidualCNN(Encoder):
         # Weights in this layout make torch's CPU and GPU convolutions take the faster path.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         tokens = self.stages(x).flatten(2).transpose(1, 2)
         return Encoding(tokens, tokens.mean(1))
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding, hide_padding, masked_mean
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding, hide_padding, masked_mean
 from tacita.errors import ConfigError
 
 DEEPEST = 16
@@ -63,7 +63,8 @@ class ResidualConv(Encoder):
         self.layers = nn.ModuleList(Residual(width, 2**level) for level in range(depth))
         self.widen = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.dim))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x, mask = batch.x, batch.mask
         steps = self.stem(hide_padding(x, mask).transpose(1, 2)).transpose(1, 2)  # (B, L, width)
         for layer in self.layers:
             steps = layer(steps, mask)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding
 from tacita.errors import ConfigError
 from tacita.layers.s4nd import S4ND
 
@@ -83,7 +83,8 @@ class S4NDEncoder(Encoder):
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         rates = [
             trained / size for trained, size in zip(self.spec.shape[1:], x.shape[2:], strict=True)
         ]

@@ -17,12 +17,13 @@ from torch.nn import functional
 from tacita import layers
 from tacita.catalog.cards import method
 from tacita.catalog.signature import check_arguments, parameters
-from tacita.data.batch import InputSpec
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding, hide_padding, masked_mean
 from tacita.encoders import language
-from tacita.encoders.base import Encoder, Encoding, hide_padding, masked_mean
 from tacita.errors import ConfigError
 from tacita.layers.base import SequenceLayer, State, last_valid
 from tacita.layers.stack import Bidirectional, Block, ChannelMixer, Norm, Stack, make_norm
+from tacita.values import Values
 
 
 @method(
@@ -87,10 +88,10 @@ class SequenceModel(Encoder):
             )
         if pooling not in ("mean", "last"):
             raise ConfigError(f"pooling={pooling!r} is unknown.", remedy="Known: mean, last.")
-        if spec.modality == "text" and not spec.cardinalities:
+        if len(spec.shape) == 1 and not spec.vocabulary:
             raise ConfigError(
                 "the vocabulary of the text is not known.",
-                remedy='Give its size: InputSpec("text", (100,), cardinalities=(256,)).',
+                remedy='Give its size: InputSpec("text", (100,), vocabulary=256).',
             )
         self.spec = spec
         self.dim = d_model
@@ -108,8 +109,8 @@ class SequenceModel(Encoder):
             return Bidirectional(one, cls(d_model, **options)) if bidirectional else one
 
         self.enter: nn.Module
-        if spec.modality == "text":
-            self.enter = nn.Embedding(language.padded(spec.cardinalities[0]), d_model)
+        if spec.vocabulary:
+            self.enter = nn.Embedding(language.padded(spec.vocabulary), d_model)
             nn.init.normal_(self.enter.weight, std=0.02)  # it is the language head too
         else:
             self.enter = nn.Linear(spec.channels, d_model)
@@ -130,8 +131,8 @@ class SequenceModel(Encoder):
 
     def embed(self, x: Tensor) -> Tensor:
         """`(B, L, d_model)`: each step by itself, before any block."""
-        if self.spec.modality == "text":
-            language.check_ids(x, self.spec.cardinalities[0])
+        if self.spec.vocabulary:
+            language.check_ids(x, self.spec.vocabulary)
         return self.enter(x)
 
     def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -139,11 +140,9 @@ class SequenceModel(Encoder):
         lengths = None if mask is None else mask.sum(1)
         return hide_padding(self.norm(self.stack(tokens, lengths=lengths)), mask)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
-        if self.spec.modality == "series":
-            x = hide_padding(x, mask)
-        elif mask is not None:
-            x = x.masked_fill(~mask, 0)
+    def forward(self, batch: Batch) -> Encoding:
+        x, mask = batch.x, batch.mask
+        x = hide_padding(x, mask)
         tokens = self.blocks(self.embed(x), mask)
         if self.pooling == "mean":
             return Encoding(tokens, masked_mean(tokens, mask))
@@ -169,11 +168,11 @@ class SequenceModel(Encoder):
         """
         language.require_language(self)
         table = cast(nn.Embedding, self.enter).weight
-        return functional.linear(tokens, table)[..., : self.spec.cardinalities[0]]
+        return functional.linear(tokens, table)[..., : self.spec.vocabulary]
 
-    def logits(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`(B, L, V)`: at each of the tokens `ids (B, L)`, what follows; zero where not valid."""
-        return self.head(self(ids, mask).tokens)
+    def logits(self, texts: Batch | Values) -> Tensor:
+        """`(B, L, V)`: at each of the tokens, `(B, L)` or ragged, what follows; zero where not valid."""
+        return self.head(self(texts).tokens)
 
     def generate(
         self,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoding, TokenEncoder, hide_padding, masked_mean
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoding, TokenEncoder, hide_padding, masked_mean
 from tacita.errors import ConfigError
 from tacita.parts.positions import sine_positions
 from tacita.parts.transformer import Transformer
@@ -49,6 +49,7 @@ class SeriesTransformer(TokenEncoder):
     """
 
     modalities = ("series",)
+    fixed = False
     position_line: Tensor
 
     def __init__(
@@ -102,7 +103,8 @@ class SeriesTransformer(TokenEncoder):
     def positions(self) -> Tensor:
         return self.position_line
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x, mask = batch.x, batch.mask
         valid = self.token_mask(mask)
         tokens = self.blocks(self.embed(hide_padding(x, mask)), valid)
         return Encoding(hide_padding(tokens, valid), masked_mean(tokens, valid))

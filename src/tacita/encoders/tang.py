@@ -6,14 +6,14 @@ Slijepcevic et al., 2022. Some 300,000 weights, for grey images of 150 x 150 pix
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.data.views.circle import in_circle
-from tacita.encoders.base import Encoder, Encoding
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding
 from tacita.errors import ConfigError
+from tacita.modalities.images.circle import in_circle
 
 SIDE = 150
 
@@ -69,7 +69,8 @@ class TangCNN(Encoder):
         )
         self.dense = nn.Sequential(*_dense(dropout), *_dense(dropout), *_dense(dropout))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         if self.spec.shape[1:] != (SIDE, SIDE):
             x = functional.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
         features = self.convolutions(in_circle(x))

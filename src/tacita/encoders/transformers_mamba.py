@@ -98,7 +98,7 @@ def export(model: SequenceModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
     as that of a text's end, are a tokeniser's and are not written.
     """
     layer = _one_of(model)
-    vocabulary = model.spec.cardinalities[0]
+    vocabulary = model.spec.vocabulary
     config = {
         **FIXED,
         "architectures": ["MambaForCausalLM"],
@@ -151,7 +151,7 @@ def _build(config: Config, tensors: Mapping[str, Tensor], where: str) -> Sequenc
     vocabulary = sizes["vocab_size"]
     with torch.device("meta"):  # names and shapes, without memory
         model = SequenceModel(
-            InputSpec("text", (LONGEST,), cardinalities=(vocabulary,)),
+            InputSpec("text", (LONGEST,), vocabulary=vocabulary),
             layer="mamba",
             d_model=sizes["hidden_size"],
             depth=sizes["num_hidden_layers"],
@@ -281,7 +281,7 @@ def _one_of(model: SequenceModel) -> Mamba:
             and not isinstance(layer.dt_norm, nn.RMSNorm)
             and plain
             and isinstance(block.norm, nn.RMSNorm)
-            and model.spec.modality == "text"
+            and bool(model.spec.vocabulary)
         ):
             raise ConfigError(
                 "only a model of text with layer='mamba' and norm='rms' can be written for "

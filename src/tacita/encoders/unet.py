@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoder, Encoding
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoder, Encoding
 from tacita.errors import ConfigError
 
 
@@ -89,12 +89,13 @@ class UNet(Encoder):
             x = step(x, skip)
         return x
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
-        batch, _, depth, height, width = x.shape
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
+        count, _, depth, height, width = x.shape
         # One slice behind another, in the layout of the convolutions.
         slices = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features = self.expand(self.contract(slices))[:, :, :height, :width]
-        tokens = features.permute(0, 2, 3, 1).reshape(batch, depth * height * width, self.dim)
+        tokens = features.permute(0, 2, 3, 1).reshape(count, depth * height * width, self.dim)
         return Encoding(tokens, tokens.mean(1))
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import InputSpec
-from tacita.encoders.base import Encoding, TokenEncoder
+from tacita.data.batch import Batch, InputSpec
+from tacita.encoder import Encoding, TokenEncoder
 from tacita.errors import ConfigError
 from tacita.parts.positions import grid_positions
 from tacita.parts.transformer import Transformer
@@ -113,7 +113,8 @@ class ViT(TokenEncoder):
     def patch_weights(self) -> Tensor | None:
         return self.weights
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         tokens = self.blocks(self.embed(x))
         return Encoding(tokens, tokens.mean(1))
 

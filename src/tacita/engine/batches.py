@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tacita.data.batch import UNLABELLED, Batch, SemiBatch
+from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.engine.streams import Stream, mix
 from tacita.errors import ConfigError
@@ -140,8 +140,6 @@ def with_past(data: Dataset, past: Dataset) -> Dataset:
     Samples are numbered anew, since both may count from 0. Raises `DataError` as `check_alike` does.
     """
     check_alike(data, past)
-    missing = UNLABELLED if data.task.discrete else torch.nan
-    hidden = data.y.new_full((len(past), *data.y.shape[1:]), missing)
-    old = replace(past.with_labels(hidden, data.task), ids=())
+    old = replace(past.with_labels(data.task.unlabelled(past.samples), data.task), ids=())
     both = joined([replace(data, ids=()), old])
     return replace(both, index=torch.arange(len(both)))

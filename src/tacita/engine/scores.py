@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from tacita.audit.rankme import drawn
-from tacita.audit.spectrum import SpectrumTracker
+from tacita.audit.health.rankme import drawn
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.engine.batches import Batches
 from tacita.errors import ConfigError, DataError
 from tacita.learner import chunks
+from tacita.measures.spectrum import SpectrumTracker
 from tacita.objective import Losses, Objective
 
 Score = Callable[[Objective[Any]], float]
@@ -54,7 +54,7 @@ def held_out_score(data: Dataset) -> Score:
         task = getattr(objective, "task", data.task)
         logits = torch.cat(
             [
-                objective.head(objective.encoder(batch.x, batch.mask).pooled).float().cpu()
+                objective.head(objective.encoder(batch).pooled).float().cpu()
                 for batch in _chunks(objective, data)
             ]
         )
@@ -102,7 +102,7 @@ def effective_rank_score(data: Dataset) -> Score:
     def score(objective: Objective[Any]) -> float:
         spectrum = SpectrumTracker(objective.encoder.dim)
         for batch in _chunks(objective, data):
-            spectrum.update(objective.encoder(batch.x, batch.mask).pooled)
+            spectrum.update(objective.encoder(batch).pooled)
         return spectrum.rank()
 
     return score

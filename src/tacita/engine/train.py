@@ -318,8 +318,9 @@ def _fingerprint(objective: Objective[Any], data: Dataset, options: tuple[Any, .
     digest = hashlib.sha256(
         json.dumps([type(objective).__name__, shapes, settings, list(options)]).encode()
     )
-    # The normaliser's statistics stand for all values of x, which may be too many to read again.
+    # The normaliser's statistics, where it has any, stand for all values of x, which may be many.
     assert data.normaliser is not None
-    for tensor in (data.y, data.index, data.normaliser.mean, data.normaliser.std):
+    statistics = list(data.normaliser.state_dict().values()) or [data.x]
+    for tensor in (data.y, data.index, *statistics):
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:16]

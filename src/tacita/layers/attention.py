@@ -24,7 +24,7 @@ from tacita.layers.recall import Recall, forget_unused, nothing_remembered, rota
     paper="https://arxiv.org/abs/1706.03762",
     year=2017,
     family="layer",
-    modalities=("series", "text"),
+    needs=("steps",),
     summary="Looks up any earlier step by content; for recall and short sequences, quadratic in length.",
 )
 class Attention(SequenceLayer):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tacita.data.batch import length_mask
 from tacita.errors import ConfigError
+from tacita.values import length_mask
 
 State = dict[str, Tensor]
 """Tensors by name, each with the batch as its first axis."""

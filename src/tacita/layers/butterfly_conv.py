@@ -23,7 +23,7 @@ from tacita.layers.long_conv import LongConv, Start
     paper="https://arxiv.org/abs/2302.06646",
     year=2023,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="A long convolution whose Fourier transform is learnt too; sees the whole sequence.",
     reuses=("butterfly", "long-conv"),
 )

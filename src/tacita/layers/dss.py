@@ -27,7 +27,7 @@ from tacita.layers.hippo import legs_modes
     paper="https://arxiv.org/abs/2203.14343",
     year=2022,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="Mixes time by a kernel that is normalised over the training length; S4D without that tie.",
     reuses=("fft_convolution", "vandermonde"),
 )

@@ -20,7 +20,7 @@ from tacita.layers.base import Run, SequenceLayer, State, last_valid
     paper="https://arxiv.org/abs/1406.1078",
     year=2014,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="A classic recurrent network, as the baseline for layers with a state.",
 )
 class GRU(SequenceLayer):

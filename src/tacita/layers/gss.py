@@ -24,7 +24,7 @@ from tacita.layers.discretise import phi
     paper="https://arxiv.org/abs/2206.13947",
     year=2022,
     family="layer",
-    modalities=("series", "text"),
+    needs=("steps",),
     summary="A gate over a state space on a quarter of the channels: cheap long memory for tokens.",
     reuses=("fft_convolution", "vandermonde"),
 )

@@ -24,7 +24,7 @@ from tacita.layers.s4d import S4D
     paper="https://arxiv.org/abs/2212.14052",
     year=2023,
     family="layer",
-    modalities=("series", "text"),
+    needs=("steps",),
     summary="Long convolutions between gates, made for recall in text, with a state of fixed size.",
     reuses=("fft_convolution", "vandermonde"),
 )

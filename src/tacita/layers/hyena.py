@@ -87,7 +87,7 @@ class SlowLinear(nn.Linear):
     paper="https://arxiv.org/abs/2302.10866",
     year=2023,
     family="layer",
-    modalities=("series", "text"),
+    needs=("steps",),
     summary="Gated long convolutions with kernels made by a small network; content at L log L work.",
     reuses=("fft_convolution",),
 )

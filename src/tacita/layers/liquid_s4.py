@@ -27,7 +27,7 @@ from tacita.layers.s4d import S4D, Start
     paper="https://arxiv.org/abs/2209.12951",
     year=2023,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="S4D with products of neighbouring inputs: for signals whose dynamics depend on the input.",
     reuses=("fft_convolution", "vandermonde"),
 )

@@ -88,7 +88,7 @@ class FiniteConvolution(SequenceLayer):
     paper="https://arxiv.org/abs/2302.06646",
     year=2023,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="Mixes time by a free kernel as long as the sequence; the simplest global layer.",
     reuses=("fft_convolution",),
     claim="The threshold leaves 3% of the taps, but the kernel's spectrum is rougher and not smoother for "

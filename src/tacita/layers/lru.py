@@ -24,7 +24,7 @@ from tacita.layers.shared_state import SharedStateSSM
     paper="https://arxiv.org/abs/2303.06349",
     year=2023,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="A recurrent layer that is a scan in training and one small step in use, with resets anywhere.",
     reuses=("linear_scan",),
 )

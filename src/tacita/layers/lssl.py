@@ -32,7 +32,7 @@ FAMILY = ("left", "right", "lower", "diagonal", "upper", "shift", "drive")
     paper="https://arxiv.org/abs/2110.13985",
     year=2021,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="Mixes time by a dense state-space system, exact between irregular steps; for small states.",
     claim="At half the sampling rate it loses no accuracy on BasicMotions (100%), where a CNN falls to 73%; "
     "telling it the rate changed one series of 200.",

@@ -24,7 +24,7 @@ from tacita.layers.recall import Recall, forget_unused, nothing_remembered, rota
     paper="https://arxiv.org/abs/2209.10655",
     year=2023,
     family="layer",
-    modalities=("series", "text"),
+    needs=("steps",),
     summary="Looks up earlier steps through one gated head, after averages that smooth over time.",
     reuses=("fft_convolution", "vandermonde", "linear_scan"),
 )

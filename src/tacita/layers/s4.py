@@ -32,7 +32,7 @@ SLOWEST_DECAY = 1e-4
     paper="https://arxiv.org/abs/2111.00396",
     year=2022,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="Mixes time by HiPPO's own memory: for delays and long dependencies that must be exact.",
     claim="Learns a delay of 128 steps by its readout alone: error 0.1% of the variance from HiPPO's "
     "matrix, 90% from random modes.",

@@ -22,7 +22,7 @@ from tacita.layers.perturb import perturbed_legs
     paper="https://arxiv.org/abs/2310.01698",
     year=2024,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="S4D with a start that has no spikes in its response: for signals with narrow-band noise.",
     reuses=("fft_convolution", "vandermonde", "hippo"),
     claim="Its response stays within 0.03 to 0.74 of HiPPO's at every frequency, where that of S4D, which "

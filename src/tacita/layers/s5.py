@@ -20,7 +20,7 @@ from tacita.layers.multi_input import MultiInputSSM, block_size
     paper="https://arxiv.org/abs/2303.03982",
     year=2023,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="One state for all channels, in parallel even where the state is erased between episodes.",
     reuses=("linear_scan", "hippo"),
     claim="Resets in the scan are exact and train many times as fast as a recurrent loop; but among other "

@@ -17,7 +17,7 @@ from tacita.layers.perturb import perturbed_legs
     paper="https://arxiv.org/abs/2310.01698",
     year=2024,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="S5 with a start that is close to HiPPO's whole system, and resets as in S5.",
     reuses=("linear_scan", "hippo"),
 )

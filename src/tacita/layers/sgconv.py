@@ -21,7 +21,7 @@ from tacita.layers.long_conv import FiniteConvolution
     paper="https://arxiv.org/abs/2210.09298",
     year=2022,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="Mixes time by a long kernel with a few parameters on each scale; for long fixed lengths.",
     reuses=("fft_convolution",),
 )

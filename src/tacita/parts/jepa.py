@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tacita.encoders.base import TokenEncoder
+from tacita.encoder import TokenEncoder
 from tacita.errors import ConfigError
 from tacita.parts.masking import gather_tokens
 from tacita.parts.transformer import Transformer

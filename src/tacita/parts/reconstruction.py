@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tacita.data.batch import Batch
-from tacita.encoders.base import TokenEncoder
+from tacita.encoder import TokenEncoder
 from tacita.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ def flat_rows(x: Tensor, spec: InputSpec, *, one_hot: bool = True) -> Tensor:
     >>> flat_rows(torch.tensor([[0.5, 2.0]]), spec).tolist()
     [[0.5, 0.0, 0.0, 1.0]]
     """
-    if spec.modality != "tables" or not one_hot or not any(spec.cardinalities):
+    if not one_hot or not any(spec.cardinalities):
         return x.flatten(1)
     columns = [
         functional.one_hot(x[:, i].long().clamp(0, size - 1), size).to(x.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.encoders.unet import UNet
 from tacita.errors import ConfigError
 

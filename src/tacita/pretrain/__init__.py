@@ -2,4 +2,4 @@
 
 from tacita.catalog.rooms import make_verb
 
-make_verb(__name__, "tacita.selection.verbs:pretrain")
+make_verb(__name__, "tacita.verbs.one:pretrain")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -27,7 +27,7 @@ from tacita.parts.projector import projector as make_projector
     paper="https://arxiv.org/abs/2103.03230",
     year=2021,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels: views agree, features are decorrelated.",
     reuses=("projector", "views"),
@@ -80,7 +80,7 @@ class BarlowTwins(Objective[Batch]):
         return barlow_twins_loss(z_a, z_b, self.off_diagonal)
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def barlow_twins_loss(z_a: Tensor, z_b: Tensor, off_diagonal: float) -> Losses:

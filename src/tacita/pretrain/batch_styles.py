@@ -16,9 +16,9 @@ from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views.batch_styles import BatchStyles
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
+from tacita.modalities.images.batch_styles import BatchStyles
 from tacita.objective import Losses
 from tacita.parts.checks import require_samples
 from tacita.parts.contrast import masked_ntxent, view_pairs
@@ -31,7 +31,7 @@ from tacita.pretrain.simclr import SimCLR
     paper="https://arxiv.org/abs/2303.06088",
     year=2024,
     family="pretrain",
-    modalities=("images",),
+    needs=("pixels",),
     labels="none",
     summary="Pretrains an encoder for images of a new source: SimCLR on batches of one style.",
     reuses=("projector", "views", "similarity", "contrast", "simclr"),
@@ -48,7 +48,7 @@ class StandardisedSimCLR(SimCLR):
     temperature: sharpness of the contrast, as in `simclr`.
     projector: widths of the projector's layers, as in `simclr`.
     views: makes a view of a batch; by default the strong ones of images with a style a batch. Any
-        other objective takes `tacita.data.views.batch_styles.BatchStyles` as its `views` too.
+        other objective takes `tacita.modalities.images.batch_styles.BatchStyles` as its `views` too.
 
     Both views pass the networks as one batch. Apart, the statistics of a batch norm would take the
     one style of each away while training, the encoder would not have to, and afterwards, with running

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -30,7 +30,7 @@ from tacita.parts.similarity import negative_cosine
     paper="https://arxiv.org/abs/2006.07733",
     year=2020,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels: a view predicts what a slow teacher sees in another.",
     reuses=("projector", "views", "similarity", "ema"),
@@ -99,13 +99,13 @@ class BYOL(Objective[Batch]):
     def targets(self, batch: Batch) -> Tensor:
         """`(B, D)`: the teacher's embeddings."""
         encoder, projector = self.average.teacher
-        return projector(encoder(batch.x, batch.mask).pooled)
+        return projector(encoder(batch).pooled)
 
     def after_step(self, step: int) -> None:
         self.average.update(nn.ModuleList([self.encoder, self.projector]), step)
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def byol_loss(p_a: Tensor, p_b: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.data.views.crops import Crops
-from tacita.encoders.base import Encoder
+from tacita.data.batch import Batch, together
+from tacita.data.modality import default_views, find
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_finite, require_samples
@@ -41,7 +40,7 @@ SMALLEST = 8
     paper="https://arxiv.org/abs/2104.14294",
     year=2021,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views", "crops"),
     labels="none",
     summary="Pretrains an encoder without labels: parts of a sample tell what a teacher sees in it.",
     reuses=("views", "ema", "similarity"),
@@ -199,7 +198,7 @@ class DINO(Objective[Batch]):
             mine.load_state_dict(theirs.state_dict())
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector.embed(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector.embed(self.encoder(batch).pooled)
 
 
 class DINOHead(nn.Module):
@@ -266,30 +265,30 @@ def pooled(encoder: nn.Module, crops: Sequence[Batch]) -> Tensor:
     features = []
     for _, same in groupby(crops, key=lambda crop: crop.x.shape):
         group = list(same)
-        masks = [crop.mask for crop in group if crop.mask is not None]
-        x, mask = torch.cat([crop.x for crop in group]), torch.cat(masks) if masks else None
-        features.append(encoder(x, mask).pooled)
+        features.append(encoder(together(group)).pooled)
     return torch.cat(features)
 
 
 def default_crops(encoder: Encoder) -> Callable[[Batch], Batch]:
     """Local crops with the weak views of the modality on top; of a table the crop is a view itself."""
     spec = encoder.spec
-    if spec.modality == "tables":
-        return Crops(spec, scale=LOCAL)
-    sides = spec.shape[1:] if spec.modality == "images" else spec.shape[:1]
+    modality = find(spec.modality)
+    sides = modality.sides(spec)
+    if not sides:
+        return modality.crops(spec, scale=LOCAL)
     size = 0.5 if min(sides) >= 2 * SMALLEST and reads_at(encoder, 0.5) else 1.0
-    return nn.Sequential(Crops(spec, scale=LOCAL, size=size), default_views(spec, "weak"))
+    crops = modality.crops(spec, scale=LOCAL, size=size)
+    return nn.Sequential(crops, modality.views(spec, "weak"))
 
 
 @torch.no_grad()
 def reads_at(encoder: Encoder, size: float) -> bool:
     """Whether an encoder also reads samples whose sides are a share of those that it was made for."""
-    crops = Crops(encoder.spec, scale=(1.0, 1.0), size=size)
-    nothing = Batch(torch.zeros(2, *encoder.spec.shape), torch.zeros(2), torch.arange(2))
+    crops = find(encoder.spec.modality).crops(encoder.spec, scale=(1.0, 1.0), size=size)
+    nothing = Batch.of(torch.zeros(2, *encoder.spec.shape))
     training = encoder.training
     try:
-        encoder.eval()(crops(nothing).x)
+        encoder.eval()(crops(nothing))
     except (RuntimeError, AssertionError, ValueError):  # libraries have no one error for it
         return False
     finally:

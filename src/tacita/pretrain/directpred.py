@@ -3,7 +3,7 @@
 Tian et al., "Understanding Self-Supervised Learning Dynamics without Contrastive Pairs", 2021. Where
 a predictor has to be linear, or runs are too short to train one. A step costs BYOL's four encoder
 passes, two of them without a gradient, and an eigendecomposition of a `(D, D)` matrix. Why it does
-not collapse, and when it would, is in `tacita.audit.collapse_dynamics`.
+not collapse, and when it would, is in `tacita.audit.health.collapse_dynamics`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.direct_predictor import DirectPredictor, Rule
@@ -31,7 +31,7 @@ from tacita.pretrain.byol import byol_loss
     paper="https://arxiv.org/abs/2102.06810",
     year=2021,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels, as BYOL or SimSiam, with a predictor that needs no "
     "training.",
@@ -119,7 +119,7 @@ class DirectPred(Objective[Batch]):
         """`(B, D)`: what the teacher makes of a view."""
         assert self.average is not None
         encoder, projector = self.average.teacher
-        return projector(encoder(batch.x, batch.mask).pooled)
+        return projector(encoder(batch).pooled)
 
     def after_step(self, step: int) -> None:
         self.predictor.update(torch.cat(self.seen), step)
@@ -128,4 +128,4 @@ class DirectPred(Objective[Batch]):
             self.average.update(nn.ModuleList([self.encoder, self.projector]), step)
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)

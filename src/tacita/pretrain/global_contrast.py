@@ -9,7 +9,7 @@ each with its own optimiser and each resumable:
 >>> import torch
 >>> from tacita import train
 >>> from tacita.adapt.segmentation import Segmentation
->>> from tacita.data.convert import as_dataset
+>>> from tacita.modalities.memory import as_dataset
 >>> from tacita.encoders import build
 >>> from tacita.pretrain.local_contrast import LocalContrast
 >>> x = torch.randn(4, 1, 6, 16, 16)
@@ -34,10 +34,10 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views.volumes import VolumeViews
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.encoders.unet import UNet
 from tacita.errors import ConfigError
+from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.contrast import masked_ntxent, partition_pairs, view_pairs
@@ -52,7 +52,7 @@ Positives = Literal["views", "slices", "volumes"]
     paper="https://arxiv.org/abs/2006.10511",
     year=2020,
     family="pretrain",
-    modalities=("volumes",),
+    needs=("slices",),
     labels="none",
     summary="Pretrains a U-Net's way down on aligned volumes: slices at the same height attract.",
     reuses=("contrast", "unet", "views"),

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, hide_padding, require_tokens
+from tacita.encoder import Encoder, TokenEncoder, hide_padding, require_tokens
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.blocks import draw_blocks, positions_of
@@ -28,7 +28,7 @@ from tacita.parts.jepa import LatentPredictor, context_tokens, target_tokens
     paper="https://arxiv.org/abs/2301.08243",
     year=2023,
     family="pretrain",
-    modalities=("images", "series"),
+    needs=("patches", "neighbours"),
     labels="none",
     summary="Pretrains an encoder without labels or views, by predicting a teacher's hidden tokens.",
     reuses=("transformer", "masking", "ema", "jepa"),
@@ -64,7 +64,6 @@ class IJEPA(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {"images": "vit", "series": "series-transformer"}
     engine_defaults = {
         "steps": 2000,
         "batch_size": 128,

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views.volumes import VolumeViews
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.encoders.unet import UNet
 from tacita.errors import ConfigError
+from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
 from tacita.parts.contrast import masked_ntxent
 from tacita.parts.slices import check_stage, drawn_slices, middle_slices
@@ -32,7 +32,7 @@ NEGATIVES = 5
     paper="https://arxiv.org/abs/2006.10511",
     year=2020,
     family="pretrain",
-    modalities=("volumes",),
+    needs=("slices",),
     labels="none",
     summary="Pretrains a U-Net's first steps up: regions of a slice are told from those around them.",
     reuses=("contrast", "unet", "views"),

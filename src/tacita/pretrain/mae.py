@@ -10,17 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tacita.catalog import discover
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, hide_padding, require_tokens
+from tacita.encoder import Encoder, TokenEncoder, hide_padding, require_tokens
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import Hiding, gather_tokens, hide, scatter_tokens
 from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 from tacita.parts.transformer import Transformer
-
-HIDDEN_SHARE = {"images": 0.75, "series": 0.5, "tables": 0.5}
-"""Of images as in the paper; of series between PatchTST's 0.4 and the 0.6 of TimeMAE; of tables as
-in ReMasker: their tokens are less redundant than an image's patches."""
 
 
 @method(
@@ -29,7 +26,7 @@ in ReMasker: their tokens are less redundant than an image's patches."""
     paper="https://arxiv.org/abs/2111.06377",
     year=2022,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("patches",),
     labels="none",
     summary="Pretrains an encoder without labels or views, by reconstructing hidden tokens.",
     reuses=("transformer", "masking", "reconstruction"),
@@ -53,11 +50,6 @@ class MAE(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {
-        "images": "vit",
-        "series": "series-transformer",
-        "tables": "feature-tokens",
-    }
     engine_defaults = {
         "steps": 2000,
         "batch_size": 128,
@@ -78,12 +70,12 @@ class MAE(Objective[Batch]):
     ) -> None:
         super().__init__()
         encoder = require_tokens(encoder, "mae")
-        modality = encoder.spec.modality
+        card = discover.modality(encoder.spec.modality)
         if mask_ratio is None:
-            mask_ratio = HIDDEN_SHARE[modality]
-        require_ratio(mask_ratio, HIDDEN_SHARE[modality])
+            mask_ratio = card.hidden_share
+        require_ratio(mask_ratio, card.hidden_share)
         if standardise_patches is None:
-            standardise_patches = modality == "images"
+            standardise_patches = "pixels" in card.gives
         self.encoder = encoder
         self.mask_ratio = mask_ratio
         self.standardise_patches = standardise_patches

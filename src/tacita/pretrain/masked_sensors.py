@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, hide_padding
+from tacita.encoder import Encoder, hide_padding
 from tacita.errors import ConfigError
+from tacita.modalities.series.rates import channel_rates, per_column
 from tacita.objective import Losses, Objective
 from tacita.parts.batch_norm import ValidBatchNorm
 from tacita.parts.masking import chain, markov_mask
-from tacita.parts.rates import channel_rates, per_column
+from tacita.values import Ragged
 
 
 @method(
@@ -26,7 +27,7 @@ from tacita.parts.rates import channel_rates, per_column
     paper="https://arxiv.org/abs/2311.04215",
     year=2024,
     family="pretrain",
-    modalities=("series",),
+    needs=("sensors",),
     labels="none",
     summary="Pretrains on recordings of many sensors, by predicting silenced stretches of each from all.",
     reuses=("masking", "rates", "batch-norm"),
@@ -52,7 +53,6 @@ class MaskedSensors(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {"series": "e4mer"}
     engine_defaults = {
         "steps": 2000,
         "batch_size": 16,
@@ -114,7 +114,8 @@ class MaskedSensors(Objective[Batch]):
 
     def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`(B, S, C)`: all samples as predicted from the rows of `x (B, S, C)`."""
-        tokens = self.encoder(x, mask).tokens
+        samples = x if mask is None else Ragged.of(x, mask.sum(1))
+        tokens = self.encoder(samples).tokens
         for layer in self.decoder:
             tokens = layer(tokens, mask)
         return self.samples(tokens)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -29,7 +29,7 @@ from tacita.pretrain.barlow_twins import barlow_twins_loss, standardise
     paper="https://arxiv.org/abs/2312.02151",
     year=2023,
     family="pretrain",
-    modalities=("images",),
+    needs=("views", "numbers"),
     labels="none",
     summary="Pretrains an encoder without labels as Barlow Twins, guarded by mixed images against "
     "overfitting in long runs on few of them.",
@@ -104,7 +104,7 @@ class MixedBarlowTwins(Objective[Batch]):
         )
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def draw_mix(like: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.encoders.vit import ViT
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
@@ -32,7 +32,7 @@ from tacita.parts.similarity import unit
     paper="https://arxiv.org/abs/2104.02057",
     year=2021,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels: a view finds its sample among a slow teacher's.",
     reuses=("projector", "views", "similarity", "ema"),
@@ -115,7 +115,7 @@ class MoCoV3(Objective[Batch]):
     def targets(self, batch: Batch) -> Tensor:
         """`(B, D)`: the teacher's embeddings, the paper's keys."""
         encoder, projector = self.average.teacher
-        return require_finite(projector(encoder(batch.x, batch.mask).pooled), "moco-v3")
+        return require_finite(projector(encoder(batch).pooled), "moco-v3")
 
     def after_step(self, step: int) -> None:
         self.average.update(nn.ModuleList([self.encoder, self.projector]), step)
@@ -128,7 +128,7 @@ class MoCoV3(Objective[Batch]):
             self.encoder.project.requires_grad_(trained)
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def moco_v3_loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float) -> Tensor:

@@ -14,18 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tacita.catalog import discover
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, hide_padding
+from tacita.encoder import Encoder, hide_padding
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import gather_tokens, hide_spans
 
-HIDDEN_SHARE = {"series": 0.5, "text": 0.15}
-"""Of signals as for the paper's images; of text as usual for masked language models."""
-
-SPAN = {"series": 0.03, "text": 1.0}
+SPAN, TOKEN_SPAN = 0.03, 1.0
+"""Of numbers as a share of the length: a smooth signal's neighbours give a step away. Of tokens single ones."""
 
 
 @method(
@@ -34,7 +33,7 @@ SPAN = {"series": 0.03, "text": 1.0}
     paper="https://arxiv.org/abs/2310.02980",
     year=2024,
     family="pretrain",
-    modalities=("series", "text"),
+    needs=("steps",),
     labels="none",
     summary="Pretrains any sequence layer on the inputs of its own task, by denoising or prediction.",
     reuses=("masking", "sequence-model"),
@@ -62,7 +61,6 @@ class SelfPretraining(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {"series": "sequence-model", "text": "sequence-model"}
     engine_defaults = {
         "steps": 1000,
         "batch_size": 64,
@@ -86,7 +84,8 @@ class SelfPretraining(Objective[Batch]):
                 f"self-pretraining hides steps, and {type(encoder).__name__} has none to hide.",
                 remedy="Choose encoder=sequence-model, with any sequence layer.",
             )
-        length, modality = encoder.spec.shape[0], encoder.spec.modality
+        length = encoder.spec.shape[0]
+        card = discover.modality(encoder.spec.modality)
         if length < 2:
             raise ConfigError("self-pretraining got series of one step, which nothing predicts.")
         if variant not in ("masked", "causal"):
@@ -98,19 +97,21 @@ class SelfPretraining(Objective[Batch]):
             )
         self.encoder = encoder
         self.variant = variant
-        self.tokens = modality == "text"
-        self.mask_ratio = HIDDEN_SHARE[modality] if mask_ratio is None else mask_ratio
-        self.span = checked_span(self.mask_ratio, SPAN[modality] if span is None else span, length)
+        self.tokens = encoder.spec.vocabulary > 0
+        self.mask_ratio = card.hidden_share if mask_ratio is None else mask_ratio
+        self.span = checked_span(
+            self.mask_ratio, (TOKEN_SPAN if self.tokens else SPAN) if span is None else span, length
+        )
         self.hidden_step: nn.Parameter | None = None
         if variant == "masked":
             self.hidden_step = nn.Parameter(0.02 * torch.randn(encoder.dim))
-        outputs = encoder.spec.cardinalities[0] if self.tokens else encoder.spec.channels
+        outputs = encoder.spec.vocabulary if self.tokens else encoder.spec.channels
         self.predict = nn.Linear(encoder.dim, outputs)
 
     def loss(self, batch: Batch) -> Losses:
         x, mask = batch.x, batch.mask
         if mask is not None:
-            x = x.masked_fill(~mask, 0) if self.tokens else hide_padding(x, mask)
+            x = hide_padding(x, mask)
         return self._causal(x, mask) if self.variant == "causal" else self._masked(x, mask)
 
     def _masked(self, x: Tensor, mask: Tensor | None) -> Losses:

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -29,7 +29,7 @@ from tacita.parts.similarity import unit
     paper="https://arxiv.org/abs/2002.05709",
     year=2020,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels: views of a sample attract, other samples repel.",
     reuses=("projector", "views", "similarity"),
@@ -83,7 +83,7 @@ class SimCLR(Objective[Batch]):
         return Losses(contrast=nt_xent_loss(z_a, z_b, self.temperature))
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def nt_xent_loss(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:

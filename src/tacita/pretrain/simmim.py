@@ -10,16 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tacita.catalog import discover
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, hide_padding, require_tokens
+from tacita.encoder import Encoder, TokenEncoder, hide_padding, require_tokens
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import hide
 from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
-
-HIDDEN_SHARE = {"images": 0.6, "series": 0.5, "tables": 0.5}
-"""Of images as in the paper; of the others as for masked autoencoders: they are less redundant."""
 
 ENOUGH_UNITS = 16
 """Tokens are hidden two by two where that leaves so many units; of fewer a draw would be all or little."""
@@ -31,7 +29,7 @@ ENOUGH_UNITS = 16
     paper="https://arxiv.org/abs/2111.09886",
     year=2022,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("patches",),
     labels="none",
     summary="Pretrains an encoder without labels or views, filling in hidden patches linearly.",
     reuses=("masking", "reconstruction"),
@@ -53,11 +51,6 @@ class SimMIM(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {
-        "images": "vit",
-        "series": "series-transformer",
-        "tables": "feature-tokens",
-    }
     engine_defaults = {
         "steps": 2000,
         "batch_size": 128,
@@ -72,14 +65,14 @@ class SimMIM(Objective[Batch]):
     ) -> None:
         super().__init__()
         encoder = require_tokens(encoder, "simmim")
-        modality = encoder.spec.modality
+        card = discover.modality(encoder.spec.modality)
         if mask_ratio is None:
-            mask_ratio = HIDDEN_SHARE[modality]
-        require_ratio(mask_ratio, HIDDEN_SHARE[modality])
+            mask_ratio = card.hidden_share
+        require_ratio(mask_ratio, card.hidden_share)
         rows, columns = encoder.grid
         if mask_unit is None:
             pairs = -(-rows // 2) * -(-columns // 2)
-            mask_unit = 2 if modality != "tables" and pairs >= ENOUGH_UNITS else 1
+            mask_unit = 2 if "neighbours" in card.gives and pairs >= ENOUGH_UNITS else 1
         if not 1 <= mask_unit < max(rows, columns):
             raise ConfigError(
                 f"mask_unit={mask_unit} hides nothing or all of a grid of {rows}x{columns} tokens.",

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -28,7 +28,7 @@ from tacita.parts.similarity import negative_cosine
     paper="https://arxiv.org/abs/2011.10566",
     year=2021,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels: a view predicts the other, without negatives.",
     reuses=("projector", "views", "similarity"),
@@ -84,7 +84,7 @@ class SimSiam(Objective[Batch]):
         return Losses(prediction=simsiam_loss(p_a, p_b, z_a, z_b))
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def simsiam_loss(p_a: Tensor, p_b: Tensor, z_a: Tensor, z_b: Tensor) -> Tensor:

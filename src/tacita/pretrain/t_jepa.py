@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoders.base import Encoder, TokenEncoder, require_tokens
+from tacita.encoder import Encoder, TokenEncoder, require_tokens
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.ema import EMA
@@ -30,7 +30,7 @@ Range = tuple[float, float]
     paper="https://arxiv.org/abs/2410.05016",
     year=2025,
     family="pretrain",
-    modalities=("tables",),
+    needs=("columns",),
     labels="none",
     summary="Pretrains an encoder of table rows without labels, by predicting columns from others.",
     reuses=("transformer", "masking", "ema", "jepa", "ft-transformer"),
@@ -64,7 +64,6 @@ class TJEPA(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {"tables": "ft-transformer"}
     engine_defaults = {
         "steps": 1000,
         "batch_size": 256,

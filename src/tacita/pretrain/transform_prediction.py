@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views.sensors import TRANSFORMATIONS, SensorViews
-from tacita.encoders.base import Encoder, hide_padding
+from tacita.encoder import Encoder, hide_padding
+from tacita.modalities.series.sensor_views import TRANSFORMATIONS, SensorViews
 from tacita.objective import Losses, Objective
 
 
@@ -23,7 +23,7 @@ from tacita.objective import Losses, Objective
     paper="https://arxiv.org/abs/2311.04215",
     year=2024,
     family="pretrain",
-    modalities=("series",),
+    needs=("sensors",),
     labels="none",
     summary="Pretrains on recordings of sensors, by telling how each of them was transformed.",
     reuses=("views", "rates"),
@@ -31,7 +31,7 @@ from tacita.objective import Losses, Objective
 class TransformPrediction(Objective[Batch]):
     """Cross-entropy of six transformations a channel, the mean over samples and channels.
 
-    The six are those of `tacita.data.views.sensors`: none, a warp of magnitude, a warp of time, four
+    The six are those of `tacita.modalities.series.sensor_views`: none, a warp of magnitude, a warp of time, four
     pieces in another order, a part stretched to the whole, and noise. The metric is the share of them
     that is told; by chance it is a sixth.
 
@@ -40,7 +40,6 @@ class TransformPrediction(Objective[Batch]):
     """
 
     reads = "unlabelled"
-    default_encoders = {"series": "e4mer"}
     engine_defaults = {
         "steps": 2000,
         "batch_size": 16,
@@ -65,7 +64,7 @@ class TransformPrediction(Objective[Batch]):
 
     def logits(self, batch: Batch) -> Tensor:
         """`(B, channels, 6)`: what each channel was transformed by."""
-        answers = self.answer(self.encoder(batch.x, batch.mask).pooled)
+        answers = self.answer(self.encoder(batch).pooled)
         return answers.unflatten(1, (-1, len(TRANSFORMATIONS)))
 
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -29,7 +29,7 @@ from tacita.parts.projector import projector as make_projector
     paper="https://arxiv.org/abs/2105.04906",
     year=2022,
     family="pretrain",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="none",
     summary="Pretrains an encoder without labels: views agree, features vary and are decorrelated.",
     reuses=("projector", "views"),
@@ -90,7 +90,7 @@ class VICReg(Objective[Batch]):
         return vicreg_loss(z_a, z_b, *self.weights)
 
     def anchors(self, batch: Batch) -> Tensor:
-        return self.projector(self.encoder(batch.x, batch.mask).pooled)
+        return self.projector(self.encoder(batch).pooled)
 
 
 def vicreg_loss(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from tacita.audit.calibration import BINS, reliability
 from tacita.errors import DataError
+from tacita.measures.calibration import BINS, reliability
 from tacita.report.content import Calibration, ClassRow
 
 Floats = NDArray[np.floating[Any]]

@@ -232,30 +232,6 @@ def _score(row: LeaderboardRow) -> str:
     return score(row.metric, row.mean)
 
 
-def sample_of(data: Dataset, position: int) -> Sample:
-    """The sample at a position as it came, to be shown among the errors."""
-    x = data.x[position].numpy()
-    if data.rates:  # a second's samples of a channel become one point of its line
-        begins = np.cumsum((0, *data.rates[:-1]))
-        x = np.add.reduceat(x, begins, axis=1) / np.array(data.rates, x.dtype)
-    if data.modality == "series":
-        return x if data.lengths is None else x[: int(data.lengths[position])]
-    if data.modality == "images":
-        return x
-    columns = data.columns or tuple(f"column {i}" for i in range(len(x)))
-    categories = data.categories or ((),) * len(x)
-    return {
-        column: _cell(float(value), names)
-        for column, value, names in zip(columns, x, categories, strict=True)
-    }
-
-
-def _cell(value: float, names: Sequence[str]) -> object:
-    if not names or not math.isfinite(value):
-        return value
-    return names[int(value)] if 0 <= value < len(names) else f"category {value:g}"
-
-
 def sample_errors(
     data: Dataset, positions: NDArray[np.int64], predicted: Array, confidence: Array | None
 ) -> list[SampleError]:
@@ -270,7 +246,7 @@ def sample_errors(
             _label(data, data.y[position].item()),
             _label(data, guess),
             share,
-            sample_of(data, int(position)),
+            data.kind.show(data, int(position)),
         )
         for position, guess, share in zip(positions, predicted, sure, strict=True)
     ]

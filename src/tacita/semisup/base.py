@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch, SemiBatch, together
-from tacita.data.views import default_views
-from tacita.encoders.base import Encoder
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Objective
 from tacita.parts.ema import EMA
@@ -77,7 +77,7 @@ class SemiSupervised(Objective[SemiBatch]):
 
     def _pooled(self, batches: Sequence[Batch]) -> Tensor:
         whole = together(batches)
-        pooled: Tensor = self.encoder(whole.x, whole.mask).pooled
+        pooled: Tensor = self.encoder(whole).pooled
         return pooled
 
     def after_step(self, step: int) -> None:

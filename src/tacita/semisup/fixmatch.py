@@ -13,7 +13,7 @@ from torch.nn import functional
 from tacita.catalog.cards import method
 from tacita.data.batch import SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.alignment import Alignment, Prior
@@ -27,7 +27,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/2001.07685",
     year=2020,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     tasks=("classification",),
     summary="Classify from a few labels a class and many unlabelled samples of the same classes.",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.parts.alignment import Prior
 from tacita.parts.sample_state import SampleState
 from tacita.semisup.base import require_classes
@@ -28,7 +28,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/2110.08263",
     year=2021,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     tasks=("classification",),
     summary="Classify from a few labels a class where some classes are much harder than others.",

@@ -14,7 +14,7 @@ from torch.nn import functional
 from tacita.catalog.cards import method
 from tacita.data.batch import SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.alignment import Prior, QueueAlignment
@@ -31,7 +31,7 @@ PROJECTION = 128
     paper="https://arxiv.org/abs/2308.13168",
     year=2023,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     tasks=("classification", "open-set"),
     summary="Classify from a few labels where many unlabelled samples are of no known class, and say so.",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, SemiBatch
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.objective import Losses
 from tacita.parts.consistency import Distance, RampUp, consistency
 from tacita.semisup.base import SemiSupervised, require_probabilities
@@ -26,7 +26,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/1703.01780",
     year=2017,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     tasks=("classification", "ordinal"),
     summary="Classes or grades from a few labels and many unlabelled samples that change little when "
@@ -110,7 +110,7 @@ class MeanTeacher(SemiSupervised):
     def targets(self, view: Batch) -> Tensor:
         """`(B, K)` probabilities that the teacher gives, with noise and batch statistics of its own."""
         encoder, head = self.average.teacher[:2]
-        return self.task.probabilities(head(encoder(view.x, view.mask).pooled))
+        return self.task.probabilities(head(encoder(view).pooled))
 
     def after_step(self, step: int) -> None:
         super().after_step(step)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, SemiBatch, together
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.consistency import RampUp, consistency
@@ -28,7 +28,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/1905.02249",
     year=2019,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views", "numbers"),
     labels="few",
     tasks=("classification",),
     summary="Classify from a few labels a class and many unlabelled samples whose mixtures make sense.",

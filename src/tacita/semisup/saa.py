@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec, SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.encoders.base import Encoder
+from tacita.data.modality import find
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.alignment import Prior
@@ -36,7 +37,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/2309.03598",
     year=2023,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     tasks=("classification",),
     summary="Classify from a few labels a class, with stronger views of samples that became easy.",
@@ -174,31 +175,5 @@ class Regrouped(nn.Module):
             b = self.views(batch)
             other = torch.rand(batch.x.shape[0], device=batch.x.device) < 0.5
         naive = self.naive.read(batch.index).view(-1, *[1] * (batch.x.ndim - 1))
-        half = first_half(batch, self.spec, other.view(naive.shape))
+        half = find(self.spec.modality).first_half(batch, self.spec, other.view(naive.shape))
         return a.with_x(torch.where(naive & half, b.x, a.x))
-
-
-def first_half(batch: Batch, spec: InputSpec, other: Tensor) -> Tensor:
-    """What of each sample comes from the second view: bool, broadcasts to `x`.
-
-    Images are cut at the middle of their width, or where `other (B, 1, ...)` of their height; series
-    at the middle of their own length, or of their channels if there are several; tables at the
-    middle of their columns. An odd one goes to the second half.
-    """
-    x = batch.x
-    if spec.modality == "images":
-        left, top = (_first(x.shape[axis], x.device) for axis in (3, 2))
-        return torch.where(other, top[:, None], left)
-    if spec.modality == "tables":
-        return _first(x.shape[1], x.device)
-    # A channel with a rate of its own is several columns.
-    rates = spec.rates or (1,) * spec.channels
-    middle = sum(rates[: len(rates) // 2])
-    place = torch.arange(x.shape[1], device=x.device)[:, None]
-    half = x.shape[1] // 2 if batch.lengths is None else batch.lengths[:, None, None] // 2
-    in_time, in_channels = place < half, torch.arange(x.shape[2], device=x.device) < middle
-    return torch.where(other, in_channels, in_time) if middle else in_time
-
-
-def _first(size: int, device: torch.device) -> Tensor:
-    return torch.arange(size, device=device) < size // 2

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import SemiBatch
-from tacita.encoders.base import Encoder
+from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.consistency import Distance, consistency
@@ -28,7 +28,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/2003.01944",
     year=2020,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views", "numbers"),
     labels="few",
     tasks=("classification", "ordinal"),
     summary="Classes or grades that shade into each other, from a few labels and many unlabelled "

@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from tacita.adapt.trained import Trained
 from tacita.catalog.cards import method
-from tacita.data.batch import UNLABELLED, SemiBatch
+from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
-from tacita.data.views import default_views
+from tacita.data.modality import default_views
+from tacita.encoder import Encoder
 from tacita.encoders import untrained
-from tacita.encoders.base import Encoder
 from tacita.engine.history import Callback, History, Progress
 from tacita.engine.streams import mix
 from tacita.engine.train import train
@@ -33,7 +33,7 @@ from tacita.parts.heads import linear_head
 from tacita.parts.sample_state import SampleState
 from tacita.parts.similarity import unit
 from tacita.semisup.base import require_classes
-from tacita.tasks import Task
+from tacita.tasks import UNLABELLED, Task
 
 BLOCK = 1024
 """Unlabelled samples whose similarities to all labelled ones are in memory at once."""
@@ -70,9 +70,9 @@ class WeightAwareDistillation(Objective[SemiBatch]):
         labelled, unlabelled = self.views(batch.labelled), self.views(batch.unlabelled)
         guesses = self.pseudo_labels.read(unlabelled.index)
         weights = self.weights.read(unlabelled.index)
-        supervised = functional.cross_entropy(self.logits(labelled.x, labelled.mask), labelled.y)
+        supervised = functional.cross_entropy(self.logits(labelled), labelled.y)
         each = functional.cross_entropy(
-            self.logits(unlabelled.x, unlabelled.mask),
+            self.logits(unlabelled),
             guesses,
             ignore_index=UNLABELLED,
             reduction="none",
@@ -83,9 +83,9 @@ class WeightAwareDistillation(Objective[SemiBatch]):
         metrics = {"weight": weights.sum() / count}
         return Losses(metrics, supervised=supervised, distilled=distilled)
 
-    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def logits(self, view: Batch) -> Tensor:
         """`(B, K)` float32."""
-        return self.head(self.encoder(x, mask).pooled).float()
+        return self.head(self.encoder(view).pooled).float()
 
 
 @method(
@@ -94,7 +94,7 @@ class WeightAwareDistillation(Objective[SemiBatch]):
     paper="https://arxiv.org/abs/2308.11874",
     year=2023,
     family="semisup",
-    modalities=("images", "series", "tables"),
+    needs=("views",),
     labels="few",
     tasks=("classification",),
     summary="Learns from unlabelled samples that are mostly of other classes than the labelled ones.",

@@ -32,8 +32,8 @@ from tacita.adapt.supervised_dictionary.objective import (
     squared_norm,
     value,
 )
-from tacita.data.batch import UNLABELLED
 from tacita.errors import ConfigError, DataError
+from tacita.tasks import UNLABELLED
 
 
 class Settings:

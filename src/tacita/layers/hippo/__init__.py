@@ -43,7 +43,7 @@ __all__ = [
     paper="https://arxiv.org/abs/2206.12037",
     year=2022,
     family="layer",
-    modalities=("series",),
+    needs=("steps",),
     summary="A fixed memory of each channel's past and a learned readout: small, fast, and legible.",
     claim="32 numbers recall the last 200 steps of band-limited noise within 0.1% (LegS) and 4% (FouT); a "
     "random system's within 47%.",

@@ -1,4 +1,0 @@
-"""Formats to samples: one module a kind of file, each strict, bounded and free of code execution.
-
-Every reader gives `Samples`; `tacita.data.read` turns these into a `Dataset`.
-"""

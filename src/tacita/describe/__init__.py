@@ -1,0 +1,277 @@
+"""What was understood of a data set, and what looks suspicious in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacita.audit.shift.pool_shift import is_far, pool_shift
+from tacita.data.dataset import Dataset
+from tacita.modalities.words import SHOWN, plural
+from tacita.tasks import UNLABELLED
+from tacita.values import length_mask
+
+_UNEVEN_CLASSES = 10
+_BLOCK = 2**24
+
+
+@dataclass(frozen=True)
+class Description:
+    """Plain facts on a data set; `lines()` says them in words."""
+
+    source: str
+    modality: str
+    samples: int
+    shape: tuple[int, ...]
+    """One sample's shape, as in `InputSpec`."""
+    task: str
+    labelled: int
+    what: str
+    """The samples in a phrase."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Labels a class, in the order of their codes; of segmentation, voxels."""
+    targets: tuple[float, float] | None = None
+    """Smallest and largest target of a regression."""
+    groups: int | None = None
+    group: str | None = None
+    id_column: str | None = None
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    """What the modality has to say besides, a key and a phrase each."""
+    warnings: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The description as aligned text, a warning a line at the end."""
+        said = [("data", ", ".join([self.what, self._labels()]))]
+        if self.classes:
+            join = " < " if self.task == "ordinal" else ", "
+            shown = [f"{name} {count}" for name, count in list(self.classes.items())[:SHOWN]]
+            more = f"{join}... ({len(self.classes)} in all)" * (len(self.classes) > SHOWN)
+            word = "grades" if self.task == "ordinal" else "classes"
+            said.append((word, join.join(shown) + more))
+        if self.targets is not None:
+            said.append(("target", f"{self.targets[0]:g} to {self.targets[1]:g}"))
+        said += self.facts
+        if self.id_column is not None:
+            said.append(("ids", f"from column {self.id_column!r}, which is not learnt from"))
+        if self.groups is not None:
+            origin = f" of {self.group!r}" if self.group else ""
+            said.append(("groups", f"{self.groups}{origin}, never split between parts"))
+        said += [("warning", text) for text in self.warnings]
+        return [f"{key:<9} {text}" for key, text in said]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _labels(self) -> str:
+        labels = f"{self.labelled} labelled of {self.samples}"
+        if not self.classes:
+            return labels
+        one, many = ("grade", "grades") if self.task == "ordinal" else ("class", "classes")
+        return f"{labels}, {len(self.classes)} {one if len(self.classes) == 1 else many}"
+
+
+def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
+    """Facts and suspicions; `held_out` is searched for samples that `data` holds too.
+
+    >>> from tacita.modalities.load import load
+    >>> describe(load("wine")).lines()[0]
+    'data      178 rows, 13 columns, 178 labelled of 178, 3 classes'
+    """
+    known = data.y[data.labelled]
+    classes: dict[str, int] = {}
+    if data.task.discrete:
+        counts = torch.bincount(known, minlength=len(data.task.classes)).tolist()
+        # What is no class to learn is counted where it is among the labels.
+        classes = dict(zip(data.task.answers, counts, strict=False))
+    elif data.task.coded:
+        voxels = torch.bincount(known[known != UNLABELLED], minlength=len(data.task.classes))
+        classes = dict(zip(data.task.classes, voxels.tolist(), strict=True))
+    warnings = [
+        *_about_labels(data, classes),
+        *_about_groups(data),
+        *data.kind.suspicions(data),
+        *_about_duplicates(data),
+        *_about_pool(data),
+        *(_about_leakage(data, held_out) if held_out is not None else []),
+    ]
+    return Description(
+        data.source,
+        data.modality,
+        len(data),
+        data.spec.shape,
+        data.task.name,
+        len(known),
+        data.kind.words(data),
+        classes=classes,
+        targets=None
+        if data.task.coded or not len(known)
+        else (float(known.min()), float(known.max())),
+        groups=None if data.groups is None else len(torch.unique(data.groups)),
+        group=data.meta.group,
+        id_column=data.meta.id_column,
+        facts=data.kind.facts(data),
+        warnings=warnings,
+    )
+
+
+def _about_labels(data: Dataset, classes: dict[str, int]) -> list[str]:
+    if not bool(data.labelled.any()):
+        return ["no sample has a label: only pretraining is possible"]
+    if not classes:
+        return []
+    if not data.task.discrete:
+        absent = [f"{name!r}" for name, count in classes.items() if not count]
+        return [f"no voxel is of {plural(len(absent), 'class')}: {', '.join(absent)}"] * bool(
+            absent
+        )
+    few = [f"{name!r}" for name, count in classes.items() if count < 2]
+    said = []
+    if few:
+        more = ", ..." * (len(few) > SHOWN)
+        said.append(
+            f"fewer than 2 labels in {plural(len(few), 'class')}: {', '.join(few[:SHOWN])}{more}"
+        )
+    largest, smallest = (
+        max(classes, key=lambda c: classes[c]),
+        min(classes, key=lambda c: classes[c]),
+    )
+    if classes[largest] > _UNEVEN_CLASSES * classes[smallest]:
+        said.append(
+            f"classes are uneven: {largest!r} has {classes[largest]} labels,"
+            f" {smallest!r} {classes[smallest]}; look at balanced accuracy"
+        )
+    return said
+
+
+def _about_groups(data: Dataset) -> list[str]:
+    """Classes that one group has for itself, which no split by groups can learn and score."""
+    if data.groups is None or not data.task.discrete or not bool(data.labelled.any()):
+        return []
+    known = data.y[data.labelled]
+    pairs = torch.unique(torch.stack([known, data.groups[data.labelled]]), dim=1)
+    groups = torch.bincount(pairs[0], minlength=len(data.task.classes)).tolist()
+    alone = [f"{name!r}" for name, n in zip(data.task.answers, groups, strict=False) if n == 1]
+    if not alone:
+        return []
+    more = ", ..." * (len(alone) > SHOWN)
+    return [
+        f"labels of one group only in {plural(len(alone), 'class')}: {', '.join(alone[:SHOWN])}"
+        f"{more}; no split can both learn and score {'it' if len(alone) == 1 else 'them'}"
+    ]
+
+
+def _about_duplicates(data: Dataset) -> list[str]:
+    """Exact duplicates, those whose labels clash, and labelled samples among the unlabelled ones."""
+    hashes = _hashes(data)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    twin = first[group]
+    again = np.flatnonzero(twin != np.arange(len(data)))
+    again = again[_equal(data, again, data, twin[again])]
+    if not len(again):
+        return []
+    copy, original = int(again[0]), int(twin[again[0]])
+    said = [
+        f"{plural(len(again), 'exact duplicate')} of an earlier sample"
+        f" (first: {data.name_of(copy)} = {data.name_of(original)})"
+    ]
+    y, known = data.y.numpy(), data.labelled.numpy()
+    alike = twin == np.arange(len(data))
+    alike[again] = True
+    labelled = np.flatnonzero(alike & known)
+    # The first twin with a label of each sample; there may be one before it that has none.
+    told = np.full(len(first), -1)
+    told[group[labelled[::-1]]] = labelled[::-1]
+    model = told[group]
+    others = labelled[model[labelled] != labelled]
+    shape = (len(others), int(np.prod(y.shape[1:])))
+    clash = others[(y[others] != y[model[others]]).reshape(shape).any(1)]
+    if len(clash) and y.ndim > 1:
+        said.append(f"{plural(len(clash), 'duplicate')} with other labels")
+    elif len(clash):
+        copy, original = int(clash[0]), int(model[clash[0]])
+        one, other = data.task.decode(data.y[torch.tensor([copy, original])])
+        said.append(
+            f"{plural(len(clash), 'duplicate')} with another label (first:"
+            f" {data.name_of(copy)} is {one!r}, {data.name_of(original)} is {other!r})"
+        )
+    repeated = np.flatnonzero(alike & ~known & (model >= 0))
+    if len(repeated):
+        copy, original = int(repeated[0]), int(model[repeated[0]])
+        said.append(
+            f"{plural(len(repeated), 'unlabelled sample')} the same as a labelled one"
+            f" (first: {data.name_of(copy)} = {data.name_of(original)})"
+        )
+    return said
+
+
+def _about_pool(data: Dataset) -> list[str]:
+    distance = pool_shift(data)
+    if distance is None or not is_far(distance):
+        return []
+    return [
+        "the unlabelled samples are unlike the labelled ones (Frechet distance"
+        f" {distance.value:.2g}, by chance {distance.noise:.2g}): learning from them may do harm;"
+        " leave out what is of another kind, and trust no winner that is not above 'supervised'"
+    ]
+
+
+def _about_leakage(data: Dataset, held_out: Dataset) -> list[str]:
+    if data.x.dtype != held_out.x.dtype or data.spec.channels != held_out.spec.channels:
+        return []
+    seen, first = np.unique(_hashes(data), return_index=True)
+    hashes = _hashes(held_out)
+    at = np.searchsorted(seen, hashes).clip(max=len(seen) - 1)
+    leaked = np.flatnonzero(seen[at] == hashes)
+    leaked = leaked[_equal(held_out, leaked, data, first[at[leaked]])]
+    if not len(leaked):
+        return []
+    inside, outside = int(first[at[leaked[0]]]), int(leaked[0])
+    return [
+        f"{plural(len(leaked), 'held-out sample')} found in the training data too (first:"
+        f" {held_out.name_of(outside)} = {data.name_of(inside)}): scores will be too good"
+    ]
+
+
+def _hashes(data: Dataset) -> NDArray[np.uint64]:
+    """`(N,)` hash of every sample: a random linear form over its bits, so padding does not count."""
+    width = int(data.x[0].numel())
+    # A longer padding draws more weights after the same first ones.
+    weights = np.random.default_rng(0).integers(1, 2**63, width, dtype=np.uint64) * 2 + 1
+    out = np.empty(len(data), np.uint64)
+    rows = max(1, _BLOCK // max(width, 1))
+    for start in range(0, len(data), rows):
+        block = np.ascontiguousarray(data.x[start : start + rows].flatten(1).numpy())
+        bits = block if block.dtype == np.uint8 else block.view(f"u{block.itemsize}")
+        out[start : start + rows] = (bits.astype(np.uint64) * weights).sum(1, dtype=np.uint64)
+    if data.lengths is not None:
+        # The weight of a length must not depend on the padding either.
+        out += data.lengths.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return out
+
+
+def _equal(
+    a: Dataset, at_a: NDArray[np.int64], b: Dataset, at_b: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether pairs of samples with one hash are the same indeed; the longer of two paddings is cut."""
+    out = np.ones(len(at_a), bool)
+    stepped = "steps" in a.kind.card.gives
+    if a.x.shape[1 + stepped :] != b.x.shape[1 + stepped :]:
+        return np.zeros(len(at_a), bool)
+    rows = max(1, _BLOCK // max(int(a.x[0].numel()), 1))
+    for start in range(0, len(at_a), rows):
+        left = a.x[torch.from_numpy(at_a[start : start + rows])]
+        right = b.x[torch.from_numpy(at_b[start : start + rows])]
+        if stepped:
+            common = min(left.shape[1], right.shape[1])
+            left, right = left[:, :common], right[:, :common]
+        same = (
+            (left == right) | (left.isnan() & right.isnan())
+            if left.is_floating_point()
+            else left == right
+        )
+        out[start : start + rows] = same.flatten(1).all(1).numpy()
+    return out

@@ -1,0 +1,66 @@
+"""Which modality the samples of a source are of, and whether what was asked goes with it."""
+
+from __future__ import annotations
+
+from tacita.catalog import discover
+from tacita.data.modality import Modality, find
+from tacita.data.reading import Reading, Source
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.readers.files import READ, unknown_extension
+from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource, TableSource
+
+
+def chosen(source: Source, reading: Reading) -> Modality:
+    """The modality of a source: the one that was named, or the one that claims it most surely.
+
+    Raises `DataError` for a source that none can read, `ConfigError` for options that do not go with it.
+    """
+    if reading.modality is not None:
+        best = find(reading.modality)
+    else:
+        known = [find(name) for name in discover.modalities()]
+        best = max(known, key=lambda each: each.claims(source, reading))
+        if not best.claims(source, reading):
+            raise unreadable(source)
+    check_options(source, best, reading)
+    return best
+
+
+def check_options(source: Source, modality: Modality, reading: Reading) -> None:
+    """Raises `ConfigError` for options of reading that have no meaning for a source."""
+    lengths = source.lengths if isinstance(source, ArraySource) else None
+    if lengths is not None and "steps" not in modality.card.gives:
+        raise DataError(
+            f"{source.name}: lengths were given, but these are {modality.card.name}.",
+            remedy="Leave lengths out, or pass modality='series'.",
+        )
+    for argument in ("series_id", "time"):
+        name = getattr(reading, argument)
+        table = isinstance(source, TableSource | ArraySource if argument == "time" else TableSource)
+        if name is not None and not table:
+            raise ConfigError(
+                f"{argument}={name!r}, but {source.name} is no table.",
+                remedy="Leave it out: it names a column of a table with one row a time step.",
+            )
+    for argument in ("image_size", "series_id", "time", "text", "tokeniser"):
+        value = getattr(reading, argument)
+        if value is not None and argument not in modality.options:
+            raise ConfigError(
+                f"{argument}={value!r}, but {source.name} holds {modality.card.name}.",
+                remedy=f"Leave {argument} out.",
+            )
+
+
+def unreadable(source: Source) -> DataError:
+    """The error for a source in which no modality, or not the one that was named, finds samples."""
+    if isinstance(source, FolderSource):
+        if not source.entries:
+            return DataError(f"{source.name}: the folder is empty.", remedy=READ)
+        return DataError(
+            f"{source.name}: none of its {len(source.entries)} files can be read"
+            f" (the first is {source.entries[0].name}).",
+            remedy=READ,
+        )
+    if isinstance(source, FileSource):
+        return unknown_extension(source.path)
+    return DataError(f"{source.name}: no modality reads it.", remedy=READ)

@@ -1,0 +1,234 @@
+"""Where the labels of a source come from: a column, an array, sub-folders, or a file of their own.
+
+Found out once, before a sample is read; then each piece of samples gets its labels, at first and for a
+model's further samples alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tacita.data.dataset import Schema
+from tacita.data.modality import Modality
+from tacita.data.reading import Reading, Samples, Source
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.readers.files import existing, nearest
+from tacita.modalities.readers.labels import LabelFile, match, match_owners
+from tacita.modalities.readers.sources import ArraySource, FolderSource, TableSource
+
+_FOLDERS = "folders"
+
+
+class Labelling:
+    """The labels and groups of a source.
+
+    reading: what the modality is told: `labels` and `group` name columns of a table, or the folder of
+        labels that are themselves samples.
+    target, group: the columns or arrays that labels and groups come from, for later readings.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        modality: Modality,
+        reading: Reading,
+        like: Schema | None,
+        *,
+        hidden: bool = False,
+    ) -> None:
+        self.source = source
+        self.modality = modality
+        self.like = like
+        self.hidden = hidden
+        self.file: LabelFile | None = None
+        self.target: str | None = None
+        self.group: str | None = None
+        self._labels: Any = None
+        self._groups: Any = None
+        self._used: set[str] = set()
+        self._example = ""
+        self._start = 0
+        if like is not None and reading.labels is not None:
+            known = str(reading.labels) == like.meta.target and not os.path.exists(reading.labels)
+            reading = replace(reading, labels=None) if known else reading
+        told, told_group = reading.labels, reading.group
+        if isinstance(source, TableSource):
+            reading = self._of_table(source, reading)
+        elif isinstance(source, ArraySource):
+            reading = self._of_arrays(source, reading)
+        elif isinstance(source, FolderSource):
+            reading = self._of_folder(source, reading)
+        elif reading.labels is not None:
+            self.file = LabelFile.read(existing(reading.labels), reading.group)
+            reading = replace(reading, labels=None)
+        self.told = told
+        if isinstance(source, FolderSource) and self.file is not None:
+            self.file.check_inside()
+        if told_group is not None and like is None:
+            self._check_group(told_group)
+        self.reading = reading
+
+    def on(self, samples: Samples) -> Samples:
+        """The next piece of samples with its labels and groups."""
+        names = samples.names(self._start)
+        self._example = self._example or (samples.owners or names)[0]
+        part = slice(self._start, self._start + len(samples))
+        self._start = part.stop
+        if self.hidden:
+            return replace(samples, labels=None)
+        if self._labels is not None:
+            samples = replace(samples, labels=self._labels[part])
+        if self._groups is not None:
+            samples = replace(samples, groups=self._groups[part])
+        if isinstance(self.source, FolderSource):
+            samples = self._sorted_into_folders(self.source, samples)
+        if self.file is None:
+            return samples
+        files = isinstance(self.source, FolderSource)
+        matched = match_owners if samples.owners else match
+        labels, groups, found = matched(self.file, samples.owners or names, files=files)
+        again = sorted(self._used & found)
+        if again:
+            raise DataError(
+                f"{self.file.path}: the id {again[0]!r} fits more than one sample.",
+                remedy="Give every sample an id of its own.",
+            )
+        self._used |= found | _known_by(samples.skipped, self.file.labels)
+        samples = replace(samples, labels=labels)
+        return replace(samples, groups=groups) if self.file.groups else samples
+
+    def close(self) -> None:
+        """Raises `DataError` for a source without samples, and for labels of samples that are not there."""
+        if not self._start:
+            raise DataError(
+                f"{self.source.name}: there are no samples.", remedy="Give at least one."
+            )
+        if self.file is not None:
+            unused = [name for name in self.file.labels if name not in self._used]
+            self.file.check_known(unused, self._example)
+
+    def _of_table(self, source: TableSource, reading: Reading) -> Reading:
+        if self.like is not None:
+            if reading.labels is not None:
+                self.file = LabelFile.read(existing(reading.labels))
+            return replace(reading, labels=self.like.meta.target, group=self.like.meta.group)
+        columns = source.whole.column_names
+        labels, group = reading.labels, reading.group
+        if labels is not None and str(labels) not in columns and Path(labels).is_file():
+            self.file = LabelFile.read(Path(labels), None if group in columns else group)
+            group = None if self.file.group else group
+            labels = None
+        self.target = None if labels is None else str(labels)
+        self.group = group
+        return replace(reading, labels=self.target, group=group)
+
+    def _of_arrays(self, source: ArraySource, reading: Reading) -> Reading:
+        arrays, labels = source.arrays, reading.labels
+        self.target = "y" if "y" in arrays else None
+        if self.like is not None:
+            if labels is not None:
+                self.file = LabelFile.read(existing(labels))
+            known = self.like.meta.target
+            self.target = known if known is not None and known in arrays else self.target
+        elif labels is not None:
+            if str(labels) in arrays and str(labels) not in ("x", "values"):
+                self.target = str(labels)
+            elif Path(labels).is_file():
+                self.file = LabelFile.read(Path(labels), reading.group)
+            else:
+                raise _no_array(source, str(labels), "labels")
+        if self.like is None:
+            self.group = "groups" if "groups" in arrays else None
+            if reading.group is not None and not (self.file and self.file.group):
+                if reading.group not in arrays:
+                    raise _no_array(source, reading.group, "group")
+                self.group = reading.group
+            if self.group is not None:
+                self._groups = arrays.per_sample(self.group)
+        if self.target is not None:
+            dense = self.modality.dense_labels
+            read = arrays.read if dense else arrays.per_sample
+            self._labels = read(self.target)
+            if len(self._labels) != source.count:
+                raise DataError(
+                    f"{source.name}: {len(self._labels)} labels but {source.count} samples.",
+                    remedy="Give one label a sample (-1, NaN or None where there is none).",
+                )
+        return replace(reading, labels=None, group=None)
+
+    def _of_folder(self, source: FolderSource, reading: Reading) -> Reading:
+        labels = reading.labels
+        folder = source.label_folder(labels)
+        if folder is not None and (self.modality.dense_labels or labels is not None):
+            if not self.modality.dense_labels:
+                raise ConfigError(
+                    f"labels={str(labels)!r} is a folder, but {source.name} holds"
+                    f" {self.modality.card.name}.",
+                    remedy="Give a label file; a folder of labels goes with a folder of volumes.",
+                )
+            return replace(reading, labels=folder, group=None)
+        # A model's samples are not labelled by the file that lies beside them, unless it is named.
+        if source.label_file is not None and (self.like is None or labels is not None):
+            self.file = LabelFile.read(source.label_file, reading.group)
+            self.group = self.file.group
+        return replace(reading, labels=None, group=None)
+
+    def _sorted_into_folders(self, source: FolderSource, samples: Samples) -> Samples:
+        """Labels by the sub-folders that the files lie in, where they are taken from there."""
+        if samples.labels is None or self.modality.dense_labels:
+            if str(self.told) == _FOLDERS and self.like is None:
+                raise _no_folders(source)
+            return samples
+        if self.like is not None:
+            # Folders that are no classes of the model merely sort the files.
+            classes = {entry.label for entry in source.entries if entry.label is not None}
+            taken = not classes.isdisjoint(self.like.task.answers)
+        else:
+            taken = any(label is not None for label in samples.labels)
+            if str(self.told) == _FOLDERS and not taken:
+                raise _no_folders(source)
+            if taken and self.told is None:
+                self.file = None
+        return samples if taken else replace(samples, labels=None)
+
+    def _check_group(self, group: str) -> None:
+        """Raises `ConfigError` for a group that neither the source nor a label file has."""
+        if isinstance(self.source, TableSource | ArraySource):
+            return  # The column or array is looked for where it is read.
+        if self.file is None:
+            raise ConfigError(
+                f"group={group!r}, but {self.source.name} has no columns.",
+                remedy="Give a label file with a column of that name.",
+            )
+        if self.file.group is None:
+            raise ConfigError(
+                f"group={group!r} is not a column of {self.file.path}.",
+                remedy="Name a column of the label file.",
+            )
+
+
+def _known_by(names: Sequence[str], labels: Mapping[str, str | None]) -> set[str]:
+    """The ids in a label file of samples that were passed over."""
+    aliases = {*names, *(name.rpartition("/")[2] for name in names)}
+    return aliases & set(labels)
+
+
+def _no_folders(source: Source) -> DataError:
+    return DataError(
+        f"{source.name}: there are no class sub-folders.",
+        remedy="Put the files into one sub-folder a class, or give a label file.",
+    )
+
+
+def _no_array(source: ArraySource, name: str, argument: str) -> ConfigError:
+    near = nearest(name, source.arrays.headers)
+    return ConfigError(
+        f"{argument}={name!r} is neither an array of {source.name} nor a file.",
+        remedy=f"Did you mean {near!r}?"
+        if near
+        else f"Arrays: {', '.join(source.arrays.headers)}.",
+    )

@@ -1,0 +1,171 @@
+"""The one way by which anything is read: a source, its modality, its labels, and a data set.
+
+First data, and later a model's further samples, whole or in pieces, go the same way; the latter are
+`like` what the model learnt from.
+
+Formats: `.csv` `.tsv` `.parquet` `.jsonl` tables (of rows, or one series a row with
+`modality="series"`, or texts with `text`); `.npz` with `x`, or `values` end to end, and optionally `y`,
+`lengths`, `groups`, `time`; `.npy`; `.ts`; tables of one row a time step, with `series_id`; folders of
+images, of texts, or of one file a series, with class sub-folders or a label file (`labels.csv` in the
+folder is found); folders and zips of an E4's sessions; folders of NIfTI volumes, with a folder of label
+volumes of the same names (`labels` inside is found). 2-D arrays are tables, 3-D are series `(N, L, C)`
+or, as uint8, grey images `(N, H, W)`; 4-D are images, 5-D are volumes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, Unpack
+
+import torch
+
+from tacita.catalog import discover
+from tacita.data.dataset import Dataset, Schema
+from tacita.data.modality import find
+from tacita.data.reading import (
+    Missing,
+    PathLike,
+    Reading,
+    ReadingOptions,
+    Samples,
+    Source,
+)
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.builtin import BUILTIN, load_builtin
+from tacita.modalities.choice import chosen
+from tacita.modalities.finish import finish, finish_like
+from tacita.modalities.labelling import Labelling
+from tacita.modalities.memory import as_dataset, open_memory, raw_labels, relabelled
+from tacita.modalities.readers.files import existing
+from tacita.modalities.readers.sources import (
+    DatasetSource,
+    open_path,
+)
+
+
+def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
+    """Read a file, a folder, or a built-in data set by name (a path that exists wins).
+
+    labels: a label file (an id and a label a line; ids are file names or stems, row numbers from
+        0, or values of the id column), the name of a column or array, "folders", or for volumes a
+        folder of label volumes. Missing labels are -1, NaN, None or empty.
+    task: what the labels are; by default told from them.
+    group: the column or array that names the subject of each sample.
+    missing: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
+    modality: what the samples are; by default told from the data.
+    image_size: side in pixels that image files are read in; default from the files, at most 96.
+    series_id: the column of a table with one row a time step that says which series a row belongs to.
+    time: its column of times (of a `.npz`: the array; `time` is found), by which rows are sorted.
+        Series whose times are irregular are interpolated at the median step of the data set.
+    text: the column of a table that holds texts to learn from.
+    tokeniser: of texts: "bytes", "words", "bpe", or a folder with a transformers tokeniser.
+
+    Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
+
+    >>> load("digits").spec.shape
+    (1, 8, 8)
+    """
+    reading = Reading(**options)
+    if reading.modality is not None:
+        discover.modality(reading.modality)
+    return read(open_source(source, reading), reading)
+
+
+def open_source(source: PathLike, reading: Reading) -> Source:
+    """The source that a path or the name of a built-in set stands for."""
+    if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
+        data, _ = load_builtin(source)
+        return DatasetSource(data)
+    path = existing(source, also=BUILTIN)
+    return open_path(path, _formats(), reading.labels)
+
+
+def read(source: Source, reading: Reading) -> Dataset:
+    """A source as one data set."""
+    if isinstance(source, DatasetSource):
+        return relabelled(source.data, reading)
+    modality = chosen(source, reading)
+    labelling = Labelling(source, modality, reading, None)
+    pieces = [labelling.on(p) for p in modality.read(source, labelling.reading, None, None)]
+    if len(pieces) > 1:
+        raise AssertionError(f"{modality.card.name} was not read as a whole")
+    labelling.close()
+    return finish(pieces[0], reading, target=labelling.target, group=labelling.group)
+
+
+def read_like(
+    source: Any,
+    schema: Schema,
+    *,
+    chunk: int = 4096,
+    missing: Missing | None = None,
+    labels: PathLike | None = None,
+    hide_labels: bool = False,
+) -> Iterator[Dataset]:
+    """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
+
+    `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
+    matched by name; labels, where there are any, are decoded by the model's classes; `labels` is a
+    label file, the label column of the training data, or for volumes a folder of label volumes.
+    `hide_labels`: labels are not looked at, so that they may be of other classes.
+    Volumes in files come one at a time, at the spacing of the training data and each of its own size.
+
+    Raises `DataError` for what the model cannot take, naming the row and the column.
+    """
+    if chunk < 1:
+        raise ConfigError(f"chunk={chunk} is too small.", remedy="Give at least 1.")
+    meta, modality = schema.meta, schema.kind
+    reading = Reading(
+        labels=labels,
+        group=meta.group,
+        missing=missing or meta.missing,
+        modality=meta.modality,
+    )
+    if isinstance(source, str | os.PathLike):
+        opened = open_source(source, reading)
+    else:
+        opened = open_memory(source, reading)
+    labelling = Labelling(opened, modality, reading, schema, hidden=hide_labels)
+    start = 0
+    for samples in pieces_like(opened, labelling.reading, schema, chunk):
+        names = samples.names(start)
+        yield finish_like(labelling.on(samples), schema, start, names)
+        start += len(samples)
+    labelling.close()
+
+
+def pieces_like(source: Source, reading: Reading, schema: Schema, chunk: int) -> Iterator[Samples]:
+    """Samples in the form that a model knows, without labels from elsewhere."""
+    modality = schema.kind
+    if isinstance(source, DatasetSource):
+        data = source.data
+        if data.modality != schema.meta.modality:
+            raise wrong_modality(source.name, data.modality, schema)
+        pieces = _of_dataset(data, chunk)
+    else:
+        pieces = modality.read(source, reading, schema, chunk)
+    return (modality.conform(samples, schema) for samples in pieces)
+
+
+def wrong_modality(source: str, what: str, schema: Schema) -> DataError:
+    """The error for samples of another kind than the model's."""
+    return DataError(
+        f"{source}: this is {what}, but the model was trained on {schema.meta.modality}.",
+        remedy="Give the same kind of data.",
+    )
+
+
+def _of_dataset(data: Dataset, chunk: int) -> Iterator[Samples]:
+    for start in range(0, len(data), chunk):
+        part = data.subset(torch.arange(start, min(start + chunk, len(data))))
+        labels = raw_labels(part) if bool(part.labelled.any()) else None
+        yield Samples(part.samples, part.meta, part.source, labels=labels, ids=part.ids)
+
+
+def _formats() -> list[str]:
+    """The endings of the files that modalities read by themselves."""
+    return [ending for name in discover.modalities() for ending in find(name).formats]
+
+
+__all__ = ["as_dataset", "load", "open_source", "read", "read_like"]

@@ -1,0 +1,225 @@
+"""What is in memory already to a data set: arrays, tensors, frames, lists of series, torch data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacita.catalog import discover
+from tacita.data.dataset import Dataset
+from tacita.data.reading import Missing, Reading, Samples, Source
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.choice import chosen
+from tacita.modalities.finish import encode, finish
+from tacita.modalities.labelling import Labelling
+from tacita.modalities.readers.labels import LabelFile, group_codes, match
+from tacita.modalities.readers.sources import (
+    ArraySource,
+    DatasetSource,
+    ListSource,
+    MemoryArrays,
+    TableSource,
+    is_frame,
+    open_frame,
+)
+
+
+def as_dataset(
+    x: Any,
+    y: Any = None,
+    *,
+    modality: str | None = None,
+    lengths: Any = None,
+    groups: Any = None,
+    task: str | None = None,
+    missing: Missing = "refuse",
+    target: str | None = None,
+    series_id: str | None = None,
+    time: str | None = None,
+    text: str | None = None,
+    tokeniser: str | None = None,
+) -> Dataset:
+    """A data set over arrays, tensors, frames, a list of series or texts, or a torch data set of `(x, y)`.
+
+    2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
+    4-D are images, 5-D volumes; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "".
+    Of volumes, `y (N, D, H, W)` may give a class to each voxel. In a frame, `target` may name the
+    label column and `groups` the group column; elsewhere `target` is a label file by row numbers from
+    0. A frame of one row a time step is read as series with `series_id` and `time` as in `load`, one
+    with a column `text` as texts.
+    Nothing is written to; float32 and uint8 arrays are shared.
+
+    >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
+    >>> data.modality, data.lengths.tolist(), data.y.tolist()
+    ('series', [2, 1], [0, -1])
+
+    Raises `DataError` for what cannot be learnt from, `ConfigError` for measurements as classes.
+    """
+    named = is_frame(x) and isinstance(groups, str)
+    reading = Reading(
+        labels=target,
+        task=task,
+        group=groups if named else None,
+        missing=missing,
+        modality=modality,
+        series_id=series_id,
+        time=time,
+        text=text,
+        tokeniser=tokeniser,
+    )
+    if modality is not None:
+        discover.modality(modality)
+    if isinstance(x, Dataset):
+        return relabelled(x, reading, y, groups)
+    if isinstance(x, torch.utils.data.Dataset):
+        x, pairs_y = _from_pairs(x)
+        y = pairs_y if y is None else y
+    source = open_memory(x, reading, lengths)
+    if target is not None and not isinstance(source, TableSource) and not Path(target).is_file():
+        raise _no_label_file(target, "samples")
+    kind = chosen(source, reading)
+    labelling = Labelling(source, kind, reading, None)
+    (samples,) = kind.read(source, labelling.reading, None, None)
+    samples = labelling.on(samples)
+    labelling.close()
+    if y is not None:
+        samples = replace(samples, labels=_as_labels(y))
+    if groups is not None and not named:
+        samples = replace(samples, groups=groups)
+    return finish(samples, reading, target=labelling.target, group=labelling.group)
+
+
+def open_memory(x: Any, reading: Reading, lengths: Any = None) -> Source:
+    """The source that something in memory is."""
+    if isinstance(x, Dataset):
+        return DatasetSource(x)
+    if is_frame(x):
+        return open_frame(x)
+    if isinstance(x, list | tuple):
+        if not len(x):
+            raise DataError("x is an empty list.", remedy="Give at least one sample.")
+        if all(isinstance(item, str) for item in x):
+            return ListSource(x)
+        if reading.modality in (None, "series") and lengths is None and _unequal(x):
+            return ListSource(x)
+    array = _to_numpy(x)
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"array: x is of type {array.dtype}, not numbers.",
+            remedy="Give numbers; a table with text goes in as a data frame or a .csv.",
+        )
+    return ArraySource(MemoryArrays(x=array, lengths=lengths), "array")
+
+
+def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = None) -> Dataset:
+    """Samples that were read already, under other labels or for another task."""
+    if reading.modality not in (None, data.modality):
+        raise ConfigError(
+            f"{data.source} holds {data.modality}, not {reading.modality}.",
+            remedy="Leave modality out.",
+        )
+    if groups is not None:
+        data = replace(data, groups=group_codes(groups, len(data)))
+    if reading.labels is not None:
+        if not Path(reading.labels).is_file():
+            raise _no_label_file(str(reading.labels), data.modality)
+        names = Samples(data.samples, data.meta, data.source, ids=data.ids).names(0)
+        file = LabelFile.read(Path(reading.labels))
+        y, _, used = match(file, names, files=False)
+        file.check_known([name for name in file.labels if name not in used], names[0])
+    if y is None and reading.task in (None, data.task.name):
+        return data
+    raw = raw_labels(data) if y is None else _as_labels(y)
+    name = reading.task or data.task.recoded_as
+    labels, task = encode(raw, name, data.samples, data.source)
+    return data.with_labels(labels, task)
+
+
+def raw_labels(data: Dataset) -> list[Any]:
+    """The labels of a data set as its user wrote them, None where there is none."""
+    known = data.labelled
+    names = iter(data.task.decode(data.targets[known]))
+    return [next(names) if each else None for each in known.tolist()]
+
+
+def _no_label_file(target: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"target={target!r} is no file, and these {what} have no named columns.",
+        remedy="Give the labels as y, or a label file with row numbers from 0.",
+    )
+
+
+def _unequal(items: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list is one of series of unequal lengths, which no array can hold."""
+    nested = [isinstance(item, list | tuple) or getattr(item, "ndim", 0) > 0 for item in items]
+    return all(nested) and len({len(item) for item in items}) > 1
+
+
+def _to_numpy(x: Any) -> NDArray[Any]:
+    if isinstance(x, list | tuple) and x and isinstance(x[0], Tensor):
+        x = [_to_numpy(item) for item in x]
+    if isinstance(x, Tensor):
+        x = x.detach().cpu()
+        if x.dtype == torch.bfloat16:
+            x = x.float()
+        if x.is_sparse or x.is_complex():
+            raise DataError(
+                f"x is a tensor of layout {x.layout} and type {x.dtype}.",
+                remedy="Give a dense tensor of real numbers.",
+            )
+        return x.numpy()
+    if isinstance(x, Mapping | str | bytes):
+        raise DataError(
+            f"x is a {type(x).__name__}, which is no data.",
+            remedy="Give an array, a frame or a list; paths go to load().",
+        )
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            "x cannot be made into an array: its items differ in shape.",
+            remedy="Give samples of one shape, or a list of series (L_i, C).",
+        ) from error
+
+
+def _from_pairs(pairs: Any) -> tuple[list[Any], list[Any] | None]:
+    """The samples and labels of a map-style torch data set, item by item as its contract has it."""
+    if isinstance(pairs, torch.utils.data.IterableDataset) or not hasattr(pairs, "__len__"):
+        raise DataError(
+            "x is a torch data set without a length.",
+            remedy="Give one with __len__ and __getitem__, or arrays.",
+        )
+    xs: list[Any] = []
+    ys: list[Any] = []
+    for position in range(len(pairs)):
+        item = pairs[position]
+        if isinstance(item, tuple | list):
+            if len(item) not in (1, 2):
+                raise DataError(
+                    f"item {position} of the torch data set has {len(item)} parts.",
+                    remedy="Items are (x, y) or x.",
+                )
+            xs.append(item[0])
+            ys.extend(item[1:])
+        else:
+            xs.append(item)
+    if ys and len(ys) != len(xs):
+        raise DataError(
+            "some items of the torch data set have a label and some have none.",
+            remedy="Give (x, -1) where there is no label.",
+        )
+    return [_to_numpy(item) for item in xs], ys or None
+
+
+def _as_labels(y: Any) -> Any:
+    """Labels from a frame of one column, and all else as it is."""
+    if hasattr(y, "columns") and len(y.columns) == 1:
+        return y[y.columns[0]].to_numpy()
+    return y

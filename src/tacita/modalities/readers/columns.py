@@ -1,0 +1,124 @@
+"""Columns of Arrow tables: as numbers, as text, as labels, or as the names of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.readers.files import nearest
+from tacita.modalities.readers.labels import arrow_labels
+
+_BLANK = frozenset({"", "nan"})
+_NO_NUMBER = pa.array(["", "nan", "na", "n/a", "none", "null"])
+
+
+def take_column(
+    table: pa.Table, name: str | None, source: str, argument: str
+) -> tuple[NDArray[np.generic] | None, pa.Table]:
+    """A column taken out of the features as raw values, and the table that is left."""
+    if name is None:
+        return None, table
+    if name not in table.column_names:
+        near = nearest(name, table.column_names)
+        raise ConfigError(
+            f"{argument}={name!r} is neither a column of {source} nor a file.",
+            remedy=f"Did you mean {near!r}?"
+            if near
+            else f"Columns: {', '.join(table.column_names[:10])}.",
+        )
+    return arrow_labels(table[name]), table.drop_columns([name])
+
+
+def take_ids(
+    table: pa.Table, parsed: Mapping[str, NDArray[np.float64] | None]
+) -> tuple[tuple[str, ...], str | None, pa.Table]:
+    """The names of the rows, the column they came from, and the table that is left.
+
+    Ids are the column called `id`, or else the first text column, whose values are all different.
+    """
+    named = [name for name in table.column_names if name.lower() == "id"]
+    text = [name for name in table.column_names if parsed[name] is None]
+    for name in (*named, *text):
+        if _all_different(table[name]):
+            ids = tuple(strings(table[name]).to_pylist())
+            if not any(is_blank(value) for value in ids):
+                return ids, name, table.drop_columns([name])
+    return (), None, table
+
+
+def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
+    """A column as float64 with NaN where empty, or None if some value is no number."""
+    if pa.types.is_dictionary(column.type) or pa.types.is_boolean(column.type):
+        return None
+    try:
+        if _is_text(column.type):
+            column = _cast_text(column)
+        elif (
+            pa.types.is_null(column.type)
+            or pa.types.is_primitive(column.type)
+            or (pa.types.is_decimal(column.type))
+        ):
+            if pa.types.is_temporal(column.type):
+                return None
+            column = pc.cast(column, pa.float64(), safe=False)
+        else:
+            return None
+    except pa.ArrowInvalid:
+        return None
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Any column as trimmed text; booleans as Python and pandas write them."""
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(column, "True", "False")
+    try:
+        return pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"a column of type {column.type} is neither numbers nor text.",
+            remedy="Remove the column, or spread its values over columns of their own.",
+        ) from error
+
+
+def blank_cells(text: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """`(N,)`: which cells of text hold nothing."""
+    lower = pc.utf8_lower(text)
+    blank = pc.is_in(lower, value_set=pa.array([*_BLANK, None], pa.string()))
+    return np.asarray(blank.to_numpy(), dtype=bool)
+
+
+def is_blank(value: str | None) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or value.lower() in _BLANK
+
+
+def _cast_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return pc.cast(text, pa.float64())
+    except pa.ArrowInvalid:
+        # Only now pay for spaces, and for looking at every spelling of "missing".
+        text = pc.utf8_trim_whitespace(text)
+        blank = pc.is_in(pc.utf8_lower(text), value_set=_NO_NUMBER.cast(text.type))
+        return pc.cast(pc.if_else(blank, pa.scalar(None, text.type), text), pa.float64())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _all_different(column: pa.ChunkedArray) -> bool:
+    return (
+        len(column) > 1
+        and not pa.types.is_nested(column.type)
+        and not pa.types.is_dictionary(column.type)
+        and column.null_count == 0
+        and int(pc.count_distinct(column).as_py()) == len(column)
+    )

@@ -1,0 +1,124 @@
+"""Paths: what a folder holds, the nearest name to a misspelt one, and nothing outside the folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tacita.errors import DataError
+from tacita.modalities.readers.values import damaged
+
+TABLE_FILES = frozenset({".csv", ".tsv", ".parquet"})
+ARRAY_FILES = frozenset({".npz", ".npy"})
+IMAGE_FILES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm"}
+)
+SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
+TEXT_SERIES = frozenset({".ts"})
+READ = (
+    "Tables: .csv .tsv .parquet. Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
+    " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes,"
+    " or of a .csv, .tsv, .parquet or .npy a series."
+)
+NO_CLASS = "unlabelled"
+NIFTI_FILES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a folder: its path, its name below the folder (with `/`), and its class folder."""
+
+    path: Path
+    name: str
+    label: str | None
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is a NIfTI volume by its name."""
+    return path.name.lower().endswith(NIFTI_FILES)
+
+
+def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
+    """Every file below a folder, sorted by name; hidden ones are left out.
+
+    Links that leave the folder, and links to folders (which may loop), raise `DataError`.
+    """
+    home = root.resolve()
+    entries: list[Entry] = []
+    folders = [root]
+    with damaged(root, "a folder"):
+        while folders:
+            folder = folders.pop()
+            with os.scandir(folder) as items:
+                for item in items:
+                    path = Path(item.path)
+                    if item.name.startswith("."):
+                        continue
+                    if item.is_symlink():
+                        _check_link(path, home)
+                    if item.is_dir():
+                        folders.append(path)
+                    elif not item.is_file():
+                        # Reading a pipe or a device may never end.
+                        raise DataError(
+                            f"{path}: neither a file nor a folder.", remedy="Remove it."
+                        )
+                    elif leave_out is None or path.resolve() != leave_out:
+                        entries.append(_entry(path, root))
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _entry(path: Path, root: Path) -> Entry:
+    name = path.relative_to(root).as_posix()
+    top, _, rest = name.partition("/")
+    return Entry(path, name, top if rest and top != NO_CLASS else None)
+
+
+def _check_link(path: Path, home: Path) -> None:
+    remedy = "Copy the file into the folder, or remove the link."
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: a link that leads nowhere or in a circle.", remedy=remedy
+        ) from error
+    if target.is_dir():
+        raise DataError(f"{path}: a link to a folder, which is not followed.", remedy=remedy)
+    if not target.is_relative_to(home):
+        raise DataError(f"{path}: a link that leaves the folder.", remedy=remedy)
+
+
+def existing(source: str | os.PathLike[str], *, also: Iterable[str] = ()) -> Path:
+    """The path if it exists, else a `DataError` with the nearest name there is."""
+    path = Path(source)
+    if "\0" in str(path):
+        raise DataError(f"{str(path)!r} is not a path.", remedy="Check the path.")
+    with damaged(path, "a path"):
+        if path.exists():
+            return path
+        parent = path.parent
+        beside = [str(parent / name) for name in os.listdir(parent)] if parent.is_dir() else []
+    near = nearest(str(path), [*beside, *also])
+    raise DataError(
+        f"{path}: there is no such file or folder, and no built-in data set of that name.",
+        remedy=f"Did you mean {near}?" if near else f"Check the path. {READ}",
+    )
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word closest to a misspelt one, if any is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def unknown_extension(path: Path) -> DataError:
+    """The error for a file of a type that no reader knows."""
+    return DataError(
+        f"{path}: files ending in {path.suffix!r} are not read."
+        if path.suffix
+        else f"{path}: the name has no extension, so the format is unknown.",
+        remedy=READ,
+    )

@@ -1,0 +1,304 @@
+"""What samples can be read from: a table, arrays, a folder, a file, a list, or a data set.
+
+A source says what it holds without reading it, and gives it in pieces or whole. Which modality the
+samples are of is not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tacita.data.dataset import Dataset
+from tacita.data.reading import PathLike, Source
+from tacita.errors import DataError
+from tacita.modalities.readers.arrays import ArrayFile
+from tacita.modalities.readers.files import (
+    ARRAY_FILES,
+    TABLE_FILES,
+    Entry,
+    existing,
+    scan,
+    unknown_extension,
+)
+from tacita.modalities.readers.frames import frame_table, is_frame, read_table, stream_table
+from tacita.modalities.readers.rows import RowName, array_row, spreadsheet_row
+
+_LABELS = "labels"
+
+
+class TableSource(Source):
+    """Rows and named columns: a CSV, TSV or parquet file, or a data frame."""
+
+    what = "a table"
+
+    def __init__(self, table: Path | pa.Table, name: str) -> None:
+        self.name = name
+        self._table = table
+
+    @cached_property
+    def whole(self) -> pa.Table:
+        """All of it in memory."""
+        return read_table(self._table) if isinstance(self._table, Path) else self._table
+
+    def pieces(self, rows: int | None) -> Iterator[pa.Table]:
+        """Consecutive tables of at most so many rows, one in memory at a time; None for the whole."""
+        if rows is None:
+            yield self.whole
+        elif isinstance(self._table, Path):
+            yield from stream_table(self._table, rows)
+        else:
+            table = self._table
+            yield from (table.slice(start, rows) for start in range(0, len(table), rows))
+
+    def row_name(self, start: int = 0) -> RowName:
+        """What rows are called, from row `start` on: as a spreadsheet counts them, or from 0."""
+        text = isinstance(self._table, Path) and self._table.suffix.lower() != ".parquet"
+        return spreadsheet_row(start) if text else array_row(start)
+
+
+class Header(Protocol):
+    """What an array says of itself."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
+class Arrays(Protocol):
+    """Named arrays, of a file or in memory; `ArrayFile` says what each method gives."""
+
+    @property
+    def headers(self) -> Mapping[str, Header]: ...
+
+    @property
+    def main(self) -> str: ...
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def read(self, name: str) -> NDArray[Any]: ...
+
+    def numbers(self, name: str) -> NDArray[Any]: ...
+
+    def per_sample(self, name: str) -> NDArray[Any]: ...
+
+    def chunks(self, name: str, counts: Iterable[int]) -> Iterator[NDArray[Any]]: ...
+
+
+class MemoryArrays:
+    """Arrays in memory in the manner of a file's."""
+
+    main = "x"
+
+    def __init__(self, **arrays: Any) -> None:
+        self.headers: dict[str, Any] = {k: v for k, v in arrays.items() if v is not None}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.headers
+
+    def read(self, name: str) -> Any:
+        """A whole array, as it was given."""
+        return self.headers[name]
+
+    numbers = per_sample = read
+
+    def chunks(self, name: str, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
+        """The array's rows in order, so many at a time."""
+        start = 0
+        for count in counts:
+            yield self.headers[name][start : start + count]
+            start += count
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some samples of an array: which they are, their values, and their lengths if they have any."""
+
+    start: int
+    stop: int
+    x: NDArray[Any]
+    lengths: Any
+
+
+class ArraySource(Source):
+    """Arrays: `x (N, ...)`, or `values` end to end with `lengths`; beside them whatever there is."""
+
+    what = "an array"
+
+    def __init__(self, arrays: Arrays, name: str) -> None:
+        self.name = name
+        self.arrays = arrays
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the samples lie end to end."""
+        return "values" in self.arrays
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array of the samples."""
+        return tuple(self.arrays.headers[self._samples].shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array of the samples."""
+        return self.arrays.headers[self._samples].dtype
+
+    @cached_property
+    def lengths(self) -> Any:
+        """As they are in the source, not yet checked; None where there are none."""
+        return self.arrays.read("lengths") if "lengths" in self.arrays else None
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        if self.ragged:
+            return len(self.lengths)
+        return self.shape[0] if self.shape else 0
+
+    @property
+    def _samples(self) -> str:
+        return "values" if self.ragged else self.arrays.main
+
+    def pieces(self, chunk: int | None) -> Iterator[Piece]:
+        """At most `chunk` samples at a time; None for all, memory-mapped where the file allows.
+
+        Raises `DataError` where the lengths of samples that lie end to end are not theirs.
+        """
+        lengths = self.lengths
+        if chunk is None:
+            yield Piece(0, self.count, self.arrays.numbers(self._samples), lengths)
+            return
+        stops = [min(start + chunk, self.count) for start in range(0, self.count, chunk)]
+        starts = range(0, self.count, chunk)
+        if self.ragged:
+            ends = np.concatenate([[0], np.cumsum(lengths)])
+            total = self.shape[:1]
+            if total != (int(ends[-1]),):
+                raise DataError(
+                    f"{self.name}: the lengths sum to {int(ends[-1])}, but 'values' has shape"
+                    f" {self.shape}.",
+                    remedy="Give one length a series, in the order in which they lie.",
+                )
+            sizes = [int(ends[b] - ends[a]) for a, b in zip(starts, stops, strict=True)]
+        else:
+            sizes = [b - a for a, b in zip(starts, stops, strict=True)]
+        blocks = self.arrays.chunks(self._samples, sizes)
+        for start, stop, x in zip(starts, stops, blocks, strict=True):
+            yield Piece(start, stop, x, None if lengths is None else lengths[start:stop])
+
+
+class FolderSource(Source):
+    """A folder of files; hidden ones and what leads out of it are left aside or refused."""
+
+    what = "a folder"
+
+    def __init__(self, path: Path, labels: PathLike | None = None) -> None:
+        self.path = path
+        self.name = str(path)
+        given = labels is not None and self.label_folder(labels) is not None
+        self.label_file = None if given else self._label_file(labels)
+        """The label file that was named (also by its name inside), or the folder's `labels.csv`."""
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Every file below it but the label file, sorted by name."""
+        aside = None if self.label_file is None else self.label_file.resolve()
+        return scan(self.path, leave_out=aside)
+
+    def files(self, endings: Iterable[str]) -> list[Entry]:
+        """The files of some endings, whatever their case."""
+        wanted = tuple(endings)
+        return [entry for entry in self.entries if entry.path.name.lower().endswith(wanted)]
+
+    def label_folder(self, labels: PathLike | None) -> Path | None:
+        """The folder of labels that was named (also by its name inside), or the folder's `labels`."""
+        named = [self.path / _LABELS] if labels is None else [self.path / labels, Path(labels)]
+        return next((folder for folder in named if folder.is_dir()), None)
+
+    def _label_file(self, labels: PathLike | None) -> Path | None:
+        if labels is None:
+            found = self.path / f"{_LABELS}.csv"
+            return found if found.is_file() else None
+        if str(labels) == "folders":
+            return None
+        inside = self.path / labels
+        return inside if inside.is_file() and not Path(labels).exists() else existing(labels)
+
+
+class FileSource(Source):
+    """A file of a format of its own."""
+
+    what = "a file"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+
+
+class ListSource(Source):
+    """A list of samples in memory that no array can hold: series of unequal lengths, or texts."""
+
+    what = "a list"
+
+    def __init__(self, items: Sequence[Any], name: str = "list") -> None:
+        self.items = items
+        self.name = name
+
+
+class DatasetSource(Source):
+    """Samples that were read already."""
+
+    what = "a data set"
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.name = data.source
+
+
+def open_path(path: Path, formats: Iterable[str], labels: PathLike | None = None) -> Source:
+    """The source at a path that exists.
+
+    formats: endings of files that a modality reads itself; labels: as in `tacita.load`.
+
+    Raises `DataError` for a file of a type that nobody reads.
+    """
+    if path.is_dir():
+        return FolderSource(path, labels)
+    if path.name.lower().endswith(tuple(formats)):
+        return FileSource(path)
+    ending = path.suffix.lower()
+    if ending in TABLE_FILES:
+        return TableSource(path, str(path))
+    if ending in ARRAY_FILES:
+        return ArraySource(ArrayFile(path), str(path))
+    raise unknown_extension(path)
+
+
+def open_frame(frame: Any) -> TableSource:
+    """A data frame or an Arrow table."""
+    return TableSource(frame_table(frame), "data frame")
+
+
+__all__ = [
+    "ArraySource",
+    "DatasetSource",
+    "FileSource",
+    "FolderSource",
+    "ListSource",
+    "MemoryArrays",
+    "Piece",
+    "TableSource",
+    "is_frame",
+    "open_frame",
+    "open_path",
+]

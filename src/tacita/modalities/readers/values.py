@@ -1,0 +1,140 @@
+"""Numbers that can be learnt from: float32, finite, and a message with the place where they are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacita.data.reading import Missing
+from tacita.errors import ConfigError, DataError, TacitaError
+
+Place = Callable[[tuple[int, ...]], str]
+"""An index into an array to words a user can follow: "row 3, column 'age'"."""
+
+LARGEST = 16 * 2**30
+"""Bytes that one array may take: what is declared beyond it is a mistake or an attack."""
+
+_BLOCK = 2**22
+
+
+def check_missing(missing: str) -> Missing:
+    """The policy for missing values, or a `ConfigError` that names the two there are."""
+    if missing == "refuse":
+        return "refuse"
+    if missing == "impute":
+        return "impute"
+    raise ConfigError(
+        f"missing={missing!r} is not a policy.",
+        remedy="Use missing='refuse' (stop at the first) or missing='impute' (fill them in).",
+    )
+
+
+@contextmanager
+def damaged(source: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turns whatever a decoder raises on broken input into one `DataError` that names the file.
+
+    Decoders of other people's formats fail in every way there is (`struct.error`, `KeyError`,
+    `zlib.error`, ...), so all exceptions are caught; our own pass through.
+    """
+    try:
+        yield
+    except TacitaError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{source}: there is no such file.", remedy="Check the path.") from error
+    except PermissionError as error:
+        raise DataError(
+            f"{source}: may not be read.", remedy="Check the permissions of the file."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"{source}: cannot be read as {kind} ({reason}).",
+            remedy="The file is damaged, cut short or of another type: write it again, or leave it out.",
+        ) from error
+
+
+def check_size(source: str, shape: tuple[int, ...], itemsize: int = 4) -> None:
+    """Refuses an array that would not fit into any sensible memory, before it is made."""
+    size = itemsize
+    for width in shape:
+        size *= width
+    if size > LARGEST:
+        raise DataError(
+            f"{source}: an array of shape {shape} would take {size / 2**30:.0f} GiB;"
+            f" the bound is {LARGEST // 2**30} GiB.",
+            remedy="Read fewer samples, or shorter or smaller ones.",
+        )
+
+
+def to_tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor over the same memory where torch can share it, else over a copy; never written to."""
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def to_float32(array: NDArray[Any], source: str, place: Place) -> NDArray[np.float32]:
+    """Any real numbers as float32; those too large for it are refused, with their place."""
+    if array.dtype == np.float32:
+        return array
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    if array.dtype.kind == "f":
+        _, first = _find(narrow, np.isinf)
+        if first is not None and not np.isinf(array[first]):
+            raise DataError(
+                f"{source}: the number {array[first]:g} at {place(first)} does not fit into 32 bits.",
+                remedy="Rescale the values to less than 3e38.",
+            )
+    return narrow
+
+
+def check_finite(
+    array: NDArray[np.float32],
+    source: str,
+    place: Place,
+    *,
+    missing: Missing,
+    fillable: bool = True,
+) -> bool:
+    """Refuses infinite values always and missing ones by policy; True if missing ones remain."""
+    count, first = _find(array, np.isinf)
+    if first is not None:
+        raise DataError(
+            f"{source}: {count} infinite value{'s' * (count > 1)}, the first at {place(first)}.",
+            remedy="Replace them by numbers, or by an empty cell (NaN) if they are unknown.",
+        )
+    count, first = _find(array, np.isnan)
+    if first is None:
+        return False
+    if missing == "refuse" or not fillable:
+        remedy = "Fill them in, or pass missing='impute' (--missing impute)."
+        raise DataError(
+            f"{source}: {count} missing value{'s' * (count > 1)} (NaN or empty),"
+            f" the first at {place(first)}.",
+            remedy=remedy if fillable else "Fill them in: missing pixels are never imputed.",
+        )
+    return True
+
+
+def _find(
+    array: NDArray[Any], test: Callable[[NDArray[Any]], NDArray[np.bool_]]
+) -> tuple[int, tuple[int, ...] | None]:
+    """How many values pass a test, and where the first is; in blocks, so that memory stays small."""
+    count, first = 0, None
+    rows = max(1, _BLOCK // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        hits = test(array[start : start + rows])
+        found = int(np.count_nonzero(hits))
+        if found and first is None:
+            row, *rest = (int(i) for i in np.unravel_index(int(hits.argmax()), hits.shape))
+            first = (start + row, *rest)
+        count += found
+    return count, first

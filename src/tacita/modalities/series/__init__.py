@@ -1,0 +1,419 @@
+"""Series: numbers over time, of equal or unequal lengths, at one rate or a rate a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tacita.catalog.cards import modality
+from tacita.data.batch import Batch, InputSpec
+from tacita.data.dataset import Dataset, Schema
+from tacita.data.modality import Fact, Meta, Modality, Strength, unlike
+from tacita.data.normalise import Normaliser, Standardiser
+from tacita.data.reading import Reading, Samples, Source
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.choice import unreadable
+from tacita.modalities.crops import Crops
+from tacita.modalities.pixels import about_channels, check_channels
+from tacita.modalities.readers.files import SERIES_FILES
+from tacita.modalities.readers.sources import (
+    ArraySource,
+    FileSource,
+    FolderSource,
+    ListSource,
+    TableSource,
+)
+from tacita.modalities.series.crops import crop_series
+from tacita.modalities.series.long import lie_together, long_series, whole_series
+from tacita.modalities.series.meta import SeriesMeta
+from tacita.modalities.series.rates import channel_rates
+from tacita.modalities.series.read import (
+    pad_to,
+    ragged_series,
+    series_array,
+    series_files,
+    series_list,
+    timed_series,
+    wide_series,
+)
+from tacita.modalities.series.recordings.device import is_device
+from tacita.modalities.series.recordings.load import recorded_samples
+from tacita.modalities.series.sensor_views import SensorViews
+from tacita.modalities.series.ts import stream_ts
+from tacita.modalities.series.views import SeriesViews
+from tacita.modalities.words import SHOWN, plural
+from tacita.values import Ragged, Values, full, length_mask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEXT_SERIES = ".ts"
+ARCHIVE = ".zip"
+POINTS = 16
+"""Of a series that is looked at coarsely."""
+_UNEVEN_LENGTHS = 10
+_ROWS = 2**16
+"""Rows of a long table that are looked at together."""
+
+
+@modality(
+    "series",
+    title="Series",
+    encoder="residual-conv",
+    encoders={"patches": "series-transformer", "steps": "sequence-model", "sensors": "e4mer"},
+    gives=(
+        "views", "crops", "halves", "rows", "numbers", "patches", "neighbours", "steps", "sensors",
+    ),
+    usual=("supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch"),
+    hidden_share=0.5,
+)  # fmt: skip
+class Series(Modality):
+    """Series `(L, C)`. `hidden_share` lies between PatchTST's 0.4 and the 0.6 of TimeMAE."""
+
+    meta = SeriesMeta
+    formats = (TEXT_SERIES, ARCHIVE)
+    options = ("series_id", "time")
+    wants = "Series come as arrays, a folder of files, a .ts file, or a table with --series-id."
+
+    def claims(self, source: Source, reading: Reading) -> int:
+        if isinstance(source, FolderSource):
+            return 5 if is_device(source.path) else int(bool(source.files(SERIES_FILES)))
+        if isinstance(source, FileSource):
+            return 3 * (_is(source.path, TEXT_SERIES) or is_device(source.path))
+        if isinstance(source, ArraySource):
+            timed = source.ragged or source.lengths is not None
+            return 3 * (timed or (len(source.shape) == 3 and source.dtype != "u1"))
+        if isinstance(source, TableSource):
+            return 3 * (reading.series_id is not None or reading.time is not None)
+        return 3 * (isinstance(source, ListSource) and not isinstance(source.items[0], str))
+
+    def read(
+        self, source: Source, reading: Reading, like: Schema | None, chunk: int | None
+    ) -> Iterator[Samples]:
+        missing = reading.missing
+        if isinstance(source, TableSource):
+            known = _meta(like)
+            long = reading.series_id if known is None else known.series_id
+            if long is None:
+                yield from self._wide(source, reading, like, chunk)
+            else:
+                yield from self._long(source, reading, long, known, chunk)
+        elif isinstance(source, ArraySource):
+            yield from self._arrays(source, reading, _meta(like), chunk)
+        elif isinstance(source, FolderSource | FileSource) and is_device(source.path):
+            yield from recorded_samples(source.path, like)
+        elif isinstance(source, FolderSource):
+            entries = source.files(SERIES_FILES)
+            if not entries:
+                raise unreadable(source)
+            columns = None if like is None else _columns(like) or None
+            step = chunk or len(entries)
+            for start in range(0, len(entries), step):
+                part = entries[start : start + step]
+                yield series_files(
+                    part, columns=columns, missing=missing, source=source.name, start=start
+                )
+        elif isinstance(source, FileSource) and _is(source.path, TEXT_SERIES):
+            yield from stream_ts(source.path, chunk, missing=missing)
+        elif isinstance(source, ListSource) and not isinstance(source.items[0], str):
+            step = chunk or len(source.items)
+            for start in range(0, len(source.items), step):
+                items = source.items[start : start + step]
+                yield series_list(items, missing=missing, source=source.name)
+        else:
+            raise self.cannot(source, like)
+
+    def _wide(
+        self, source: TableSource, reading: Reading, like: Schema | None, chunk: int | None
+    ) -> Iterator[Samples]:
+        """A table of one series a row."""
+        if like is None and reading.time is not None:
+            raise ConfigError(
+                f"{source.name}: time={reading.time!r} without series_id.",
+                remedy="Name the column that says which series a row belongs to (--series-id).",
+            )
+        start = 0
+        for table in source.pieces(chunk):
+            if not len(table):
+                continue
+            yield wide_series(
+                table,
+                labels=_there(reading.labels, table, like),
+                group=_there(reading.group, table, like),
+                missing=reading.missing,
+                source=source.name,
+                row_name=source.row_name(start),
+                start=start,
+            )
+            start += len(table)
+
+    def _long(
+        self,
+        source: TableSource,
+        reading: Reading,
+        series_id: str,
+        known: SeriesMeta | None,
+        chunk: int | None,
+    ) -> Iterator[Samples]:
+        """A table of one row a time step; one whose series lie scattered has to be read whole."""
+        pieces: Iterable[tuple[int, Any]]
+        if chunk is not None and lie_together(source.pieces(_ROWS), series_id):
+            pieces = whole_series(source.pieces(_ROWS), series_id, chunk)
+        else:
+            pieces = [(0, source.whole)]
+        start = 0
+        for row, table in pieces:
+            samples = long_series(
+                table,
+                series_id=series_id,
+                time=reading.time if known is None else known.time,
+                labels=_there(reading.labels, table, known),
+                group=_there(reading.group, table, known),
+                missing=reading.missing,
+                source=source.name,
+                row_name=source.row_name(row),
+                channels=() if known is None else known.columns,
+                step=None if known is None else known.step,
+                start=start,
+            )
+            start += len(samples)
+            yield from _in_parts(samples, chunk)
+
+    def _arrays(
+        self, source: ArraySource, reading: Reading, known: SeriesMeta | None, chunk: int | None
+    ) -> Iterator[Samples]:
+        time = reading.time or ("time" if "time" in source.arrays else None)
+        if known is not None:
+            time = known.time
+        if time is not None and time not in source.arrays:
+            raise _no_times(source, time, known)
+        times = None if time is None else source.arrays.numbers(time)
+        if source.ragged and source.lengths is None:
+            raise DataError(
+                f"{source.name}: 'values' without 'lengths'.",
+                remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+            )
+        row = 0
+        for piece in source.pieces(chunk):
+            how: dict[str, Any] = {
+                "missing": reading.missing, "source": source.name, "start": piece.start,
+            }  # fmt: skip
+            read = ragged_series if source.ragged else series_array
+            samples = read(piece.x, piece.lengths, **how)
+            if times is not None and time is not None:
+                longest = samples.meta.shape[0]
+                count = _count(samples)
+                flat = times.ndim == 1
+                at = times[row : row + count] if flat else times[piece.start : piece.stop, :longest]
+                step = None if known is None else known.step
+                samples = timed_series(samples, at, time, step=step, start=piece.start)
+                row += count
+            yield samples
+
+    def conform(self, samples: Samples, like: Schema) -> Samples:
+        known, meta = _meta(like), samples.meta
+        assert known is not None
+        assert isinstance(meta, SeriesMeta)
+        if meta.rates and meta.rates != known.rates:
+            raise DataError(
+                f"{samples.source}: the channels have rates {meta.rates}, those of the model"
+                f" {known.rates or 'one rate'}.",
+                remedy="Give the same channels in the same order, at the same rates.",
+            )
+        if meta.columns and known.columns and meta.columns != known.columns:
+            raise DataError(
+                f"{samples.source}: the columns or categories are not those of the model.",
+                remedy="Give the file or the frame itself, so that its columns are matched by name.",
+            )
+        check_channels(samples, like)
+        values = pad_to(samples.values, known.shape[0])
+        return replace(samples, values=values, meta=known.like(values))
+
+    def join(self, parts: Sequence[Values], source: str) -> Values:
+        lengths = {part.shape[1] for part in parts if isinstance(part, Tensor)}
+        equal = all(isinstance(part, Tensor) for part in parts) and len(lengths) == 1
+        return super().join(parts if equal else [_ragged(part) for part in parts], source)
+
+    def check_alike(self, data: Dataset, other: Dataset) -> None:
+        a, b = data.spec, other.spec
+        if (a.channels, a.rates) != (b.channels, b.rates):
+            raise unlike(data, other)
+
+    def normaliser(self, spec: InputSpec) -> Normaliser:
+        return Standardiser(spec, axis=2)
+
+    def views(self, spec: InputSpec, strength: Strength) -> nn.Module:
+        # Where rows are seconds, views of rows would tear the signals apart.
+        views = SensorViews if spec.rates else SeriesViews
+        return views.weak(spec) if strength == "weak" else views.strong(spec)
+
+    def crops(self, spec: InputSpec, *, scale: tuple[float, float], size: float = 1.0) -> nn.Module:
+        return Crops(crop_series, scale=scale, size=size)
+
+    def sides(self, spec: InputSpec) -> tuple[int, ...]:
+        return spec.shape[:1]
+
+    def first_half(self, batch: Batch, spec: InputSpec, other: Tensor) -> Tensor:
+        """The first half of its own length, or where `other` of its channels if there are several."""
+        x = batch.x
+        rates = channel_rates(spec)
+        middle = sum(rates[: len(rates) // 2])
+        place = torch.arange(x.shape[1], device=x.device)[:, None]
+        half = x.shape[1] // 2 if batch.lengths is None else batch.lengths[:, None, None] // 2
+        in_time, in_channels = place < half, torch.arange(x.shape[2], device=x.device) < middle
+        return torch.where(other, in_channels, in_time) if middle else in_time
+
+    def words(self, data: Dataset) -> str:
+        low, median, high = _lengths(data)
+        length = f"{high}" if low == high else f"{low}-{high} (median {median:g})"
+        rates = data.spec.rates
+        if rates:
+            shown = ", ".join(str(rate) for rate in rates[:SHOWN]) + ", ..." * (len(rates) > SHOWN)
+            sensors = plural(len(rates), "channel")
+            return f"{len(data)} windows of {length} s, {sensors} at {shown} a second"
+        return f"{len(data)} series, {plural(data.spec.channels, 'channel')}, length {length}"
+
+    def facts(self, data: Dataset) -> list[Fact]:
+        meta = data.meta
+        assert isinstance(meta, SeriesMeta)
+        if meta.step is None:
+            return []
+        done = f"; {meta.resampled} irregular series interpolated" if meta.resampled else ""
+        return [("time", f"from {meta.time!r}, a step of {meta.step:g}{done}")]
+
+    def suspicions(self, data: Dataset) -> list[str]:
+        meta = data.meta
+        assert isinstance(meta, SeriesMeta)
+        said = about_channels(data, 2, meta.columns)
+        low, median, high = _lengths(data)
+        if high > _UNEVEN_LENGTHS * median or median > _UNEVEN_LENGTHS * low:
+            said.append(
+                f"lengths are very unequal ({low} to {high}, median {median:g}):"
+                " most of a batch is padding"
+            )
+        if meta.gaps:
+            said.append(
+                f"{plural(meta.gaps, 'gap')} of more than 10 steps bridged by straight lines"
+            )
+        return said
+
+    def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
+        """Evenly spaced points of the valid part; how much neighbours differ and values spread."""
+        x, longest = data.x, data.x.shape[1]
+        lengths = torch.full((len(x),), longest) if data.lengths is None else data.lengths
+        share = (torch.arange(POINTS) + 0.5) / POINTS
+        at = (lengths[:, None] * share).long().clamp_max(longest - 1)
+        coarse = x.gather(1, at[:, :, None].expand(-1, -1, x.shape[2]))
+        valid = length_mask(lengths, longest)[:, :, None]
+        count = lengths.clamp_min(1)[:, None].float() * x.shape[2]
+        x = torch.where(valid, x, 0.0)
+        steps = (x.diff(dim=1).abs() * valid[:, 1:]).flatten(1).sum(1, keepdim=True) / count
+        mean = x.flatten(1).sum(1, keepdim=True) / count
+        spread = (x.square().flatten(1).sum(1, keepdim=True) / count - mean.square()).clamp_min(0)
+        return coarse.flatten(1), torch.cat([steps, spread.sqrt()], 1)
+
+    def show(self, data: Dataset, position: int) -> NDArray[Any]:
+        x = data.x[position]
+        shown: NDArray[Any] = (
+            x if data.lengths is None else x[: int(data.lengths[position])]
+        ).numpy()
+        rates = data.spec.rates
+        if rates:  # a second's samples of a channel become one point of its line
+            begins = np.cumsum((0, *rates[:-1]))
+            shown = np.add.reduceat(shown, begins, axis=1) / np.array(rates, shown.dtype)
+        return shown
+
+    def example_inputs(self, normaliser: Normaliser, meta: Meta, size: int) -> Values:
+        assert isinstance(normaliser, Standardiser)
+        assert isinstance(meta, SeriesMeta)
+        generator = torch.Generator().manual_seed(size)
+        x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        if not meta.unequal:
+            return x
+        lengths = torch.randint(1, meta.shape[0] + 1, (size,), generator=generator)
+        return Ragged.of(x * length_mask(lengths, meta.shape[0])[:, :, None], lengths)
+
+    def example(self) -> Dataset:
+        """The rows of handwritten digits, from top to bottom, some of them cut short."""
+        from tacita.modalities.builtin import load_builtin
+
+        digits = load_builtin("digits")[0].subset(torch.arange(200))
+        rows = digits.x[:, 0].float() / 255
+        lengths = torch.full((200,), 8)
+        lengths[::5] = 6
+        values = Ragged.of(rows * length_mask(lengths, 8)[:, :, None], lengths)
+        return Dataset.of("series", values, digits.targets, digits.task, source="rows of digits")
+
+
+def _is(path: Path, ending: str) -> bool:
+    return path.name.lower().endswith(ending)
+
+
+def _meta(like: Schema | None) -> SeriesMeta | None:
+    return like.meta if like is not None and isinstance(like.meta, SeriesMeta) else None
+
+
+def _columns(like: Schema) -> tuple[str, ...]:
+    known = _meta(like)
+    return () if known is None else known.columns
+
+
+def _there(name: Any, table: Any, like: object) -> str | None:
+    """The name of a column; of a model's further samples, where it is there."""
+    if name is None or (like is not None and name not in table.column_names):
+        return None
+    return str(name)
+
+
+def _count(samples: Samples) -> int:
+    values = samples.values
+    return (
+        int(values.lengths.sum())
+        if isinstance(values, Ragged)
+        else len(values) * samples.meta.shape[0]
+    )
+
+
+def _ragged(part: Values) -> Values:
+    return full(part) if isinstance(part, Tensor) else part
+
+
+def _lengths(data: Dataset) -> tuple[int, float, int]:
+    """The shortest, the median and the longest."""
+    lengths = data.lengths
+    if lengths is None or not len(lengths):
+        return data.meta.shape[0], float(data.meta.shape[0]), data.meta.shape[0]
+    known = lengths.numpy()
+    return int(known.min()), float(np.median(known)), int(known.max())
+
+
+def _in_parts(samples: Samples, chunk: int | None) -> Iterator[Samples]:
+    step = chunk or len(samples)
+    for start in range(0, len(samples), step):
+        part = torch.arange(start, min(start + step, len(samples)))
+        cut = slice(start, start + step)
+        yield replace(
+            samples,
+            values=samples.values[part],
+            labels=None if samples.labels is None else samples.labels[cut],
+            groups=None if samples.groups is None else samples.groups[cut],
+            ids=samples.ids[cut],
+        )
+
+
+def _no_times(source: ArraySource, name: str, known: SeriesMeta | None) -> DataError | ConfigError:
+    if known is None:
+        return ConfigError(
+            f"time={name!r} is neither an array of {source.name} nor a file.",
+            remedy=f"Arrays: {', '.join(source.arrays.headers)}.",
+        )
+    return DataError(
+        f"{source.name}: there is no array {name!r}, and the model was trained with times.",
+        remedy="Save the time of each value beside the series.",
+    )

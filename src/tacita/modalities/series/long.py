@@ -1,0 +1,275 @@
+"""Long tables: a row a time step, and a column that says which series it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tacita.data.reading import Missing, Samples
+from tacita.errors import ConfigError, DataError
+from tacita.modalities.readers.columns import is_blank, parse_numbers, strings
+from tacita.modalities.readers.files import nearest
+from tacita.modalities.readers.labels import arrow_labels
+from tacita.modalities.readers.rows import RowName
+from tacita.modalities.readers.values import check_finite, to_float32
+from tacita.modalities.series.read import ragged_series
+from tacita.modalities.series.sampling import on_grid
+
+
+def long_series(
+    table: pa.Table,
+    *,
+    series_id: str,
+    time: str | None,
+    labels: str | None,
+    group: str | None,
+    missing: Missing,
+    source: str,
+    row_name: RowName,
+    channels: tuple[str, ...] = (),
+    step: float | None = None,
+    start: int = 0,
+) -> Samples:
+    """Series in the order of their first rows; their rows are sorted by time if there is one.
+
+    The channels are the other numeric columns, or those named. Raises `DataError` naming the row
+    of a missing id and of a missing or doubled time, and the series whose label or group varies.
+    """
+    check_columns(table, source, series_id=series_id, time=time, labels=labels, group=group)
+    names, codes = _series_codes(table[series_id], series_id, source, row_name)
+    times = None if time is None else parse_times(table[time], time, source)
+    order = np.lexsort((codes,) if times is None else (times, codes))
+    lengths = np.bincount(codes)
+    used = {series_id, time, labels, group}
+    values, channels = _channel_values(table, channels, used, missing, source, row_name)
+    samples_of = {
+        what: None if name is None else _constant(table[name], codes, names, what, name, source)
+        for what, name in (("label", labels), ("group", group))
+    }
+    values = values[order]
+    sampled, resampled, gaps = step, 0, 0
+    if times is not None:
+        grid = on_grid(
+            values,
+            lengths,
+            times[order],
+            step=step,
+            source=source,
+            place=lambda position: row_name(int(order[position])),
+        )
+        values, lengths, sampled = grid.values, grid.lengths, grid.step
+        resampled, gaps = grid.resampled, grid.gaps
+    data = ragged_series(values, lengths, missing=missing, source=source, start=start)
+    facts = {
+        "columns": channels,
+        "id_column": series_id,
+        "series_id": series_id,
+        "time": time,
+        "step": sampled,
+        "resampled": resampled,
+        "gaps": gaps,
+    }
+    return replace(
+        data,
+        meta=data.meta.model_copy(update=facts),
+        labels=samples_of["label"],
+        groups=samples_of["group"],
+        ids=names,
+    )
+
+
+def check_columns(table: pa.Table, source: str, **named: str | None) -> None:
+    """Raises `ConfigError` for an argument that names no column, and for two that name one."""
+    seen: dict[str, str] = {}
+    for argument, name in named.items():
+        if name is None:
+            continue
+        if name not in table.column_names:
+            near = nearest(name, table.column_names)
+            raise ConfigError(
+                f"{argument}={name!r} is not a column of {source}.",
+                remedy=f"Did you mean {near!r}?"
+                if near
+                else f"Columns: {', '.join(table.column_names[:10])}.",
+            )
+        if name in seen and {argument, seen[name]} != {"series_id", "group"}:
+            raise ConfigError(
+                f"{argument} and {seen[name]} both name the column {name!r}.",
+                remedy="Name a column of its own for each.",
+            )
+        seen[name] = argument
+
+
+def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.float64]:
+    """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty."""
+    numbers = parse_numbers(column)
+    if numbers is not None:
+        return numbers
+    if not pa.types.is_temporal(column.type):
+        text = strings(column)
+        column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        try:
+            stamps = pc.cast(pc.cast(column, kind, safe=False), pa.int64())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        seconds = np.asarray(pc.cast(stamps, pa.float64(), safe=False).to_numpy(), np.float64)
+        return np.asarray(seconds / 1e6)
+    raise DataError(
+        f"{source}: the time column {name!r} is neither all numbers nor all dates.",
+        remedy="Give numbers, or dates such as 2024-05-31 14:00:00.",
+    )
+
+
+def whole_series(
+    pieces: Iterable[pa.Table], series_id: str, chunk: int
+) -> Iterator[tuple[int, pa.Table]]:
+    """Consecutive tables cut anew where the id changes, at most `chunk` series in each.
+
+    Gives each with the number of its first row. The rows of a series must lie together.
+    """
+    held: list[pa.Table] = []
+    start = 0
+    for piece in pieces:
+        held.append(piece)
+        table = pa.concat_tables(held)
+        edges = _edges(table[series_id])
+        if not len(edges):
+            continue
+        bounds = [0, *edges.tolist()]
+        for at in range(0, len(bounds) - 1, chunk):
+            stop = bounds[min(at + chunk, len(bounds) - 1)]
+            yield start + bounds[at], table.slice(bounds[at], stop - bounds[at])
+        # The last series of a piece may go on in the next one.
+        held = [table.slice(bounds[-1])]
+        start += bounds[-1]
+    if held:
+        yield start, pa.concat_tables(held)
+
+
+def lie_together(pieces: Iterable[pa.Table], series_id: str) -> bool:
+    """Whether the rows of each series follow one another, so that they can be streamed."""
+    seen: set[str] = set()
+    last: str | None = None
+    for piece in pieces:
+        if series_id not in piece.column_names:
+            return False
+        column = strings(piece[series_id])
+        if not len(column):
+            continue
+        for position in (0, *_edges(column).tolist()):
+            name = column[position].as_py()
+            if name == last:
+                continue
+            if name in seen:
+                return False
+            seen.add(name)
+            last = name
+    return True
+
+
+def _edges(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Where a column's value differs from the one before."""
+    codes = _codes(column)
+    return np.flatnonzero(codes[1:] != codes[:-1]) + 1
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    encoded = strings(column).combine_chunks().dictionary_encode()
+    return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
+
+
+def _series_codes(
+    column: pa.ChunkedArray, name: str, source: str, row_name: RowName
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The names of the series in the order of their first rows, and each row's series."""
+    encoded = strings(column).combine_chunks().dictionary_encode()
+    names = tuple(encoded.dictionary.to_pylist())
+    codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
+    empty = np.array([*map(is_blank, names), True])[codes]
+    if empty.any():
+        raise DataError(
+            f"{source}: {row_name(int(empty.argmax()))} has no {name!r}, so its series is unknown.",
+            remedy="Give every row the id of its series, or leave the row out.",
+        )
+    return names, codes
+
+
+def _channel_values(
+    table: pa.Table,
+    channels: tuple[str, ...],
+    used: set[str | None],
+    missing: Missing,
+    source: str,
+    row_name: RowName,
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    others = [
+        name
+        for name in table.column_names
+        # The row numbers that pandas saves in parquet are no channel.
+        if name not in used and not name.startswith("__index_level_")
+    ]
+    absent = [name for name in channels if name not in table.column_names]
+    if absent:
+        near = nearest(absent[0], others)
+        raise DataError(
+            f"{source}: there is no channel {absent[0]!r}.",
+            remedy=f"Did you mean {near!r}?" if near else "Channels are matched by name.",
+        )
+    kept: dict[str, NDArray[np.float32]] = {}
+    for name in channels or others:
+        numbers = parse_numbers(table[name])
+        if numbers is None:
+            if channels:
+                raise DataError(
+                    f"{source}: the channel {name!r} is not all numbers.",
+                    remedy="The model was trained with numbers in this column.",
+                )
+            continue
+
+        def place(index: tuple[int, ...], name: str = name) -> str:
+            return f"{row_name(index[0])}, column {name!r}"
+
+        kept[name] = to_float32(numbers, source, place)
+        check_finite(kept[name], source, place, missing=missing)
+    if not kept:
+        raise DataError(
+            f"{source}: beside the id, the time and the label no column is numeric.",
+            remedy="Give one numeric column a channel.",
+        )
+    return np.stack(list(kept.values()), 1), tuple(kept)
+
+
+def _constant(
+    column: pa.ChunkedArray,
+    codes: NDArray[np.int64],
+    names: tuple[str, ...],
+    what: str,
+    name: str,
+    source: str,
+) -> NDArray[np.object_]:
+    """One raw value a series from a column that may not vary within one; empty cells do not count."""
+    encoded = strings(column).combine_chunks().dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    values = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
+    known = np.flatnonzero(~np.array([*map(is_blank, words), True])[values])
+    owners, first = np.unique(codes[known], return_index=True)
+    chosen = np.full(len(names), -1)
+    chosen[owners] = known[first]
+    varies = values[known] != values[chosen[codes[known]]]
+    if varies.any():
+        bad = known[varies.argmax()]
+        raise DataError(
+            f"{source}: the {what} {name!r} varies within the series {names[codes[bad]]!r}:"
+            f" {words[values[chosen[codes[bad]]]]!r} and {words[values[bad]]!r}.",
+            remedy=f"Give one {what} a series, or make each stretch a series of its own.",
+        )
+    raw = arrow_labels(column).astype(object)
+    out = np.full(len(names), None, dtype=object)
+    out[owners] = raw[chosen[owners]]
+    return out

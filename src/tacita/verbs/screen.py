@@ -1,0 +1,143 @@
+"""What a run says: facts and results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tacita.engine.history import Progress as Step
+from tacita.model.metrics import PretrainingRow, Row
+from tacita.report.words import score
+
+
+class Screen:
+    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals only."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self.bar = Progress(
+            TextColumn("{task.description:32.32}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=quiet or not Console(stderr=True).is_terminal,
+        )
+        self._whole = self.bar.add_task("all", total=None)
+        self._parts: dict[str, int] = {}
+
+    def line(self, key: str, text: str) -> None:
+        """A fact: a short key and what it is."""
+        self.out.print(f"{key:<9} {text}", markup=False)
+
+    def lines(self, lines: Sequence[str]) -> None:
+        """Lines that are ready to print."""
+        for line in lines:
+            self.out.print(line, markup=False)
+
+    def warning(self, text: str) -> None:
+        """Something that is not well while it is still going on."""
+        self.line("warning", text)
+
+    def expect(self, steps: int) -> None:
+        """How many steps there will be in all."""
+        self.bar.update(self._whole, total=steps)
+
+    def tick(self, name: str, step: Step) -> None:
+        """A logged step of a training: the bar moves by what is new."""
+        done = self._parts.get(name, 0)
+        new = step.step - done if step.step > done else step.step
+        self._parts[name] = 0 if step.step == step.steps else step.step
+        self.bar.update(self._whole, advance=new, description=name)
+
+    def row(self, row: Row) -> None:
+        """A candidate's result as soon as it is there."""
+        if row.error is not None:
+            self.line("failed", f"{row.name}: {row.error}")
+            return
+        assert row.mean is not None
+        assert row.std is not None
+        text = f"{_figures(row)}  {row.seconds:6.1f} s a fold"
+        self.line("ran", f"{row.name:<30} {text}")
+
+    def leaderboard(self, rows: Sequence[Row]) -> None:
+        """The table at the end, best first."""
+        if self.quiet:
+            return
+        metric = rows[0].metric.replace("_", " ")
+        ranked = any(row.rank is not None for row in rows)
+        table = Table(box=None, pad_edge=False)
+        table.add_column("")
+        table.add_column("candidate")
+        table.add_column(metric, justify="right")
+        table.add_column("spread", justify="right")
+        table.add_column("worst", justify="right")
+        if ranked:
+            table.add_column("rank", justify="right")
+        table.add_column("s/fold", justify="right")
+        table.add_column("MB", justify="right")
+        for number, row in enumerate(rows):
+            mark = "*" if number == 0 and row.mean is not None else ""
+            name = f"{row.name} (baseline)" if row.baseline else row.name
+            if row.mean is None or row.std is None:
+                table.add_row(mark, name, "failed")
+                continue
+            rank = "" if row.rank is None else f"{row.rank:.1f}"
+            table.add_row(
+                mark,
+                name,
+                score(row.metric, row.mean),
+                score(row.metric, row.std),
+                score(row.metric, min(row.folds)),
+                *([rank] if ranked else []),
+                f"{row.seconds:.1f}",
+                f"{row.peak_mb:.0f}",
+            )
+        self.out.print(table, soft_wrap=False)
+
+    def pretraining(self, row: PretrainingRow) -> None:
+        """A way to pretrain, as soon as it is there."""
+        if row.error is not None:
+            self.line("failed", f"{row.name}: {row.error}")
+            return
+        self.line(
+            "ran", f"{row.name:<30} rank {row.rank:6.1f} of {row.width}  {row.seconds:6.1f} s"
+        )
+        for warning in row.warnings:
+            self.line("warning", f"{row.name}: {warning}")
+
+    def pretrainings(self, rows: Sequence[PretrainingRow], kept: str) -> None:
+        """The table of ways to pretrain at the end."""
+        if self.quiet:
+            return
+        probed = any(row.probe is not None for row in rows)
+        table = Table(box=None, pad_edge=False)
+        table.add_column("")
+        table.add_column("candidate")
+        columns = ["probe", "knn"] if probed else []
+        for column in (*columns, "rank", "of", "alignment", "uniformity", "s", "peak MB"):
+            table.add_column(column, justify="right")
+        for row in rows:
+            if row.error is not None:
+                table.add_row("", row.name, "failed")
+                continue
+            figures = [f"{value:.3f}" for value in (row.probe, row.knn) if value is not None]
+            figures += [f"{row.rank:.1f}", f"{row.width}", f"{row.alignment:.2f}"]
+            figures += [f"{row.uniformity:.2f}", f"{row.seconds:.1f}", f"{row.peak_mb:.0f}"]
+            table.add_row("*" if row.name == kept else "", row.name, *figures)
+        self.out.print(table, soft_wrap=False)
+
+
+def _figures(row: Row) -> str:
+    mean, std = row.mean, row.std
+    if mean is None or std is None or not math.isfinite(mean):
+        return "no score"
+    return f"{score(row.metric, mean):>7} +- {score(row.metric, std):<6}"

@@ -1,0 +1,174 @@
+"""Whatever the bytes of a file are, a reader gives a data set or says what is wrong; nothing else."""
+
+import io
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tacita.data.check import check_trainable
+from tacita.data.dataset import Dataset
+from tacita.describe import describe
+from tacita.errors import TacitaError
+from tacita.modalities.load import load, read_like
+from tacita.modalities.memory import as_dataset
+
+FRAME = pd.DataFrame(
+    {"a": [1.5, -2.0, 3e5], "b": ["u", "v", "u"], "c": [True, False, True], "y": ["p", "", "q"]}
+)
+SERIES = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+
+
+def written(write):
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+def image(kind, **options):
+    pixels = np.arange(108, dtype=np.uint8).reshape(6, 6, 3)
+    return written(lambda file: Image.fromarray(pixels).save(file, kind, **options))
+
+
+VALID = {
+    "t.csv": FRAME.to_csv(index=False).encode(),
+    "t.tsv": FRAME.to_csv(index=False, sep="\t").encode(),
+    "t.parquet": written(lambda file: FRAME.to_parquet(file)),
+    "x.npy": written(lambda file: np.save(file, SERIES)),
+    "x.npz": written(lambda file: np.savez(file, x=SERIES, y=["a", "", "b"], lengths=[4, 1, 2])),
+    "v.npz": written(
+        lambda file: np.savez_compressed(file, values=SERIES[0], lengths=[1, 3], y=[0, 1])
+    ),
+    "set/i.png": image("PNG"),
+    "set/i.jpg": image("JPEG"),
+    "set/i.bmp": image("BMP"),
+    "set/i.webp": image("WEBP", lossless=True),
+    "set/i.tiff": image("TIFF", compression="tiff_deflate"),
+    "set/i.gif": image("GIF"),
+    "set/i.ppm": image("PPM"),
+    "set/s.csv": b"u,v\n1,2\n3,4\n",
+    "set/s.npy": written(lambda file: np.save(file, SERIES[0])),
+    "set/s.parquet": written(lambda file: FRAME[["a"]].to_parquet(file)),
+    "s.ts": b"@classLabel true a b\n@data\n1,2:3,4:a\n5,6:7,8:b\n",
+    "z.npz": written(lambda file: np.savez(file, x=SERIES, time=np.arange(12.0).reshape(3, 4))),
+}
+SCHEMAS = {
+    "tables": as_dataset(FRAME, target="y").schema,
+    "series": as_dataset(SERIES).schema,
+    "images": as_dataset(np.zeros((2, 3, 6, 6), np.uint8)).schema,
+}
+LONG = as_dataset(
+    pd.DataFrame({"m": ["p", "p", "q"], "t": [0.0, 1, 0], "u": [1.0, 2, 3]}),
+    series_id="m",
+    time="t",
+).schema
+fuzz = settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def survives(folder, name, content):
+    """Reads the content in every way there is; only our own errors may come out."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    source = path.parent if path.parent != folder else path
+    labels = "y" if name.startswith("t") else None
+    for options in ({}, {"missing": "impute", "labels": labels}, {"modality": "series"}):
+        with suppress(TacitaError):
+            data = load(source, **options)
+            assert isinstance(data, Dataset)
+            assert not data.x.isinf().any()
+            assert len(describe(data).lines()) >= 1
+            check_trainable(data)
+    modality = "images" if name.startswith("set/i") else "tables" if name[0] == "t" else "series"
+    with suppress(TacitaError):
+        assert sum(len(part) for part in read_like(source, SCHEMAS[modality], chunk=2))
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_the_files_that_are_broken_below_are_whole_to_begin_with(tmp_path, name):
+    (tmp_path / "set").mkdir()
+    (tmp_path / name).write_bytes(VALID[name])
+    source = tmp_path / "set" if name.startswith("set") else tmp_path / name
+    assert len(load(source, labels="y" if name.startswith("t") else None))
+
+
+@pytest.mark.parametrize("name", VALID)
+@fuzz
+@given(content=st.binary(max_size=300))
+def test_random_bytes(tmp_path, name, content):
+    survives(tmp_path, name, content)
+
+
+@pytest.mark.parametrize("name", VALID)
+@fuzz
+@given(share=st.floats(0, 1))
+def test_files_cut_short(tmp_path, name, share):
+    survives(tmp_path, name, VALID[name][: int(share * len(VALID[name]))])
+
+
+@pytest.mark.parametrize("name", VALID)
+@fuzz
+@given(data=st.data())
+def test_flipped_bits(tmp_path, name, data):
+    content = bytearray(VALID[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    survives(tmp_path, name, bytes(content))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "set/s.csv"])
+@fuzz
+@given(content=st.text(alphabet="ab1.,-;\t\n\r\"\0e é'nai", max_size=80))
+def test_text_that_is_almost_a_table(tmp_path, name, content):
+    survives(tmp_path, name, content.encode())
+
+
+@fuzz
+@given(content=st.text(alphabet='pq01.,-e2\n"', max_size=80))
+def test_text_that_is_almost_a_long_table(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_text("m,t,u\n" + content)
+    with suppress(TacitaError):
+        data = load(path, series_id="m", time="t")
+        assert data.x.isfinite().all()
+        assert len(describe(data).lines()) >= 1
+    with suppress(TacitaError):
+        assert sum(len(part) for part in read_like(path, LONG, chunk=2))
+
+
+@fuzz
+@given(content=st.text(alphabet="ab1.,:?-e@#\n ", max_size=80))
+def test_text_that_is_almost_ts(tmp_path, content):
+    survives(tmp_path, "s.ts", b"@classLabel true a b\n@data\n" + content.encode())
+
+
+@fuzz
+@given(content=st.text(alphabet='ab01.,-;\n"/\\:', max_size=40))
+def test_almost_label_files(tmp_path, content):
+    np.save(tmp_path / "x.npy", SERIES)
+    (tmp_path / "labels.csv").write_text("id,label\n" + content)
+    with suppress(TacitaError):
+        load(tmp_path / "x.npy", labels=tmp_path / "labels.csv")
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@fuzz
+@given(
+    x=anything, y=anything, lengths=st.none() | anything, task=st.sampled_from([None, "regression"])
+)
+def test_anything_in_memory(x, y, lengths, task):
+    with suppress(TacitaError):
+        as_dataset(x, y, lengths=lengths, task=task)
