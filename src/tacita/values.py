@@ -250,6 +250,11 @@ def lengths_of(values: Values) -> Tensor | None:
     return values.lengths if isinstance(values, Ragged) else None
 
 
+def count_of(values: Ragged | Graphs) -> Tensor:
+    """`(N,)`: how much each sample holds: its length, or its nodes."""
+    return values.lengths if isinstance(values, Ragged) else values.node_counts
+
+
 def shape_of(values: Values) -> tuple[int, ...]:
     """The shape of one sample: of ragged ones as if padded, of graphs that of a node."""
     if isinstance(values, Graphs):

@@ -124,7 +124,7 @@ def test_sections_must_go_together() -> None:
         recipe_of(learn=forest | {"train": {"steps": 1}}).check()
     with pytest.raises(ConfigError, match="neither a pretrain nor a learn"):
         recipe_of(encoder=cnn).check()
-    with pytest.raises(ConfigError, match="reads tables, images, but the data are series"):
+    with pytest.raises(ConfigError, match="reads images, tables, but the data are series"):
         recipe_of(learn=forest).check("series")
 
 

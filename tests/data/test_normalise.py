@@ -4,8 +4,8 @@ import torch
 
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
-from tacita.data.normalise import Normaliser
-from tests.helpers import assert_close
+from tacita.data.normalise import Standardiser
+from tests.helpers import assert_close, samples_of
 
 
 def test_volumes_have_one_mean_and_deviation_a_channel() -> None:
@@ -21,7 +21,7 @@ def test_the_columns_of_a_channel_of_many_samples_a_row_share_their_statistics()
     x = torch.randn(4, 10, 5) * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]) + torch.arange(5)
     lengths = torch.tensor([10, 3, 7, 1])
     spec = InputSpec("series", (10, 5), rates=(3, 2))
-    normaliser = Normaliser.fit(spec, x, lengths)
+    normaliser = Standardiser(spec, axis=2).fit(samples_of(x, lengths))
     for columns in (slice(0, 3), slice(3, 5)):
         rows = [series[:n, columns].flatten() for series, n in zip(x, lengths, strict=True)]
         values = torch.cat(rows).double()

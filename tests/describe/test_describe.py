@@ -39,7 +39,7 @@ def test_columns_ids_and_groups_are_named():
     )
     description = describe(as_dataset(frame, groups="who"))
     text = "\n".join(description.lines())
-    assert description.columns == {"c": "2 categories", "a": "number"}
+    assert description.facts == [("columns", "1 number; c (2 categories)")]
     assert "from column 'id'" in text
     assert "2 of 'who'" in text
 

@@ -139,7 +139,7 @@ def test_any_crop_of_any_image_is_within_the_values_it_has(height, width, least,
 )
 def test_parts_that_are_nothing_or_more_than_the_whole_are_refused(options):
     with pytest.raises(ConfigError, match="size=" if "size" in options else "scale="):
-        Crops(IMAGES, **options)
+        crops_of(IMAGES, **options)
 
 
 def test_samples_that_have_no_parts_are_refused():

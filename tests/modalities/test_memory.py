@@ -1,7 +1,5 @@
 """Data in memory: every container gives the same data set, and none is changed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -112,7 +110,11 @@ def test_a_data_set_may_get_other_labels_groups_or_task():
 def test_groups_may_be_a_column_of_the_frame():
     frame = pd.DataFrame({"who": ["u", "v", "u"], "a": [1, 2, 3], "y": ["p", "q", None]})
     data = as_dataset(frame, target="y", groups="who")
-    assert (data.columns, data.groups.tolist(), data.y.tolist()) == (("a",), [0, 1, 0], [0, 1, -1])
+    assert (data.meta.columns, data.groups.tolist(), data.y.tolist()) == (
+        ("a",),
+        [0, 1, 0],
+        [0, 1, -1],
+    )
 
 
 def test_a_label_file_serves_arrays_too(tmp_path):
@@ -153,9 +155,12 @@ def test_what_is_no_data_is_refused(x):
 
 
 def test_tables_whose_categories_differ_are_not_alike() -> None:
-    first = Dataset.of("tables", torch.zeros(2, 1), torch.zeros(2), categories=(("a", "b"),))
+    def table(width: int, categories: tuple[tuple[str, ...], ...]) -> Dataset:
+        return Dataset.of("tables", torch.zeros(2, width), torch.zeros(2), categories=categories)
+
+    first = table(1, (("a", "b"),))
     check_alike(first, first.subset(torch.tensor([0])))
     with pytest.raises(DataError, match="other categories"):
-        check_alike(first, replace(first, categories=(("b", "c"),)))
+        check_alike(first, table(1, (("b", "c"),)))
     with pytest.raises(DataError, match="has tables of shape"):
-        check_alike(first, replace(first, x=torch.zeros(2, 2), categories=(("a", "b"), ())))
+        check_alike(first, table(2, (("a", "b"), ())))

@@ -10,10 +10,11 @@ import torch
 
 from tacita import errors
 from tacita.data.batch import InputSpec
-from tacita.data.normalise import Normaliser
+from tacita.data.modality import find
 from tacita.modalities.load import load
 from tacita.modalities.readers import arrays
 from tacita.values import length_mask
+from tests.helpers import samples_of
 
 MEASURE = """
 import sys, tracemalloc
@@ -100,7 +101,11 @@ def test_statistics_in_blocks_are_those_of_the_whole(modality, block, monkeypatc
     lengths = torch.randint(1, 7, (40,), generator=generator) if modality == "series" else None
     if modality == "tables":
         x[::7, 0] = torch.nan
-    found = Normaliser.fit(InputSpec(modality, shape, cardinalities), x, lengths)
+    found = (
+        find(modality)
+        .normaliser(InputSpec(modality, shape, cardinalities))
+        .fit(samples_of(x, lengths))
+    )
     flat = x.movedim(2 if modality == "series" else 1, 0).double()
     for channel, values in enumerate(flat):
         if cardinalities and cardinalities[channel]:
@@ -114,5 +119,5 @@ def test_statistics_in_blocks_are_those_of_the_whole(modality, block, monkeypatc
 
 def test_bytes_are_scaled_and_constants_left_alone():
     x = torch.full((5, 1, 2, 2), 255, dtype=torch.uint8)
-    found = Normaliser.fit(InputSpec("images", (1, 2, 2)), x)
+    found = find("images").normaliser(InputSpec("images", (1, 2, 2))).fit(x)
     assert (found.mean.item(), found.std.item()) == (1, 1)

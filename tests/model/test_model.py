@@ -119,7 +119,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("table") / "d.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*data.columns, "target"])
+        writer.writerow([*data.meta.columns, "target"])
         for row, y in zip(data.x.tolist(), data.y.tolist(), strict=True):
             writer.writerow([*row, "" if np.isnan(y) else y])
     return path

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tacita.values import Values, as_tensor, cat, length_mask, lengths_of, with_tensor
+from tacita.values import Values, as_tensor, cat, count_of, length_mask, lengths_of, with_tensor
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ class Batch:
     @classmethod
     def of(cls, samples: Values) -> Batch:
         """Samples alone, numbered from 0, their targets zeros that mean nothing."""
-        count = len(samples)
-        device = samples.device if isinstance(samples, Tensor) else None
-        return cls(samples, torch.zeros(count, device=device), torch.arange(count, device=device))
+        # The count is a tensor's own, so that a program that is traced stays free in it.
+        x = samples if isinstance(samples, Tensor) else count_of(samples)
+        index = torch.arange(x.shape[0], device=x.device)
+        return cls(samples, torch.zeros_like(index, dtype=torch.float32), index)
 
     def __len__(self) -> int:
         return len(self.samples)

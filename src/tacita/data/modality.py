@@ -114,6 +114,10 @@ class Modality(ABC):
         learnt from, naming the place.
         """
 
+    def as_read(self, data: Dataset, reading: Reading) -> Dataset:
+        """A data set that comes ready, as the options of a reading have it."""
+        return data
+
     def conform(self, samples: Samples, like: Schema) -> Samples:
         """Samples checked against what a model learnt from, and brought into its shape.
 

@@ -33,7 +33,7 @@ from tacita.data.reading import (
 )
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.builtin import BUILTIN, load_builtin
-from tacita.modalities.choice import chosen
+from tacita.modalities.choice import check_options, chosen
 from tacita.modalities.finish import finish, finish_like
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.memory import as_dataset, open_memory, raw_labels, relabelled
@@ -84,7 +84,14 @@ def open_source(source: PathLike, reading: Reading) -> Source:
 def read(source: Source, reading: Reading) -> Dataset:
     """A source as one data set."""
     if isinstance(source, DatasetSource):
-        return relabelled(source.data, reading)
+        data = source.data
+        check_options(source, data.kind, reading)
+        if reading.group is not None:
+            raise ConfigError(
+                f"group={reading.group!r}, but the built-in {source.name} has no groups.",
+                remedy="Leave it out.",
+            )
+        return relabelled(data.kind.as_read(data, reading), reading)
     modality = chosen(source, reading)
     labelling = Labelling(source, modality, reading, None)
     pieces = [labelling.on(p) for p in modality.read(source, labelling.reading, None, None)]

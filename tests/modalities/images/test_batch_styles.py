@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tacita.data.batch import Batch, InputSpec
-from tacita.data.normalise import Normaliser
+from tacita.data.normalise import Standardiser
 from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.modalities.images.batch_styles import BatchStyles, batch_style_standardise
@@ -264,7 +264,7 @@ def test_styles_are_drawn_from_all_images_of_the_batch() -> None:
 def test_a_normalised_data_set_is_styled_as_its_pixels() -> None:
     x = (pixels(9, 8, 5) * 255).to(torch.uint8)
     spec = InputSpec("images", (3, 9, 8))
-    normaliser = Normaliser.fit(spec, x)
+    normaliser = Standardiser(spec, axis=1).fit(x)
     styled = batch_style_standardise(normaliser(x), 0.2, 1)
     expected = normaliser(batch_style_standardise(x.float() / 255, 0.2, 1))
     assert_close(styled, expected)

@@ -136,7 +136,7 @@ def test_the_group_may_stand_in_the_label_file_or_in_the_table(tmp_path):
     (tmp_path / "t.csv").write_text("id,a,site\np,1,x\nq,2,y\nr,3,x\n")
     (tmp_path / "l.csv").write_text("id,label\np,0\nq,1\n")
     data = load(tmp_path / "t.csv", labels=tmp_path / "l.csv", group="site")
-    assert (data.groups.tolist(), data.columns) == ([0, 1, 0], ("a",))
+    assert (data.groups.tolist(), data.meta.columns) == ([0, 1, 0], ("a",))
     (tmp_path / "l.csv").write_text("id,label,subject\np,0,s\nq,1,s\n")
     data = load(tmp_path / "t.csv", labels=tmp_path / "l.csv", group="subject")
     # A row without a subject is a group of its own.

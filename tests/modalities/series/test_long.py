@@ -28,9 +28,13 @@ def test_rows_become_series_sorted_by_time(path):
     data = load(path, labels="state", **LONG)
     assert data.x.tolist() == [[[1, 10], [2, 20], [3, 30]], [[4, 40], [5, 50], [0, 0]]]
     assert data.lengths.tolist() == [3, 2]
-    assert (data.ids, data.columns) == (("p", "q"), ("u", "v"))
+    assert (data.ids, data.meta.columns) == (("p", "q"), ("u", "v"))
     assert list(data.task.decode(data.y)) == ["ok", "bad"]
-    assert (data.schema.series_id, data.schema.time, data.schema.step) == ("machine", "t", 1.0)
+    assert (data.schema.meta.series_id, data.schema.meta.time, data.schema.meta.step) == (
+        "machine",
+        "t",
+        1.0,
+    )
     assert "time      from 't', a step of 1" in describe(data).lines()
 
 
@@ -83,7 +87,7 @@ def test_the_order_of_rows_and_the_chunk_change_nothing(
 
 
 def test_a_series_may_span_many_pieces_of_the_file(path, monkeypatch):
-    monkeypatch.setattr("tacita.modalities.like._ROWS", 2)
+    monkeypatch.setattr("tacita.modalities.series._ROWS", 2)
     path.write_text(
         "machine,t,u\n" + "".join(f"m{i},{t},{i + t}\n" for i in range(4) for t in range(5 - i))
     )
@@ -137,7 +141,7 @@ def test_names_that_are_no_columns_are_refused(path, tmp_path):
         load(path, time="t")
     with pytest.raises(errors.ConfigError, match="is no table"):
         load("digits", series_id="machine")
-    with pytest.raises(errors.ConfigError, match="modality='tables'"):
+    with pytest.raises(errors.ConfigError, match="holds tables"):
         load(path, series_id="machine", modality="tables")
     data = load(path, labels="state", **LONG)
     path.write_text("machine,t,u,w\np,0,1,2\n")
@@ -149,7 +153,7 @@ def test_names_that_are_no_columns_are_refused(path, tmp_path):
 def test_dates_are_times_in_seconds(path, stamp):
     path.write_text("machine,t,u\n" + "".join(f"p,{stamp.format(2 * i)},{i}\n" for i in range(5)))
     data = load(path, **LONG)
-    assert (data.step, data.resampled) == (2.0, 0)
+    assert (data.meta.step, data.meta.resampled) == (2.0, 0)
 
 
 @settings(deadline=None, max_examples=60)
@@ -184,7 +188,7 @@ def test_regular_series_stay_bit_for_bit_beside_irregular_ones():
 def test_long_gaps_are_counted_and_the_step_is_kept_for_later_series(path):
     path.write_text("machine,t,u\n" + "".join(f"p,{t},{t}\n" for t in [0, 1, 2, 3, 20, 21, 21.5]))
     data = load(path, **LONG)
-    assert (data.step, data.resampled, data.gaps) == (1.0, 1, 1)
+    assert (data.meta.step, data.meta.resampled, data.meta.gaps) == (1.0, 1, 1)
     assert data.x[0, :, 0].tolist() == list(range(22))
     text = "\n".join(describe(data).lines())
     assert "a step of 1; 1 irregular series interpolated" in text
@@ -219,7 +223,7 @@ def test_arrays_may_come_with_their_times(tmp_path, form):
     np.savez(tmp_path / "s.npz", lengths=lengths, **saved)
     data = load(tmp_path / "s.npz")
     assert data.x[:, :, 0].tolist() == [[0, 1, 2, 3], [4, 5, 5.5, 6]]
-    assert (data.step, data.resampled, data.lengths) == (1.0, 1, None)
+    assert (data.meta.step, data.meta.resampled, data.lengths) == (1.0, 1, None)
     parts = list(read_like(tmp_path / "s.npz", data.schema, chunk=1))
     assert torch.equal(torch.cat([part.x for part in parts]), data.x)
     with pytest.raises(errors.ConfigError, match="Did you mean 'time'"):
@@ -241,7 +245,11 @@ def test_a_saved_model_reads_the_same_layout_again(tmp_path):
     path.write_text("machine,t,u,y\n" + "".join(rows))
     tacita.adapt("logistic-regression", path, labels="y", out=tmp_path / "run", quiet=True, **LONG)
     model = tacita.Model.load(tmp_path / "run")
-    assert (model.schema.series_id, model.schema.time, model.schema.step) == ("machine", "t", 1.0)
+    assert (model.schema.meta.series_id, model.schema.meta.time, model.schema.meta.step) == (
+        "machine",
+        "t",
+        1.0,
+    )
     assert model.evaluate_file(path, "y")["accuracy"] == 1
     assert model.predict_file(path, tmp_path / "p.csv", False) == 12
     assert (tmp_path / "p.csv").read_text().splitlines()[1:3] == ["m0,a", "m1,b"]

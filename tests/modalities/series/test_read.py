@@ -50,7 +50,7 @@ def test_every_format_gives_the_same_series(tmp_path, kind):
 def test_a_folder_names_its_samples_and_channels(tmp_path):
     data = load(save_as("folder", tmp_path))
     assert data.ids == ("p.csv", "q.csv", "r.csv")
-    assert data.columns == ("u", "v")
+    assert data.meta.columns == ("u", "v")
 
 
 def test_equal_lengths_need_no_lengths():
@@ -165,7 +165,7 @@ def test_a_folder_may_hold_one_file_of_any_of_these_a_series(tmp_path, kind):
     expected = as_dataset(RAGGED, ["a", None, "b"])
     assert torch.equal(data.x, expected.x)
     assert torch.equal(data.y, expected.y)
-    assert data.columns == (() if kind == "npy" else ("u", "v"))
+    assert data.meta.columns == (() if kind == "npy" else ("u", "v"))
     parts = list(read_like(folder, data.schema, chunk=2))
     assert torch.equal(torch.cat([part.x for part in parts]), data.x)
     if kind == "npy":

@@ -32,8 +32,8 @@ def table(tmp_path):
 
 def test_columns_are_numbers_where_all_values_parse_and_categories_otherwise(table):
     data = load(table, labels="label")
-    assert data.columns == ("age", "colour", "member")
-    assert data.categories == ((), ("blue", "green", "red"), ("False", "True"))
+    assert data.meta.columns == ("age", "colour", "member")
+    assert data.meta.categories == ((), ("blue", "green", "red"), ("False", "True"))
     assert data.x.tolist() == [[31, 2, 1], [45, 0, 0], [27, 2, 1], [62, 1, 0]]
     assert data.y.tolist() == [1, 0, -1, 1]
     assert data.task.classes == ("no", "yes")
@@ -52,7 +52,7 @@ def test_every_format_gives_the_same_table(table, tmp_path, ending):
     expected, found = load(table, labels="label"), load(path, labels="label")
     assert torch.equal(found.x, expected.x)
     assert torch.equal(found.y, expected.y)
-    assert found.categories == expected.categories
+    assert found.meta.categories == expected.meta.categories
     from_memory = as_dataset(frame, target="label")
     assert torch.equal(from_memory.x, expected.x)
     assert torch.equal(from_memory.y, expected.y)
@@ -63,7 +63,7 @@ def test_text_that_differs_in_every_row_names_the_samples(tmp_path):
     path.write_text("name,a\nann,1\nbob,2\ncid,3\n")
     data = load(path)
     assert data.ids == ("ann", "bob", "cid")
-    assert (data.columns, data.id_column) == (("a",), "name")
+    assert (data.meta.columns, data.meta.id_column) == (("a",), "name")
 
 
 def test_a_column_with_an_empty_cell_is_no_name_of_the_samples(tmp_path):
@@ -75,7 +75,7 @@ def test_a_column_with_an_empty_cell_is_no_name_of_the_samples(tmp_path):
 
 def test_dates_and_the_column_called_id_name_the_samples():
     frame = pd.DataFrame({"when": pd.date_range("2020", periods=3), "a": [1, 2, 3]})
-    assert as_dataset(frame).id_column == "when"
+    assert as_dataset(frame).meta.id_column == "when"
     frame["ID"] = [7, 5, 9]
     assert as_dataset(frame).ids == ("7", "5", "9")
 
@@ -84,7 +84,7 @@ def test_a_group_column_is_not_learnt_from(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("subject,a,y\ns2,1,0\ns1,2,1\ns2,3,0\n")
     data = load(path, labels="y", group="subject")
-    assert data.columns == ("a",)
+    assert data.meta.columns == ("a",)
     assert data.groups.tolist() == [1, 0, 1]
 
 
@@ -92,7 +92,7 @@ def test_imputed_numbers_stay_nan_and_empty_text_is_a_category(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,u\nNA,\n3,v\n,u\n")
     data = load(path, missing="impute")
-    assert data.categories == ((), ("missing", "u", "v"))
+    assert data.meta.categories == ((), ("missing", "u", "v"))
     assert data.x[:, 1].tolist() == [1, 0, 2, 1]
     assert data.x[:, 0].isnan().tolist() == [False, True, False, True]
     assert data.normalised().take(torch.arange(4)).x[1, 0] == 0
@@ -143,7 +143,7 @@ def test_utf16_is_recognised(tmp_path):
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n2,3\n", encoding="utf-8-sig")
-    assert load(path).columns == ("a", "b")
+    assert load(path).meta.columns == ("a", "b")
 
 
 def test_too_many_categories_are_refused_by_name(tmp_path):
@@ -202,6 +202,6 @@ def test_a_csv_written_by_pandas_comes_back(tmp_path_factory, rows):
     frame.to_csv(path, index=False)
     data = load(path, labels="y")
     assert data.x[:, 0].tolist() == frame["number"].tolist()
-    assert [data.categories[1][int(code)] for code in data.x[:, 1]] == frame["word"].tolist()
+    assert [data.meta.categories[1][int(code)] for code in data.x[:, 1]] == frame["word"].tolist()
     assert [int(label) for label in data.task.decode(data.y)] == frame["y"].tolist()
     assert not any(math.isnan(value) for value in data.x.flatten().tolist())

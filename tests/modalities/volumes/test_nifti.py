@@ -53,7 +53,7 @@ def test_scans_of_any_orientation_lie_alike(tmp_path, axes, ending):
     assert data.modality == "volumes"
     assert data.ids == (f"a{ending}",)
     assert torch.equal(data.x[0, 0], torch.from_numpy(values.transpose(2, 1, 0).copy()))
-    assert data.spacing == (4, 3, 2)
+    assert data.meta.spacing == (4, 3, 2)
     assert torch.equal(load(tmp_path / f"a{ending}").x, data.x)
 
 
@@ -87,7 +87,7 @@ def test_scans_of_different_spacing_come_to_the_median(tmp_path):
     for name, spacing in (("a", (1, 1, 1)), ("b", (1, 1, 2)), ("c", (1, 1, 2))):
         write(tmp_path / f"{name}.nii", np.full((4, 4, 8), ord(name), np.int16), spacing)
     data = load(tmp_path)
-    assert data.spacing == (2, 1, 1)
+    assert data.meta.spacing == (2, 1, 1)
     assert data.x.shape == (3, 1, 8, 4, 4)
     # Of half the spacing, so half as many slices, in the middle of what is padded.
     assert data.x[0].unique().tolist() == [ord("a")]

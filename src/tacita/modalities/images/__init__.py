@@ -24,6 +24,7 @@ from tacita.modalities.images.read import (
     image_array,
     image_files,
     in_size,
+    resized,
     square,
 )
 from tacita.modalities.images.views import ImageViews
@@ -83,6 +84,11 @@ class Images(Modality):
                 yield samples if side is None else in_size(samples, square(side))
         else:
             raise self.cannot(source, like)
+
+    def as_read(self, data: Dataset, reading: Reading) -> Dataset:
+        if reading.image_size is None:
+            return data
+        return data.with_samples(resized(data.x, square(reading.image_size)))
 
     def conform(self, samples: Samples, like: Schema) -> Samples:
         assert isinstance(like.meta, ImagesMeta)

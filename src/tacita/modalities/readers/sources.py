@@ -174,6 +174,11 @@ class ArraySource(Source):
 
         Raises `DataError` where the lengths of samples that lie end to end are not theirs.
         """
+        if not self.ragged and (len(self.shape) < 2 or 0 in self.shape):
+            raise DataError(
+                f"{self.name}: x has shape {self.shape}, so there is nothing to learn from.",
+                remedy="Give (N, F) for tables, (N, L, C) for series, (N, C, H, W) for images.",
+            )
         lengths = self.lengths
         if chunk is None:
             yield Piece(0, self.count, self.arrays.numbers(self._samples), lengths)

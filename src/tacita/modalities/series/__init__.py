@@ -21,7 +21,7 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
 from tacita.modalities.crops import Crops
 from tacita.modalities.pixels import about_channels, check_channels
-from tacita.modalities.readers.files import SERIES_FILES
+from tacita.modalities.readers.files import SERIES_FILES, nearest
 from tacita.modalities.readers.sources import (
     ArraySource,
     FileSource,
@@ -409,9 +409,12 @@ def _in_parts(samples: Samples, chunk: int | None) -> Iterator[Samples]:
 
 def _no_times(source: ArraySource, name: str, known: SeriesMeta | None) -> DataError | ConfigError:
     if known is None:
+        near = nearest(name, source.arrays.headers)
         return ConfigError(
-            f"time={name!r} is neither an array of {source.name} nor a file.",
-            remedy=f"Arrays: {', '.join(source.arrays.headers)}.",
+            f"time={name!r} is no array of {source.name}.",
+            remedy=f"Did you mean {near!r}?"
+            if near
+            else f"Arrays: {', '.join(source.arrays.headers)}.",
         )
     return DataError(
         f"{source.name}: there is no array {name!r}, and the model was trained with times.",

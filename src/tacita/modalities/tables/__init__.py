@@ -80,13 +80,13 @@ class Tables(Modality):
         known, meta = like.meta, samples.meta
         assert isinstance(known, TablesMeta)
         assert isinstance(meta, TablesMeta)
-        check_channels(samples, like, "columns")
         named = (meta.columns, meta.categories)
         if meta.columns and known.columns and named != (known.columns, known.categories):
             raise DataError(
                 f"{samples.source}: the columns or categories are not those of the model.",
                 remedy="Give the file or the frame itself, so that its columns are matched by name.",
             )
+        check_channels(samples, like, "columns")
         if any(known.categories) and not meta.columns:
             raise DataError(
                 f"{samples.source}: the model knows its columns by name, and an array has no names.",
@@ -132,7 +132,7 @@ class Tables(Modality):
             return []
         more = ", ..." * (len(named) > SHOWN)
         numbers = len(sizes) - len(named)
-        return [("columns", f"{numbers} numbers; {', '.join(named[:SHOWN])}{more}")]
+        return [("columns", f"{plural(numbers, 'number')}; {', '.join(named[:SHOWN])}{more}")]
 
     def suspicions(self, data: Dataset) -> list[str]:
         return about_columns(data)

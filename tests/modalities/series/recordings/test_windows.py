@@ -36,9 +36,9 @@ def test_a_row_holds_the_samples_of_its_second_channel_after_channel():
     found = windows([counting("r", 20)], length=6, step=3)
     assert found.start.tolist() == [0, 3, 6, 9, 12]
     assert found.time.tolist() == [100.0, 103.0, 106.0, 109.0, 112.0]
-    assert found.data.rates == (4, 1)
+    assert found.data.meta.rates == (4, 1)
     assert found.data.spec.shape == (6, 5)
-    assert found.data.columns == ("fast[0]", "fast[1]", "fast[2]", "fast[3]", "slow[0]")
+    assert found.data.meta.columns == ("fast[0]", "fast[1]", "fast[2]", "fast[3]", "slow[0]")
     for begin, x in zip(found.start.tolist(), found.data.x, strict=True):
         assert x[:, :4].flatten().tolist() == list(range(4 * begin, 4 * begin + 24))
         assert x[:, 4].tolist() == list(range(begin, begin + 6))
@@ -47,8 +47,8 @@ def test_a_row_holds_the_samples_of_its_second_channel_after_channel():
 
 def test_channels_are_taken_in_the_order_asked_for():
     found = windows([counting("r", 9)], length=3, channels=("slow", "fast"))
-    assert found.data.rates == (1, 4)
-    assert channel_names(found.data.columns) == ("slow", "fast")
+    assert found.data.meta.rates == (1, 4)
+    assert channel_names(found.data.meta.columns) == ("slow", "fast")
     assert channel_names(column_names(("a[b]", "c"), (2, 1))) == ("a[b]", "c")
 
 
