@@ -122,7 +122,7 @@ def digits_on_photographs(seed: int) -> Dataset:
             tint = torch.tensor(colour).view(3, 1, 1)
             x[position] = ink[position] * tint + (1 - ink[position]) * crop
     pixels = (255 * x).round().to(torch.uint8)
-    return replace(digits, x=pixels, groups=domains, source="digits on photographs")
+    return replace(digits.with_samples(pixels), groups=domains, source="digits on photographs")
 
 
 def photograph(archive: ZipFile, file: str) -> Tensor:

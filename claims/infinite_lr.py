@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.stats import ttest_1samp
-from torch import Tensor, nn
+from torch import nn
 
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.claim.check import Claim, Figures, run
@@ -65,7 +65,8 @@ class FlatEncoder(Encoder):
         self.spec, self.dim = spec, 64
         self.layers = nn.Sequential(nn.Linear(784, 256), nn.GELU(), nn.Linear(256, 64))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         features = self.layers(x.flatten(1))
         return Encoding(features[:, None], features)
 

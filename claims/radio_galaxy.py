@@ -23,7 +23,6 @@ from tacita.encoders import build
 from tacita.learner import features
 from tacita.measures.frechet import frechet, gaussian_distance, moments
 from tacita.semisup.fixmatch import FixMatch
-from tacita.tasks import UNLABELLED
 
 COAT, SHIRT = "4", "6"
 PAIR = {COAT: 0.5, SHIRT: 0.5}
@@ -115,7 +114,7 @@ def pair(clothes: Dataset) -> Dataset:
     """Coats and shirts alone, as the two classes of a task."""
     kept = clothes.subset((clothes.y == int(COAT)) | (clothes.y == int(SHIRT)))
     task = replace(clothes.task, classes=(COAT, SHIRT))
-    return replace(kept, y=(kept.y == int(SHIRT)).long(), task=task)
+    return kept.with_labels((kept.y == int(SHIRT)).long(), task)
 
 
 def pools(clothes: Dataset, rest: Dataset, alike: Dataset, seed: int) -> dict[str, Dataset]:
@@ -136,9 +135,9 @@ def pools(clothes: Dataset, rest: Dataset, alike: Dataset, seed: int) -> dict[st
         "half of other classes": joined([half, alike.subset(torch.arange(0, SIZE, 2))]),
         "all of other classes": with_shares(clothes, others, size=SIZE, seed=seed),
         "digits": with_shares(mnist(14), {str(code): 0.1 for code in range(10)}, size=SIZE),
-        "inverted": replace(alike, x=255 - alike.x),
-        "blurred": replace(alike, x=grey(functional.avg_pool2d(x, 3, 1, 1))),
-        "with noise": replace(alike, x=grey(x + 25 * noise)),
+        "inverted": alike.with_samples(255 - alike.x),
+        "blurred": alike.with_samples(grey(functional.avg_pool2d(x, 3, 1, 1))),
+        "with noise": alike.with_samples(grey(x + 25 * noise)),
     }
 
 
@@ -149,7 +148,7 @@ def grey(x: torch.Tensor) -> torch.Tensor:
 
 def with_pool(labelled: Dataset, pool: Dataset) -> Dataset:
     """Labelled samples and a pool whose labels are hidden, numbered anew."""
-    hidden = replace(pool, y=torch.full_like(pool.y, UNLABELLED), task=labelled.task)
+    hidden = pool.with_labels(labelled.task.unlabelled(pool.samples), labelled.task)
     both = joined([labelled, hidden])
     return replace(both, index=torch.arange(len(both)))
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tacita.catalog.discover import search as methods
     from tacita.data.dataset import Dataset
-    from tacita.describe import describe
     from tacita.engine.train import train
     from tacita.estimator import TacitaClassifier
     from tacita.modalities.load import load
     from tacita.modalities.memory import as_dataset
     from tacita.model.model import Model
+    from tacita.report.describe import describe
     from tacita.verbs.fit import fit
     from tacita.verbs.one import adapt, compare, pretrain
     from tacita.verbs.stream import pretrain_stream
@@ -31,7 +31,7 @@ _WHERE = {
     "adapt": "tacita.adapt",
     "as_dataset": "tacita.modalities.memory:as_dataset",
     "compare": "tacita.verbs.one:compare",
-    "describe": "tacita.describe:describe",
+    "describe": "tacita.report.describe:describe",
     "fit": "tacita.verbs.fit:fit",
     "load": "tacita.modalities.load:load",
     "methods": "tacita.catalog.discover:search",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,15 +15,21 @@ from tacita.errors import ConfigError
 from tacita.values import Values
 
 
-class Encoding(NamedTuple):
-    """Shapes: `tokens (B, T, dim)`, `pooled (B, dim)`; of graphs `tokens (V, dim)`, a token a node.
+@dataclass(frozen=True)
+class Encoding:
+    """What an encoder gives; `tokens, pooled = encoder(batch)` takes it apart.
 
-    owner: of graphs, the sample `(V,)` that each token belongs to; else None, as tokens have a row each.
+    Shapes: `tokens (B, T, dim)`, `pooled (B, dim)`; of graphs `tokens (V, dim)`, a token a node.
+
+    owner: of graphs, the sample `(V,)` that each token belongs to; else None, as a sample has its row.
     """
 
     tokens: Tensor
     pooled: Tensor
     owner: Tensor | None = None
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.tokens, self.pooled))
 
 
 class Encoder(nn.Module, ABC):

@@ -63,7 +63,7 @@ def data_for(modality: str) -> Dataset:
 
 def batch_for(objective: Objective) -> Batch | SemiBatch:
     _, batch = BATCHES[objective.encoder.spec.modality]()
-    hidden = replace(batch, y=torch.full_like(batch.y, UNLABELLED))
+    hidden = replace(batch, targets=torch.full_like(batch.y, UNLABELLED))
     return {
         "unlabelled": hidden,
         "labelled": batch,
@@ -209,7 +209,7 @@ def test_labels_of_the_unlabelled_are_never_read(method: str, encoder: str, moda
     expected = loss_of(objective).total
     batch = batch_for(objective)
     unlabelled = batch.unlabelled if isinstance(batch, SemiBatch) else batch
-    unlabelled = replace(unlabelled, y=torch.arange(len(unlabelled)) % 10)
+    unlabelled = replace(unlabelled, targets=torch.arange(len(unlabelled)) % 10)
     if isinstance(batch, SemiBatch):
         unlabelled = SemiBatch(batch.labelled, unlabelled)
     objective.load_state_dict(state)

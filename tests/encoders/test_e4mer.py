@@ -11,6 +11,7 @@ from tacita.data.batch import InputSpec
 from tacita.encoders import build
 from tacita.encoders.e4mer import E4mer
 from tacita.errors import ConfigError
+from tacita.values import Ragged, length_mask
 from tests.helpers import assert_close
 
 RATES = (32, 32, 32, 64, 4, 4)
@@ -93,12 +94,13 @@ def test_a_series_without_rates_is_one_of_single_samples():
 
 def test_padded_seconds_change_nothing_at_any_rate():
     encoder, x = make(20)
-    mask = torch.arange(20) < torch.tensor([20, 7, 1])[:, None]
-    clean = encoder(x.masked_fill(~mask[:, :, None], 0.0), mask)
-    dirty = encoder(x.masked_fill(~mask[:, :, None], torch.nan), mask)
+    lengths = torch.tensor([20, 7, 1])
+    mask = length_mask(lengths, 20)
+    clean = encoder(Ragged.of(x.masked_fill(~mask[:, :, None], 0.0), lengths))
+    dirty = encoder(Ragged.of(x.masked_fill(~mask[:, :, None], torch.nan), lengths))
     assert_close(dirty.tokens, clean.tokens)
     encoder.eval()
-    assert_close(encoder(x, mask).pooled[1], encoder(x[1:2, :7]).pooled[0])
+    assert_close(encoder(Ragged.of(x, lengths)).pooled[1], encoder(x[1:2, :7]).pooled[0])
 
 
 @pytest.mark.parametrize("rates", [(32, 4), (0, 168), (167,)])

@@ -16,7 +16,7 @@ from tacita.encoders import build
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer
 from tacita.errors import ConfigError
-from tacita.values import length_mask
+from tacita.values import Ragged, length_mask
 from tests.helpers import BATCHES, assert_close
 
 WIDTH = 16
@@ -108,7 +108,7 @@ def test_a_padded_sample_is_as_if_alone(spec: InputSpec, bidirectional: bool) ->
         padded[~mask] = float("nan")
     for pooling in ("mean", "last"):
         model.pooling = pooling
-        tokens, pooled = model(padded, mask)
+        tokens, pooled = model(Ragged.of(padded, lengths))
         assert (tokens[~mask] == 0).all()
         for row, length in enumerate(lengths.tolist()):
             alone = model(x[row : row + 1, :length])
@@ -117,12 +117,13 @@ def test_a_padded_sample_is_as_if_alone(spec: InputSpec, bidirectional: bool) ->
 
 
 def test_pooling_is_the_mean_or_the_last_of_the_valid_tokens() -> None:
-    x, mask = samples(SERIES), length_mask(torch.tensor([20, 5, 0]), 20)
-    tokens = make()(x, mask).tokens
+    lengths = torch.tensor([20, 5, 0])
+    x, mask = Ragged.of(samples(SERIES), lengths), length_mask(lengths, 20)
+    tokens = make()(x).tokens
     mean = torch.stack([tokens[0].mean(0), tokens[1, :5].mean(0), torch.zeros(WIDTH).double()])
-    assert_close(make()(x, mask).pooled, mean)
+    assert_close(make()(x).pooled, mean)
     last = torch.stack([tokens[0, 19], tokens[1, 4], torch.zeros(WIDTH).double()])
-    assert_close(make(pooling="last")(x, mask).pooled, last)
+    assert_close(make(pooling="last")(x).pooled, last)
 
 
 def test_state_space_parameters_keep_their_own_rate() -> None:

@@ -11,6 +11,7 @@ from tacita.data.batch import InputSpec
 from tacita.encoders.residual_conv import ResidualConv
 from tacita.encoders.series_transformer import SeriesTransformer, default_patch
 from tacita.errors import ConfigError
+from tacita.values import Ragged
 from tests.helpers import assert_close
 
 
@@ -42,7 +43,7 @@ def test_features_are_means_and_maxima_over_the_valid_steps():
     network = ResidualConv(InputSpec("series", (9, 2)), width=4).eval()
     lengths = [9, 1, 4]
     mask = torch.arange(9) < torch.tensor(lengths)[:, None]
-    tokens, pooled = network(torch.randn(3, 9, 2), mask)
+    tokens, pooled = network(Ragged.of(torch.randn(3, 9, 2), torch.tensor(lengths)))
     for row, length in enumerate(lengths):
         steps = tokens[row, :length]
         assert_close(pooled[row], torch.cat([steps[:, :4].mean(0), steps[:, 4:].amax(0)]))

@@ -73,7 +73,7 @@ def test_trained_on_turned_digits_it_knows_them_lying_down() -> None:
     two = replace(data.subset(data.y < 2), task=Classification(("0", "1")))
     kept, held = hold_out(two, 0.3, 0)
     pool, test = two.subset(kept).normalised(), two.subset(held)
-    lying = replace(test, x=test.x.rot90(1, (2, 3)))
+    lying = test.with_samples(test.x.rot90(1, (2, 3)))
     engine = {"steps": 40, "batch_size": 16, "learning_rate": 1e-3}
     scores = []
     for views in (RotationInvariantViews(), None):

@@ -16,6 +16,7 @@ from tacita.data.batch import InputSpec
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.layers.mamba import Mamba
+from tacita.values import Ragged, length_mask
 from tests.helpers import assert_close
 
 VOCABULARY = 29
@@ -166,10 +167,10 @@ def test_numbers_beyond_the_vocabulary_are_neither_predicted_nor_taken() -> None
 
 def test_padding_changes_no_logits() -> None:
     model, ids = small(), texts()
-    mask = torch.arange(17) < torch.tensor([17, 6])[:, None]
-    other = ids.masked_fill(~mask, -100)
-    assert_close(model.logits(other, mask)[1, :6], model.logits(ids)[1, :6])
-    assert (model.logits(other, mask)[1, 6:] == 0).all()
+    lengths = torch.tensor([17, 6])
+    other = Ragged.of(ids.masked_fill(~length_mask(lengths, 17), -100), lengths)
+    assert_close(model.logits(other)[1, :6], model.logits(ids)[1, :6])
+    assert (model.logits(other)[1, 6:] == 0).all()
 
 
 def test_what_is_no_language_model_says_so(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ class Flat(Encoder):
         self.dim = dim
         self.linear = nn.Linear(64, dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         features = self.linear(x.flatten(1))
         return Encoding(features[:, None], features)
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset
-from tacita.describe import describe
 from tacita.errors import TacitaError
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
+from tacita.report.describe import describe
 
 FRAME = pd.DataFrame(
     {"a": [1.5, -2.0, 3e5], "b": ["u", "v", "u"], "c": [True, False, True], "y": ["p", "", "q"]}

@@ -3,8 +3,6 @@ laid over values, shares that do not belong to the sample whose label and length
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -110,7 +108,7 @@ def test_gradients_reach_both_samples() -> None:
     spec, batch = image_batch(2)
     x = batch.x.double().requires_grad_()
     order, share = torch.tensor([1, 0]), torch.tensor([0.75], dtype=torch.float64)
-    mixed(replace(batch, x=x), order, share, spec).x[0].sum().backward()
+    mixed(batch.with_x(x), order, share, spec).x[0].sum().backward()
     assert_close(x.grad[0], torch.full_like(x[0], 0.75))
     assert_close(x.grad[1], torch.full_like(x[1], 0.25))
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tacita.data.batch import Batch, InputSpec
+from tacita.data.modality import find
 from tacita.encoder import Encoder, Encoding
 from tacita.encoders import build
 from tacita.errors import ConfigError, DivergedError
-from tacita.modalities.crops import Crops
 from tacita.pretrain.dino import DINO, DINOHead, dino_loss, pooled, reads_at
 from tests.helpers import assert_close, image_batch, series_batch
 from tests.pretrain.derivation import assert_derived
@@ -215,7 +215,8 @@ class Counting(Encoder):
         self.weight = torch.nn.Parameter(torch.randn(4))
         self.seen: list[tuple[int, ...]] = []
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         self.seen.append(tuple(x.shape))
         pooled = x.mean((1, 2, 3))[:, None] * self.weight
         return Encoding(pooled[:, None], pooled)
@@ -223,7 +224,7 @@ class Counting(Encoder):
 
 def test_crops_of_one_size_pass_together_and_local_ones_by_the_student_only():
     _, batch = image_batch()
-    local = Crops(Counting().spec, scale=(0.1, 0.4), size=0.5)
+    local = find("images").crops(Counting().spec, scale=(0.1, 0.4), size=0.5)
     objective = DINO(Counting(), local_crops=3, local_views=local)
     student, teacher = objective.encoder.seen, objective.average.teacher[0].seen
     student.clear()
@@ -290,8 +291,8 @@ def test_an_encoder_of_one_size_gets_local_crops_of_that_size():
             super().__init__()
             self.spec = InputSpec("images", (1, 16, 16))
 
-        def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Encoding:
-            return super().forward(x.view(len(x), 1, 16, 16), mask)
+        def forward(self, batch: Batch) -> Encoding:
+            return super().forward(batch.with_x(batch.x.view(len(batch), 1, 16, 16)))
 
     encoder = Rigid().train()
     assert reads_at(encoder, 1.0)

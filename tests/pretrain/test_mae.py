@@ -162,7 +162,7 @@ def test_slots_that_no_category_has_do_not_count():
 
 
 def test_an_encoder_without_tokens_is_refused_with_those_that_work():
-    with pytest.raises(ConfigError, match=r"(?s)ResidualCNN.*vit.*series-transformer"):
+    with pytest.raises(ConfigError, match=r"(?s)ResidualCNN.*Choose vit for images"):
         MAE(build("residual-cnn", InputSpec("images", (1, 8, 8))))
 
 

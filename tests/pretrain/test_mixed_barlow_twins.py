@@ -110,7 +110,7 @@ def test_images_are_mixed_and_go_through_the_network_on_their_own(monkeypatch):
     seen: list[torch.Tensor] = []
     scales = iter((1.0, -1.0))
     objective = make(views=lambda batch: batch.with_x(batch.x * next(scales)))
-    objective.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    objective.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].x))
     loss_of(objective)
     assert [len(x) for x in seen] == [16, 16, 16]
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))

@@ -3,8 +3,6 @@ loss, the target of prediction is shifted wrongly, or something of the mask stay
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -24,7 +22,7 @@ from tacita.pretrain.self_pretraining import SelfPretraining, interpolated, mean
 from tacita.tasks import Classification
 from tacita.values import length_mask
 from tacita.verbs.plan import resolved
-from tests.helpers import BATCHES, assert_close, series_batch
+from tests.helpers import BATCHES, assert_close, samples_of, series_batch
 
 SMALL = {"d_model": 8, "depth": 1, "layer_options": {"d_state": 4}}
 both = pytest.mark.parametrize("modality", ["series", "text"])
@@ -45,7 +43,7 @@ def loss_of(objective: SelfPretraining, batch: Batch, seed: int = 0) -> Tensor:
 
 
 def doubled(batch: Batch) -> Batch:
-    return replace(batch, x=batch.x.double()) if batch.x.is_floating_point() else batch
+    return batch.with_x(batch.x.double()) if batch.x.is_floating_point() else batch
 
 
 @settings(deadline=None, max_examples=80)
@@ -137,10 +135,10 @@ def test_predictions_of_visible_steps_get_no_gradient() -> None:
 def test_padding_takes_no_part(modality: str, options: dict[str, object]) -> None:
     objective, batch = make(modality, **options)
     lengths = torch.arange(16) + 1
-    batch = replace(doubled(batch), lengths=lengths)
+    batch = doubled(batch).with_samples(samples_of(doubled(batch).x, lengths))
     rubbish = torch.nan if modality == "series" else 3
     outside = ~batch.mask if modality == "text" else ~batch.mask[:, :, None]
-    dirty = replace(batch, x=batch.x.masked_fill(outside, rubbish))
+    dirty = batch.with_x(batch.x.masked_fill(outside, rubbish))
     first, second = loss_of(objective, batch), loss_of(objective, dirty)
     assert torch.equal(first, second)
     torch.manual_seed(0)
@@ -151,7 +149,7 @@ def test_padding_takes_no_part(modality: str, options: dict[str, object]) -> Non
 def test_a_causal_target_is_the_step_after() -> None:
     objective, batch = make(variant="causal")
     x, mask = batch.x.double(), batch.mask
-    tokens = objective.encoder(x, mask).tokens
+    tokens = objective.encoder(batch.with_x(x)).tokens
     errors = []
     for row, length in enumerate(batch.lengths.tolist()):
         for step in range(length - 1):
@@ -163,7 +161,9 @@ def test_a_causal_target_is_the_step_after() -> None:
 @both
 def test_samples_too_short_to_hide_anything_give_a_loss_of_zero(modality: str) -> None:
     objective, batch = make(modality)
-    few = replace(doubled(batch), lengths=torch.ones(16, dtype=torch.int64))
+    few = doubled(batch).with_samples(
+        samples_of(doubled(batch).x, torch.ones(16, dtype=torch.int64))
+    )
     total = loss_of(objective, few)
     total.backward()
     assert total.item() == 0.0
@@ -268,9 +268,7 @@ def test_where_no_encoder_is_named_the_recipe_takes_one_with_steps() -> None:
 
 def test_all_of_it_runs_from_a_recipe() -> None:
     _, batch = series_batch(size=32)
-    data = Dataset.of(
-        "series", batch.x, batch.y % 2, Classification(("even", "odd")), lengths=batch.lengths
-    )
+    data = Dataset.of("series", batch.samples, batch.y % 2, Classification(("even", "odd")))
     recipe = Recipe.model_validate({
         "name": "small",
         "encoder": {"method": "sequence-model", "layer_options": {"d_state": 4}, "d_model": 8},

@@ -314,7 +314,7 @@ def test_options_that_make_no_sense_are_refused(options, named):
 
 
 def test_an_encoder_without_tokens_is_refused():
-    with pytest.raises(ConfigError, match=r"(?s)ResidualConv.*ft-transformer"):
+    with pytest.raises(ConfigError, match=r"(?s)ResidualConv.*series-transformer"):
         TJEPA(build("residual-conv", InputSpec("series", (16, 2))))
 
 

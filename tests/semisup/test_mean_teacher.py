@@ -36,7 +36,7 @@ def mean_teacher(task: Task | None = None, **options: object) -> tuple[MeanTeach
             parameter.add_(0.3 * torch.randn_like(parameter))
     batch = SemiBatch(data.take(torch.arange(8)), data.take(torch.arange(8, 40)))
     if task is not None:
-        known = replace(batch.labelled, y=batch.labelled.y % len(task.classes))
+        known = replace(batch.labelled, targets=batch.labelled.y % len(task.classes))
         batch = SemiBatch(known, batch.unlabelled)
     return objective, batch
 
@@ -87,9 +87,9 @@ def test_the_teacher_sees_the_weak_view_and_the_student_the_strong_one() -> None
 
     objective, batch = mean_teacher(weak=Filled(1.0), strong=Filled(2.0))
     seen: dict[str, Tensor] = {}
-    objective.encoder.register_forward_pre_hook(lambda _, x: seen.update(student=x[0]))
+    objective.encoder.register_forward_pre_hook(lambda _, x: seen.update(student=x[0].x))
     teacher = objective.average.teacher[0]
-    teacher.register_forward_pre_hook(lambda _, x: seen.update(teacher=x[0]))
+    teacher.register_forward_pre_hook(lambda _, x: seen.update(teacher=x[0].x))
     objective.loss(batch)
     assert torch.equal(seen["student"], torch.full((40, 1, 8, 8), 2.0))
     assert torch.equal(seen["teacher"], torch.full((32, 1, 8, 8), 1.0))

@@ -108,8 +108,8 @@ def test_categories_are_never_between_two() -> None:
     torch.manual_seed(0)
     encoder = build("feature-tokens", spec, dim=8)
     seen: list[Tensor] = []
-    encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0][:, 13]))
-    hidden = replace(labelled, y=torch.full_like(labelled.y, -1))
+    encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0].x[:, 13]))
+    hidden = replace(labelled, targets=torch.full_like(labelled.y, -1))
     MixMatch(encoder, Classification(("a", "b", "c"))).loss(SemiBatch(labelled, hidden))
     assert len(seen) == 2
     assert set(torch.cat(seen).tolist()) == {0.0, 1.0, 2.0}

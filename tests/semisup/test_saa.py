@@ -3,12 +3,14 @@ samples that are not naive, are compared bit for bit with those of the method un
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tacita.adapt.supervised import Supervised
-from tacita.data.batch import Batch, InputSpec, SemiBatch
+from tacita.data.batch import Batch, InputSpec, SemiBatch, together
 from tacita.data.dataset import Dataset
 from tacita.data.modality import default_views, find
 from tacita.encoders import build
@@ -150,8 +152,7 @@ def test_images_are_cut_in_the_middle_of_one_side(size: tuple[int, int]) -> None
 
 def test_series_are_cut_in_the_middle_of_their_own_length_or_of_their_channels() -> None:
     spec, batch = series_batch(16)
-    batch = Batch(*(torch.cat([t] * 10) for t in (batch.x, batch.y)), torch.arange(160),
-                  torch.cat([batch.lengths] * 10))  # fmt: skip
+    batch = replace(together([batch] * 10), index=torch.arange(160))
     x = regrouped(spec, batch)
     count = 0
     for one, length in zip(x, batch.lengths, strict=True):

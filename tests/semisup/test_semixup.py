@@ -34,8 +34,8 @@ OFF = {"in_weight": 0.0, "interpolation_weight": 0.0, "out_weight": 0.0}
 class Bent(Flat):
     """Not linear, so that a mixture's logits are not the mixture of logits."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
-        features = (4 * super().forward(x).pooled).tanh()
+    def forward(self, batch: Batch) -> Encoding:
+        features = (4 * super().forward(batch).pooled).tanh()
         return Encoding(features[:, None], features)
 
 
@@ -54,7 +54,7 @@ def semixup(
     objective = Semixup(encoder(data.spec), task or data.task, **{"views": Shifted(), **options})
     batch = SemiBatch(data.take(torch.arange(8)), data.take(torch.arange(8, 24)))
     if task is not None:
-        known = replace(batch.labelled, y=batch.labelled.y % len(task.classes))
+        known = replace(batch.labelled, targets=batch.labelled.y % len(task.classes))
         batch = SemiBatch(known, batch.unlabelled)
     return objective, batch
 
@@ -221,8 +221,8 @@ def test_categories_are_never_between_two() -> None:
     torch.manual_seed(0)
     encoder = build("feature-tokens", spec, dim=8)
     seen: list[Tensor] = []
-    encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0][:, 13]))
-    hidden = replace(labelled, y=torch.full_like(labelled.y, -1))
+    encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0].x[:, 13]))
+    hidden = replace(labelled, targets=torch.full_like(labelled.y, -1))
     Semixup(encoder, Classification(("a", "b", "c"))).loss(SemiBatch(labelled, hidden))
     assert len(seen) == 1
     assert set(seen[0].tolist()) == {0.0, 1.0, 2.0}

@@ -138,11 +138,11 @@ def test_weights_of_zero_are_supervised_training_and_of_one_plain_distillation()
     guesses = torch.arange(200) % 10
     objective.teach(DATA.index, guesses, torch.zeros(200))
     found = gradients(objective, objective.loss(batch).total)
-    alone = functional.cross_entropy(objective.logits(batch.labelled.x, None), batch.labelled.y)
+    alone = functional.cross_entropy(objective.logits(batch.labelled), batch.labelled.y)
     for gradient, expected in zip(found, gradients(objective, alone), strict=True):
         assert torch.equal(gradient, expected)
     objective.teach(DATA.index, guesses, torch.ones(200))
-    logits = objective.logits(batch.unlabelled.x, None)
+    logits = objective.logits(batch.unlabelled)
     plain = functional.cross_entropy(logits, guesses[4:36])
     assert_close(objective.loss(batch)["distilled"], plain)
 
@@ -185,7 +185,7 @@ def test_samples_of_the_smallest_loss_are_taken_over() -> None:
         again.fit(DATA)
     outside = ~before[0].labelled
     with torch.no_grad():
-        logits = again.student_.eval().logits(DATA.take(torch.arange(200)).x, None)
+        logits = again.student_.eval().logits(DATA.take(torch.arange(200)))
     losses = functional.cross_entropy(logits[outside], before[1][outside], reduction="none")
     taken = after.labelled[outside]
     assert int(taken.sum()) == 20

@@ -18,11 +18,11 @@ from tacita.baselines.logistic_regression import LogisticRegression
 from tacita.catalog import cards, discover
 from tacita.data.dataset import Dataset
 from tacita.data.splits import cross_validation, draw_labels, hold_out
-from tacita.describe import describe
 from tacita.encoders import build
 from tacita.errors import DataError
 from tacita.modalities.memory import as_dataset
 from tacita.model.model import Model
+from tacita.report.describe import describe
 from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import TASKS, UNKNOWN, Classification, OpenSet
 

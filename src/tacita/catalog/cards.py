@@ -171,7 +171,7 @@ def modality(
     hidden_share: float = 0.5,
     extra: str = "",
 ) -> Callable[[ClassT], ClassT]:
-    """Put a card on a modality's class; every argument is a literal. The fields are those of `ModalityCard`."""
+    """Put a card on a modality's class; its literals are the fields of `ModalityCard`."""
 
     def register(cls: ClassT) -> ClassT:
         module = sys.modules.get(cls.__module__)

@@ -2,7 +2,8 @@
 
 Corponi et al., "Wearable Data From Subjects Playing Super Mario, Taking University Exams, or Performing
 Physical Exercise Help Detect Acute Mood Episodes via Self-Supervised Learning", 2024. For recordings of
-several sensors (see `tacita.modalities.series.recordings`); attention is quadratic in the seconds of a window.
+several sensors (see `tacita.modalities.series.recordings`); attention is quadratic in the seconds of a
+window.
 """
 
 from __future__ import annotations

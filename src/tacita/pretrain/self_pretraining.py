@@ -24,7 +24,7 @@ from tacita.objective import Losses, Objective
 from tacita.parts.masking import gather_tokens, hide_spans
 
 SPAN, TOKEN_SPAN = 0.03, 1.0
-"""Of numbers as a share of the length: a smooth signal's neighbours give a step away. Of tokens single ones."""
+"""Of numbers a share of the length: neighbours of a smooth signal give a step away. Of tokens, one."""
 
 
 @method(

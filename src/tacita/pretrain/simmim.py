@@ -19,6 +19,9 @@ from tacita.objective import Losses, Objective
 from tacita.parts.masking import hide
 from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 
+HIDDEN_SHARE = 0.6
+"""Of images as in the paper; less of samples that are less redundant."""
+
 ENOUGH_UNITS = 16
 """Tokens are hidden two by two where that leaves so many units; of fewer a draw would be all or little."""
 
@@ -66,9 +69,10 @@ class SimMIM(Objective[Batch]):
         super().__init__()
         encoder = require_tokens(encoder, "simmim")
         card = discover.modality(encoder.spec.modality)
+        usual = min(HIDDEN_SHARE, card.hidden_share)
         if mask_ratio is None:
-            mask_ratio = card.hidden_share
-        require_ratio(mask_ratio, card.hidden_share)
+            mask_ratio = usual
+        require_ratio(mask_ratio, usual)
         rows, columns = encoder.grid
         if mask_unit is None:
             pairs = -(-rows // 2) * -(-columns // 2)

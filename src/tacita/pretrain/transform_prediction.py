@@ -31,8 +31,8 @@ from tacita.objective import Losses, Objective
 class TransformPrediction(Objective[Batch]):
     """Cross-entropy of six transformations a channel, the mean over samples and channels.
 
-    The six are those of `tacita.modalities.series.sensor_views`: none, a warp of magnitude, a warp of time, four
-    pieces in another order, a part stretched to the whole, and noise. The metric is the share of them
+    The six are those of `tacita.modalities.series.sensor_views`: none, a warp of magnitude, a warp of time,
+    four pieces in another order, a part stretched to the whole, and noise. The metric is the share of them
     that is told; by chance it is a sixth.
 
     Differs from the paper: a linear head on the pooled features rather than an MLP a second; the warps

@@ -17,7 +17,6 @@ import torch
 from tacita.audit.health.health import Health, health
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset, check_alike, joined
-from tacita.describe import Description
 from tacita.errors import ConfigError
 from tacita.files import replacing
 from tacita.learner import EncoderOnly, Learner, NetworkLearner
@@ -25,6 +24,7 @@ from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 from tacita.model.model import Model
 from tacita.objective import Objective
+from tacita.report.describe import Description
 from tacita.report.page import write_report
 from tacita.verbs.folder import STATE, WORK, default_folder
 from tacita.verbs.page import report_content

@@ -16,7 +16,6 @@ from tacita.catalog.values import parse_duration
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Missing
-from tacita.describe import describe
 from tacita.engine.devices import make_fabric
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import read_like
@@ -24,6 +23,7 @@ from tacita.modalities.memory import as_dataset
 from tacita.model.metrics import Metrics, Row
 from tacita.model.model import Model
 from tacita.report.content import verdict
+from tacita.report.describe import describe
 from tacita.verbs.common import (
     finish,
     gauges_of,

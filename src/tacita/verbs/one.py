@@ -18,7 +18,6 @@ from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset
 from tacita.data.reading import Missing
 from tacita.data.splits import HELD_OUT, enough_to_hold_out, hold_out
-from tacita.describe import describe
 from tacita.encoder import Encoder
 from tacita.engine.devices import make_fabric
 from tacita.engine.history import History, JsonLines
@@ -28,6 +27,7 @@ from tacita.model.build import encoder_for, learner_for, needs_encoder, pretrain
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
 from tacita.objective import Objective
+from tacita.report.describe import describe
 from tacita.verbs.common import (
     finish,
     gauges_of,

@@ -10,7 +10,6 @@ import torch
 
 from tacita.catalog.recipe import dump_recipe
 from tacita.data.dataset import Dataset, joined
-from tacita.describe import Description
 from tacita.learner import EncoderOnly, NetworkLearner, features
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
@@ -25,6 +24,7 @@ from tacita.report.content import (
     sample_errors,
     verdict,
 )
+from tacita.report.describe import Description
 
 POINTS = 2000
 """Samples on the map: what t-SNE draws in seconds."""

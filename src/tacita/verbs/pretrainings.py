@@ -25,12 +25,12 @@ from tacita.catalog.recipe import Recipe
 from tacita.catalog.values import parse_duration
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset
-from tacita.describe import Description
 from tacita.engine.history import peak_memory_mb, reset_peak_memory
 from tacita.errors import ConfigError, DryRun, TacitaError
 from tacita.learner import EncoderOnly
 from tacita.model.metrics import Metrics, PretrainingRow
 from tacita.model.model import Model
+from tacita.report.describe import Description
 from tacita.verbs.common import finish, held_out_scores, recipe_in_words, save_run, steps_of
 from tacita.verbs.folder import PLAN, work_folder
 from tacita.verbs.plan import (

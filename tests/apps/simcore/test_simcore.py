@@ -113,8 +113,8 @@ def test_names_and_arrays_are_read_as_everywhere() -> None:
 def test_data_of_another_kind_are_refused() -> None:
     target, pool = fours_and_nines()
     for other in (
-        replace(pool, x=pool.x.float()),
-        replace(pool, x=pool.x[:, :, :5]),
+        pool.with_samples(pool.x.float()),
+        pool.with_samples(pool.x[:, :, :5]),
         Dataset.of("tables", torch.rand(9, 3), torch.zeros(9, dtype=torch.int64), Classification()),
     ):
         with pytest.raises(DataError, match="Give samples like the new ones"):

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from tacita.audit.health.health import Health, health, uniformity
@@ -49,7 +48,8 @@ class Fixed(Encoder):
         super().__init__()
         self.spec, self.dim, self.kind = DATA.spec, 64, kind
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         pixels = x.flatten(1)
         if self.kind == "constant":
             pixels = torch.ones_like(pixels)
@@ -198,7 +198,8 @@ def test_reconstruction_is_not_called_collapsed_for_its_large_mean(
 class Lifted(Fixed):
     """The pixels, seen through a thousandth of their contrast."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
+    def forward(self, batch: Batch) -> Encoding:
+        x = batch.x
         pixels = 100 + 0.1 * x.flatten(1)
         return Encoding(pixels[:, None], pixels)
 

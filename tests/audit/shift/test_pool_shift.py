@@ -14,10 +14,11 @@ from torch.nn import functional
 
 from tacita.audit.shift.pool_shift import cheap_features, is_far, pool_shift
 from tacita.data.dataset import Dataset
-from tacita.describe import describe
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
+from tacita.report.describe import describe
 from tacita.tasks import Classification
+from tacita.values import Ragged
 
 
 def hidden(data: Dataset, labels: int, seed: int = 0) -> Dataset:
@@ -59,10 +60,10 @@ def blurred(x: Tensor) -> Tensor:
 def test_images_of_another_instrument_are_found(change: Callable[[Tensor], Tensor]) -> None:
     data = hidden(load("digits"), 40)
     changed = torch.where(data.labelled[:, None, None, None], data.x, change(data.x))
-    distance = pool_shift(replace(data, x=changed))
+    distance = pool_shift(data.with_samples(changed))
     assert is_far(distance)
     assert distance.excess > 0.3
-    said = describe(replace(data, x=changed)).warnings
+    said = describe(data.with_samples(changed)).warnings
     assert any("unlabelled samples are unlike the labelled ones" in text for text in said)
 
 
@@ -91,8 +92,8 @@ def test_series_of_another_scale_are_found_whatever_their_lengths() -> None:
 def test_padding_does_not_count() -> None:
     generator = np.random.default_rng(0)
     data = as_dataset([generator.normal(size=(n, 2)) for n in (5, 9, 7, 6)], [0, 1, 0, 1])
-    longer = functional.pad(data.x, (0, 0, 0, 6), value=50.0)
-    torch.testing.assert_close(cheap_features(data), cheap_features(replace(data, x=longer)))
+    longer = Ragged.of(functional.pad(data.x, (0, 0, 0, 6), value=50.0), data.lengths)
+    torch.testing.assert_close(cheap_features(data), cheap_features(data.with_samples(longer)))
 
 
 def test_missing_cells_and_categories_are_looked_at() -> None:
@@ -106,7 +107,7 @@ def test_missing_cells_and_categories_are_looked_at() -> None:
     assert cheap_features(data).isfinite().all()
     assert not is_far(pool_shift(data))
     x[40:, 2] = 1
-    assert is_far(pool_shift(replace(data, x=x)))
+    assert is_far(pool_shift(data.with_samples(x)))
 
 
 def test_a_group_counts_as_one_sample() -> None:
@@ -121,7 +122,7 @@ def test_a_group_counts_as_one_sample() -> None:
     grouped = replace(data, groups=subjects)
     assert pool_shift(grouped).sizes == (25, 35)
     assert not is_far(pool_shift(grouped))
-    assert is_far(pool_shift(replace(grouped, x=x + 2.0 * (y[:, None] >= 0))))
+    assert is_far(pool_shift(grouped.with_samples(x + 2.0 * (y[:, None] >= 0))))
 
 
 def test_nothing_is_said_of_few_samples() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tacita.audit import readiness
+from tacita.audit.shift import readiness
 from tacita.audit.shift.readiness import Comparison, Readiness, ReadinessReport
 from tacita.data.dataset import Dataset
 from tacita.data.splits import draw_labels
@@ -25,7 +25,7 @@ def pair(unlabelled: int = 0) -> Dataset:
     two = replace(data.subset(data.y < 2), task=Classification(("0", "1")))
     y = two.y.clone()
     y[:unlabelled] = -1
-    return replace(two, y=y, index=torch.arange(len(two)))
+    return replace(two, targets=y, index=torch.arange(len(two)))
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import tacita
 from tacita import errors
-from tacita.describe import describe
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 from tacita.modalities.series.sampling import on_grid
+from tacita.report.describe import describe
 
 LONG = {"series_id": "machine", "time": "t"}
 CSV = "machine,t,u,state,v,note\np,0,1,ok,10,x\nq,5,4,,40,x\np,2,3,ok,30,x\np,1,2,,20,x\nq,6,5,bad,50,x\n"

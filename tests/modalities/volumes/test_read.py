@@ -9,10 +9,10 @@ import torch
 
 from tacita.data.check import check_trainable
 from tacita.data.splits import cross_validation, hold_out
-from tacita.describe import describe
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
+from tacita.report.describe import describe
 from tacita.tasks import Segmentation
 
 

@@ -3,7 +3,8 @@
 Kim, Bae and Yun, "Coreset Sampling from Open-Set for Fine-Grained Self-Supervised Learning", 2023. For
 a small special collection (birds, scans, machines) beside a large general one without labels: too few
 samples to pretrain on alone, and too much else in the pool. Three steps: pretrain on the target alone,
-select by its features, pretrain anew on target and selection. `tacita.apps.simcore.coreset` has the selection.
+select by its features, pretrain anew on target and selection. The selection is in
+`tacita.apps.simcore.coreset`.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tacita.data.dataset import Schema
-from tacita.describe import describe
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load, read_like
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.recordings import read_recordings, windows
 from tacita.modalities.series.recordings.load import SkippedRecording
+from tacita.report.describe import describe
 from tests.modalities.series.recordings.sessions import files_of, write, write_zip
 
 

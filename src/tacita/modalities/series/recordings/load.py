@@ -78,8 +78,8 @@ def common_channels(found: list[Session]) -> tuple[str, ...]:
             lacking = found[having.index(False)].name
             raise DataError(
                 f"{lacking}: there is no {file}, which {sum(having)} of {len(found)} sessions have.",
-                remedy="Take the session away, or choose channels: tacita.modalities.series.recordings.windows("
-                "read_recordings(path), channels=('bvp', 'temp')).",
+                remedy="Take the session away, or choose channels: windows(read_recordings(path),"
+                " channels=('bvp', 'temp')) of tacita.modalities.series.recordings.",
             )
         kept += names
     return tuple(kept)

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tacita.audit.shift.pool_shift import is_far, pool_shift
 from tacita.data.dataset import Dataset
 from tacita.modalities.words import SHOWN, plural
 from tacita.tasks import UNLABELLED
-from tacita.values import length_mask
 
 _UNEVEN_CLASSES = 10
 _BLOCK = 2**24

@@ -7,8 +7,8 @@ import torch
 
 from tacita import errors
 from tacita.data.check import check_trainable
-from tacita.describe import describe
 from tacita.modalities.memory import as_dataset
+from tacita.report.describe import describe
 
 RNG = np.random.default_rng(0)
 
