@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from tacita.data.dataset import Dataset
+from tacita.data.normalise import Standardiser
 from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner
 from tacita.parts.heads import linear_head
@@ -177,7 +178,7 @@ class SemilearnFixMatch(NetworkLearner):
         """
         peer = semilearn()
         assert peer is not None
-        assert data.normaliser is not None
+        assert isinstance(data.normaliser, Standardiser)
         side = data.x.shape[-1]
         mean, std = data.normaliser.mean.flatten(), data.normaliser.std.flatten()
         begin = [

@@ -128,7 +128,7 @@ def statistics(data: Dataset) -> np.ndarray[Any, Any]:
     """`(N, 5 * channels)`: mean, deviation, least, largest and mean absolute change of each channel."""
     x = data.take(torch.arange(len(data))).x
     found = []
-    for channel in torch.split(x, list(data.meta.rates), 2):
+    for channel in torch.split(x, list(data.spec.rates), 2):
         signal = channel.flatten(1)
         found += [signal.mean(1), signal.std(1), signal.amin(1), signal.amax(1)]
         found.append(signal.diff(dim=1).abs().mean(1))

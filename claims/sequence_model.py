@@ -31,7 +31,7 @@ from tacita.engine.optimizer import build_optimizer, set_learning_rate
 from tacita.files import write_text
 from tacita.layers.stack import Block
 from tacita.modalities.load import load
-from tacita.values import length_mask
+from tacita.values import Ragged, length_mask
 
 PARAMETERS = 20_000
 SMALL: dict[str, int] = {"d_state": 16, "filter_width": 16, "piece": 16}
@@ -262,12 +262,19 @@ def classified(
 
     def loss(generator: torch.Generator) -> Tensor:
         x, mask, y = batch_of(generator)
-        return functional.cross_entropy(head(model(x, mask).pooled), y)
+        return functional.cross_entropy(
+            head(model(x if mask is None else Ragged.of(x, mask.sum(1))).pooled), y
+        )
 
     fit(nn.ModuleList([model, head]), loss, steps, seed)
     x, mask, y = held
     with torch.no_grad():
-        return (head(model(x, mask).pooled).argmax(1) == y).double().mean().item()
+        return (
+            (head(model(x if mask is None else Ragged.of(x, mask.sum(1))).pooled).argmax(1) == y)
+            .double()
+            .mean()
+            .item()
+        )
 
 
 def digits(name: str, spec: InputSpec, seed: int) -> dict[str, float]:

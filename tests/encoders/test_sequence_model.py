@@ -118,7 +118,7 @@ def test_a_padded_sample_is_as_if_alone(spec: InputSpec, bidirectional: bool) ->
 
 def test_pooling_is_the_mean_or_the_last_of_the_valid_tokens() -> None:
     lengths = torch.tensor([20, 5, 0])
-    x, mask = Ragged.of(samples(SERIES), lengths), length_mask(lengths, 20)
+    x = Ragged.of(samples(SERIES), lengths)
     tokens = make()(x).tokens
     mean = torch.stack([tokens[0].mean(0), tokens[1, :5].mean(0), torch.zeros(WIDTH).double()])
     assert_close(make()(x).pooled, mean)

@@ -42,7 +42,6 @@ def test_there_are_at_most_128_tokens_and_at_least_8_where_possible(length):
 def test_features_are_means_and_maxima_over_the_valid_steps():
     network = ResidualConv(InputSpec("series", (9, 2)), width=4).eval()
     lengths = [9, 1, 4]
-    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
     tokens, pooled = network(Ragged.of(torch.randn(3, 9, 2), torch.tensor(lengths)))
     for row, length in enumerate(lengths):
         steps = tokens[row, :length]

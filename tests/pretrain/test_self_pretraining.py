@@ -148,7 +148,7 @@ def test_padding_takes_no_part(modality: str, options: dict[str, object]) -> Non
 
 def test_a_causal_target_is_the_step_after() -> None:
     objective, batch = make(variant="causal")
-    x, mask = batch.x.double(), batch.mask
+    x = batch.x.double()
     tokens = objective.encoder(batch.with_x(x)).tokens
     errors = []
     for row, length in enumerate(batch.lengths.tolist()):
@@ -189,7 +189,7 @@ def test_the_metrics_compare_with_the_median_and_with_a_line() -> None:
     losses = objective.loss(doubled(batch))
     torch.manual_seed(0)
     hidden = hide_spans(torch.rand(16, 16), 0.4, 1, batch.mask)
-    x, mask = batch.x.double(), batch.mask
+    x = batch.x.double()
     valid = x[mask].numpy()
     median = np.sort(valid, 0)[(len(valid) - 1) // 2]
     of_median = np.abs(x[hidden].numpy() - median).mean()

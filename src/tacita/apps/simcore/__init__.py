@@ -25,7 +25,6 @@ from tacita.errors import ConfigError
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.model.model import Model
-from tacita.tasks import UNLABELLED
 from tacita.verbs.one import pretrain
 from tacita.verbs.screen import Screen
 
