@@ -246,6 +246,11 @@ def copying(name: str, spec: InputSpec, seed: int) -> dict[str, float]:
     return found
 
 
+def samples(x: Tensor, mask: Tensor | None) -> Tensor | Ragged:
+    """Samples with the lengths that a mask has."""
+    return x if mask is None else Ragged.of(x, mask.sum(1))
+
+
 def classified(
     name: str,
     spec: InputSpec,
@@ -262,19 +267,12 @@ def classified(
 
     def loss(generator: torch.Generator) -> Tensor:
         x, mask, y = batch_of(generator)
-        return functional.cross_entropy(
-            head(model(x if mask is None else Ragged.of(x, mask.sum(1))).pooled), y
-        )
+        return functional.cross_entropy(head(model(samples(x, mask)).pooled), y)
 
     fit(nn.ModuleList([model, head]), loss, steps, seed)
     x, mask, y = held
     with torch.no_grad():
-        return (
-            (head(model(x if mask is None else Ragged.of(x, mask.sum(1))).pooled).argmax(1) == y)
-            .double()
-            .mean()
-            .item()
-        )
+        return (head(model(samples(x, mask)).pooled).argmax(1) == y).double().mean().item()
 
 
 def digits(name: str, spec: InputSpec, seed: int) -> dict[str, float]:

@@ -189,7 +189,7 @@ def test_the_metrics_compare_with_the_median_and_with_a_line() -> None:
     losses = objective.loss(doubled(batch))
     torch.manual_seed(0)
     hidden = hide_spans(torch.rand(16, 16), 0.4, 1, batch.mask)
-    x = batch.x.double()
+    x, mask = batch.x.double(), batch.mask
     valid = x[mask].numpy()
     median = np.sort(valid, 0)[(len(valid) - 1) // 2]
     of_median = np.abs(x[hidden].numpy() - median).mean()
