@@ -27,11 +27,11 @@ from tacita.catalog.recipe import recipe_from_options
 from tacita.data.check import check_trainable
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.memory import as_dataset
-from tacita.modalities.readers.labels import class_names
 from tacita.model.build import encoder_for, learner_for, needs_encoder, trains
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
 from tacita.tasks import UNLABELLED, Classification
+from tacita.tasks.labels import class_names
 from tacita.verbs.plan import resolved
 
 Array = NDArray[Any]

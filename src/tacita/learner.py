@@ -20,7 +20,6 @@ from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.modalities.load import read_like
 from tacita.modalities.memory import as_dataset
-from tacita.parts.heads import linear_head
 from tacita.tasks import Task
 
 CHUNK = 512
@@ -55,8 +54,8 @@ class Learner(ABC):
         if data.normaliser is None:
             data = data.normalised()
         data = data.learnable()
-        self.task_ = data.task.fitted(data.y)
-        data = data.with_labels(data.y, self.task_)
+        self.task_ = data.task.fitted(data.targets)
+        data = data.with_labels(data.targets, self.task_)
         self._fit(data, seed)
         self.data_ = data.subset(torch.empty(0, dtype=torch.int64))
         return self
@@ -104,11 +103,25 @@ class NetworkLearner(Learner):
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Make the untrained networks whose tensors have these shapes, to be filled from a file."""
-        self.head = linear_head(self.encoder.dim, task)
+        self.head = task.head(self.encoder.dim)
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """What the head gives for a normalised batch, in the networks' own precision."""
+        logits: Tensor = self.head(self.encoder(batch).pooled)
+        return logits
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
-        return self.head(self.encoder(batch).pooled).float()
+        return self.outputs(batch).float()
+
+    @property
+    def output(self) -> str:
+        """What an exported model gives, by name."""
+        return self.task_.output
+
+    def exported(self, batch: Batch) -> Tensor:
+        """What an exported model gives for a normalised batch."""
+        return self.task_.exported(self.outputs(batch))
 
     def embed(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, dim)` features."""
@@ -117,6 +130,8 @@ class NetworkLearner(Learner):
 
 class EncoderOnly(NetworkLearner):
     """A pretrained encoder without a head: it embeds, and predicts nothing until it is adapted."""
+
+    output = "features"
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -127,6 +142,9 @@ class EncoderOnly(NetworkLearner):
 
     def _fit(self, data: Dataset, seed: int) -> None:
         self.encoder.eval()
+
+    def exported(self, batch: Batch) -> Tensor:
+        return self.encoder(batch).pooled
 
     def _logits(self, batch: Batch) -> Tensor:
         raise ConfigError(

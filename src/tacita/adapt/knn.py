@@ -29,22 +29,20 @@ class NearestNeighbours(nn.Module):
         self.task = task
         self.k = min(k, count)
         self.temperature = temperature
-        votes = len(task.classes) if task.discrete else 1
+        votes = task.votes(torch.empty(0)).shape[1]
         self.register_buffer("memory", torch.zeros(count, dim))
         self.register_buffer("targets", torch.zeros(count, votes))
 
     def remember(self, values: Tensor, y: Tensor) -> None:
         """Store the labelled samples' features `(n, dim)` and labels `(n,)`."""
         self.memory.copy_(functional.normalize(values, dim=1))
-        votes = functional.one_hot(y, self.targets.shape[1]) if self.task.discrete else y[:, None]
-        self.targets.copy_(votes)
+        self.targets.copy_(self.task.votes(y))
 
     def forward(self, values: Tensor) -> Tensor:
         similarity = functional.normalize(values.float(), dim=1) @ self.memory.T
         nearest, at = similarity.topk(self.k, dim=1)
         weight = (nearest / self.temperature).softmax(1)
-        votes = (weight[:, :, None] * self.targets[at]).sum(1)
-        return self.task.logits_from(votes if self.task.discrete else votes.squeeze(1))
+        return self.task.logits_from((weight[:, :, None] * self.targets[at]).sum(1))
 
 
 @method(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner, features
 from tacita.parts.heads import fit_linear_head
+from tacita.tasks import Task
+from tacita.tasks.heads import linear_head
 
 
 @method(
@@ -25,6 +29,9 @@ class LinearProbe(NetworkLearner):
     def __init__(self, encoder: Encoder, *, penalty: float = 1.0) -> None:
         self.encoder = encoder
         self.penalty = penalty
+
+    def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.head = linear_head(self.encoder.dim, task.out_dim)
 
     def _fit(self, data: Dataset, seed: int) -> None:
         known = data.labelled.nonzero().squeeze(1)

@@ -24,8 +24,7 @@ from tacita.errors import ConfigError
 from tacita.learner import chunks
 from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
-from tacita.tasks import UNLABELLED, Task
-from tacita.tasks import Segmentation as SegmentationTask
+from tacita.tasks import UNLABELLED, Task, require_voxels
 
 
 class SegmentSlices(Objective[Batch]):
@@ -38,7 +37,7 @@ class SegmentSlices(Objective[Batch]):
     Raises `ConfigError` for another encoder than a U-Net, and another task than segmentation.
     """
 
-    head: nn.Linear
+    head: nn.Module
     reads = "labelled"
 
     def __init__(
@@ -56,11 +55,7 @@ class SegmentSlices(Objective[Batch]):
                 f"Segmentation needs a feature a voxel, which {type(encoder).__name__} does not give.",
                 remedy="Choose encoder=unet.",
             )
-        if not isinstance(task, SegmentationTask):
-            raise ConfigError(
-                f"These labels are for {task.name}, not one a voxel.",
-                remedy="Give y of shape (N, D, H, W), or a folder of label volumes with --labels.",
-            )
+        require_voxels(task)
         if slices < 1:
             raise ConfigError(f"slices={slices}: it must be 1 or more.")
         if not cross_entropy >= 0:
@@ -70,7 +65,7 @@ class SegmentSlices(Objective[Batch]):
         self.slices = slices
         self.cross_entropy = cross_entropy
         self.views = views or VolumeViews(crop=0.8, rotate=10.0, intensity=0.2)
-        self.head = nn.Linear(encoder.dim, task.out_dim)
+        self.head = task.head(encoder.dim)
 
     def loss(self, batch: Batch) -> Losses:
         seen = self.views(labelled_slices(batch, self.slices))
@@ -126,11 +121,10 @@ class Segmentation(Trained):
         self.cross_entropy = cross_entropy
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.head = nn.Linear(self.encoder.dim, task.out_dim)
+        self.head = task.head(self.encoder.dim)
 
-    @torch.no_grad()
-    def _logits(self, batch: Batch) -> Tensor:
-        return voxel_logits(self.encoder, self.head, batch.x).float()
+    def outputs(self, batch: Batch) -> Tensor:
+        return voxel_logits(self.encoder, self.head, batch.x)
 
 
 def voxel_logits(encoder: Encoder, head: nn.Module, x: Tensor) -> Tensor:
@@ -172,6 +166,6 @@ def held_out_dice(data: Dataset) -> Score:
             voxel_logits(objective.encoder, objective.head, batch.x.to(device)).float().cpu()
             for batch in chunks(data)
         ]
-        return data.task.scores(torch.cat(logits), data.y)["dice"]
+        return data.task.scores(torch.cat(logits), data.y)[data.task.metric]
 
     return score

@@ -10,7 +10,6 @@ from tacita.data.batch import Batch
 from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
-from tacita.parts.heads import linear_head
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
 from tacita.tasks import Task
 
@@ -51,7 +50,7 @@ class Supervised(Objective[Batch]):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = head or linear_head(encoder.dim, task)
+        self.head = head or task.head(encoder.dim)
         self.task = task
         self.mixup = None if mixup is None else require_alpha(mixup, "mixup")
         self.views = views or default_views(encoder.spec, "strong")

@@ -21,6 +21,7 @@ from tacita.learner import NetworkLearner, features
 from tacita.objective import Objective
 from tacita.parts.heads import fit_linear_head
 from tacita.tasks import Task
+from tacita.tasks.heads import linear_head
 
 
 class Trained(NetworkLearner):
@@ -111,6 +112,9 @@ class FineTune(Trained):
     ) -> None:
         super().__init__(encoder, Supervised, engine={**self.engine_defaults, **(engine or {})})
         self.penalty = penalty
+
+    def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.head = linear_head(self.encoder.dim, task.out_dim)
 
     def build(self, data: Dataset) -> Supervised:
         known = data.labelled.nonzero().squeeze(1)

@@ -32,9 +32,7 @@ class GradientBoosting(Baseline):
     one_hot = False
 
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
-        boosting = (
-            HistGradientBoostingClassifier if task.discrete else HistGradientBoostingRegressor
-        )
+        boosting = task.estimator(HistGradientBoostingClassifier, HistGradientBoostingRegressor)
         # The estimator takes at most 255 categories a column; a larger column stays a number.
         categories = [1 < size <= 255 for size in spec.cardinalities] or None
         smallest = max(1, min(20, rows // 10))

@@ -25,4 +25,4 @@ class LogisticRegression(Baseline):
     """scikit-learn's default logistic regression, or its ridge regression where y is a number."""
 
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
-        return SklearnLogisticRegression(max_iter=1000) if task.discrete else Ridge()
+        return task.estimator(SklearnLogisticRegression(max_iter=1000), Ridge())

@@ -43,7 +43,7 @@ class MiniRocket(Baseline):
                 f"minirocket needs series of {SHORTEST} steps or more, but these have {spec.shape[0]}.",
                 remedy="Leave it out, or pad the series.",
             )
-        ridge = RidgeClassifierCV if task.discrete else RidgeCV
+        ridge = task.estimator(RidgeClassifierCV, RidgeCV)
         return make_pipeline(
             AeonMiniRocket(random_state=seed, n_jobs=1),
             StandardScaler(with_mean=False),

@@ -26,5 +26,5 @@ class RandomForest(Baseline):
     """scikit-learn's random forest with its defaults."""
 
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
-        forest = RandomForestClassifier if task.discrete else RandomForestRegressor
+        forest = task.estimator(RandomForestClassifier, RandomForestRegressor)
         return forest(random_state=seed, n_jobs=1)

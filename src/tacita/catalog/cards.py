@@ -12,21 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
+from tacita.catalog.tasks import task_cards
 from tacita.errors import ConfigError
 
 Family = Literal["layer", "encoder", "pretrain", "semisup", "adapt", "baseline", "audit", "app"]
 LabelSituation = Literal["none", "few", "many"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 LABEL_SITUATIONS: tuple[str, ...] = get_args(LabelSituation)
-TASK_NAMES: tuple[str, ...] = (
-    "classification",
-    "open-set",
-    "ordinal",
-    "regression",
-    "segmentation",
-)
-LEARNT_AS = {"open-set": "classification"}
-"""A task that whatever learns another one learns too: an open set's known classes are classes."""
 
 ClassT = TypeVar("ClassT", bound=type[Any])
 
@@ -85,9 +77,8 @@ class Card:
         self._require(
             "labels", self.labels in LABEL_SITUATIONS, f"one of {', '.join(LABEL_SITUATIONS)}"
         )
-        self._require(
-            "tasks", set(self.tasks) <= set(TASK_NAMES), f"some of {', '.join(TASK_NAMES)}"
-        )
+        known = set(task_cards()) if self.tasks else set()
+        self._require("tasks", set(self.tasks) <= known, f"some of {', '.join(sorted(known))}")
         self._require(
             "paper",
             isinstance(self.paper, str) and (not self.paper or self.paper.startswith("https://")),
@@ -101,7 +92,10 @@ class Card:
 
     def learns(self, task: str) -> bool:
         """Whether the method can learn a task."""
-        return not self.tasks or not {task, LEARNT_AS.get(task)}.isdisjoint(self.tasks)
+        if not self.tasks or task in self.tasks:
+            return True
+        card = task_cards().get(task)
+        return card is not None and card.learnt_as in self.tasks
 
     @property
     def needs_encoder(self) -> bool:

@@ -9,17 +9,15 @@ import ast
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tacita.catalog.cards import MODALITIES, REGISTERED, Card, ModalityCard, clash
+from tacita.catalog.sources import decorated, read_card
 from tacita.errors import ConfigError, MissingExtraError
-
-CardT = TypeVar("CardT", Card, ModalityCard)
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
@@ -146,8 +144,8 @@ def scan_modalities(root: Path) -> Mapping[str, ModalityCard]:
     found = {}
     for path in sorted((root / "modalities").glob("*/__init__.py")):
         module = ".".join((root.name, *path.relative_to(root).parts[:-1]))
-        for node, call in _decorated(path, "modality"):
-            card = _read_card(ModalityCard, call, node, path, module)
+        for node, call in decorated(path, "modality"):
+            card = read_card(ModalityCard, call, node, path, **_place(node, path, module))
             found[card.name] = card
     return found
 
@@ -181,41 +179,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _cards_in(path: Path, module: str) -> Iterator[Card]:
-    for node, call in _decorated(path, "method"):
-        yield _read_card(Card, call, node, path, module)
+    for node, call in decorated(path, "method"):
+        yield read_card(Card, call, node, path, **_place(node, path, module))
 
 
-def _decorated(path: Path, decorator: str) -> Iterator[tuple[ast.ClassDef, ast.Call]]:
-    """The classes of a file under a decorator, and its call."""
-    text = path.read_text(encoding="utf-8")
-    if f"@{decorator}(" not in text:  # parsing is most of the time that a search takes
-        return
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.") from error
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for call in node.decorator_list:
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == decorator:
-                yield node, call
-
-
-def _read_card(
-    kind: type[CardT], call: ast.Call, node: ast.ClassDef, path: Path, module: str
-) -> CardT:
-    try:
-        arguments = [ast.literal_eval(value) for value in call.args]
-        fields = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
-        card = kind(*arguments, **fields)
-    except (ValueError, TypeError) as error:  # not literals; not the fields of a card
-        raise ConfigError(
-            f"{path}, line {call.lineno}: the card of {node.name} cannot be read ({error}).",
-            remedy=f"Give the decorator a name and the fields of {kind.__name__}, as literals.",
-        ) from error
+def _place(node: ast.ClassDef, path: Path, module: str) -> dict[str, str]:
+    """What a card has besides its literals: where its class is, and what it says of itself."""
     doc = ast.get_docstring(node) or ""
-    return replace(card, target=f"{module}:{node.name}", doc=doc, path=str(path))
+    return {"target": f"{module}:{node.name}", "doc": doc, "path": str(path)}
 
 
 def _weight(word: str, card: Card) -> int:

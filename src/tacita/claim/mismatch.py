@@ -13,7 +13,7 @@ import torch
 
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError, DataError
-from tacita.tasks import UNLABELLED, Classification
+from tacita.tasks import UNLABELLED, Classification, require_classes
 
 
 def mismatched(data: Dataset, known: Sequence[str], *, share: float, seed: int = 0) -> Dataset:
@@ -35,11 +35,11 @@ def mismatched(data: Dataset, known: Sequence[str], *, share: float, seed: int =
     >>> pool.task.classes, sorted(pool.y.tolist())
     (('c', 'a'), [-1, 0, 0, 1])
     """
-    if not isinstance(data.task, Classification):
-        raise ConfigError(
-            f"{data.source}: the task is {data.task.name}, which has no classes that can be unknown.",
-            remedy="Give data with the task classification.",
-        )
+    require_classes(
+        f"{data.source}: classes are made unknown",
+        data.task,
+        remedy="Give data with the task classification.",
+    )
     strange = [name for name in known if name not in data.task.classes]
     if strange or len(set(known)) != len(known) or len(known) < 2:
         raise ConfigError(

@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 import tacita
+from tacita.catalog.tasks import task_cards
 from tacita.errors import ConfigError, DryRun, TacitaError
 
 app = typer.Typer(
@@ -26,6 +27,11 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Literal[tuple(task_cards())]
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, or a built-in set such as digits.")
@@ -48,7 +54,7 @@ Labels = Annotated[
     ),
 ]
 Task = Annotated[
-    Literal["classification", "open-set", "ordinal", "regression", "segmentation"] | None,
+    TaskName | None,
     typer.Option(help="What the labels are; by default told from the labels."),
 ]
 Group = Annotated[

@@ -19,7 +19,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
 from tacita.errors import DataError
-from tacita.tasks import UNLABELLED, Classification, Task
+from tacita.tasks import Classification, Task
 from tacita.values import Values, as_tensor, cat, lengths_of, shape_of
 
 
@@ -196,23 +196,13 @@ class Dataset:
         return self.with_labels(self.task.learnable(self.targets))
 
     def recoded(self, task: Task) -> Dataset:
-        """Labels as codes of another task's classes, by their names.
+        """Labels as targets of another task, by what they say.
 
-        Raises `DataError` naming a class that the task does not know.
+        Raises `DataError` for a label that the task does not know.
         """
-        if not task.coded or not self.task.coded or self.task.answers == task.answers:
-            return self.with_labels(self.targets, task)
-        unknown = sorted(set(self.task.answers) - set(task.answers))
-        if unknown:
-            raise DataError(
-                f"{self.source}: the class {unknown[0]!r} was not among those to learn.",
-                remedy=f"Known are {', '.join(task.answers[:10])}.",
-            )
-        codes = torch.tensor(
-            [*(task.answers.index(name) for name in self.task.answers), UNLABELLED]
+        return self.with_labels(
+            task.recode(self.targets, self.task, self.samples, self.source), task
         )
-        # The code -1 reads the last entry, which keeps it -1.
-        return self.with_labels(codes[self.y], task)
 
     def normalised(self, by: Normaliser | None = None) -> Dataset:
         """With batches normalised: by this data set's own statistics, or by another's."""

@@ -7,8 +7,9 @@ A modality is a folder in `tacita.modalities` whose `__init__.py` has a class un
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -205,6 +206,19 @@ class Modality(ABC):
     @abstractmethod
     def show(self, data: Dataset, position: int) -> Sample:
         """A sample as it came, to be drawn: `(C, H, W)`, `(L, C)`, a mapping of cells, or text."""
+
+    def write(
+        self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]], source: Path, out: Path | None
+    ) -> int:
+        """Write predictions that are as large as the samples of a source; gives how many there are.
+
+        parts: what samples are called, and what was predicted for each. Raises `ConfigError`, before
+        the first part is asked for, where they cannot be written so.
+        """
+        raise ConfigError(
+            f"Predictions for every part of {self.card.name} are not written into files.",
+            remedy="Use predict in Python.",
+        )
 
     def example_inputs(self, normaliser: Normaliser, meta: Meta, size: int) -> Values:
         """Random raw samples such as a program would give an exported model."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError, DataError
+from tacita.tasks import require_one_class
 
 
 def with_shares(data: Dataset, shares: Mapping[str, float], *, size: int, seed: int = 0) -> Dataset:
@@ -34,11 +35,9 @@ def with_shares(data: Dataset, shares: Mapping[str, float], *, size: int, seed: 
     >>> sorted(pool.y.tolist())
     [0, 0, 0, 1]
     """
-    if not data.task.discrete:
-        raise ConfigError(
-            f"{data.source}: the task is {data.task.name}, which has no classes to have shares of.",
-            remedy="Give data whose labels are classes.",
-        )
+    require_one_class(
+        f"{data.source}: classes were given shares", data.task, remedy="Leave the shares out."
+    )
     strange = [name for name in shares if name not in data.task.classes]
     if strange:
         raise ConfigError(

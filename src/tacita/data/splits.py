@@ -22,7 +22,8 @@ from sklearn.model_selection import (
 from torch import Tensor
 
 from tacita.data.dataset import Dataset
-from tacita.errors import ConfigError, DataError
+from tacita.errors import DataError
+from tacita.tasks import require_one_class
 
 HELD_OUT = 0.25
 """Share of the labels kept aside for the final figure, where there are enough of them."""
@@ -45,11 +46,22 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
     Raises `DataError` where a class or the groups are too few to be split.
     """
     positions = data.labelled.nonzero().squeeze(1)
-    y = data.y[positions].numpy()
+    return _part(data, positions, data.task.stratum(data.targets[positions]), share, seed)
+
+
+def hold_out_samples(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split all positions, with a label or without, into (kept, held out); groups stay together."""
+    return _part(data, torch.arange(len(data)), None, share, seed)
+
+
+def _part(
+    data: Dataset, positions: Tensor, stratum: Tensor | None, share: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    y = None if stratum is None else stratum.numpy()
     groups = None if data.groups is None else data.groups[positions].numpy()
     if groups is not None:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
-    elif data.task.discrete:
+    elif y is not None:
         splitter = StratifiedShuffleSplit(1, test_size=share, random_state=seed)
     else:
         splitter = ShuffleSplit(1, test_size=share, random_state=seed)
@@ -67,12 +79,13 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 def enough_to_hold_out(data: Dataset) -> bool:
     """Whether the labels suffice to keep a part aside and still learn from the rest."""
-    y = data.y[data.labelled]
+    y = data.targets[data.labelled]
     if data.groups is not None and len(torch.unique(data.groups[data.labelled])) < 5:
         return False
-    if not data.task.discrete:
+    stratum = data.task.stratum(y)
+    if stratum is None:
         return len(y) >= ENOUGH
-    counts = torch.bincount(y, minlength=len(data.task.classes))
+    counts = torch.bincount(stratum, minlength=len(data.task.classes))
     return len(y) >= ENOUGH and int(counts.min()) >= ENOUGH_PER_CLASS
 
 
@@ -82,8 +95,9 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
     With labels for two folds only, they are drawn twice, so that a mean has four scores.
     """
     positions = data.labelled.nonzero().squeeze(1)
-    y = data.y[positions].numpy()
-    most = int(np.unique(y, return_counts=True)[1].min()) if data.task.discrete else len(y) // 2
+    stratum = data.task.stratum(data.targets[positions])
+    y = None if stratum is None else stratum.numpy()
+    most = len(positions) // 2 if y is None else int(np.unique(y, return_counts=True)[1].min())
     groups = None if data.groups is None else data.groups[positions].numpy()
     if groups is not None:
         most = min(most, len(np.unique(groups)))
@@ -93,12 +107,12 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
             f"{data.source}: the labels are too few for two folds.",
             remedy="Give at least two labels a class (and two groups), or test samples with --test.",
         )
-    if groups is not None and data.task.discrete:
+    if groups is not None and y is not None:
         splitters = [StratifiedGroupKFold(count, shuffle=True, random_state=seed)]
     elif groups is not None:
         splitters = [GroupKFold(count, shuffle=True, random_state=seed)]
     else:
-        kind = StratifiedKFold if data.task.discrete else KFold
+        kind = KFold if y is None else StratifiedKFold
         repeats = 2 if count == 2 else 1
         splitters = [kind(count, shuffle=True, random_state=seed + i) for i in range(repeats)]
     return [
@@ -113,11 +127,7 @@ def draw_labels(data: Dataset, per_class: int, seed: int) -> Tensor:
 
     Raises `DataError` naming a class that has fewer, `ConfigError` for a task without classes.
     """
-    if not data.task.discrete:
-        raise ConfigError(
-            f"labels_per_class was given, but the task is {data.task.name}.",
-            remedy="Leave it out.",
-        )
+    require_one_class("labels_per_class was given", data.task, remedy="Leave it out.")
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for code, name in enumerate(data.task.classes):

@@ -18,9 +18,9 @@ from tacita.data.reading import Reading
 from tacita.errors import ConfigError, DataError, MissingExtraError
 from tacita.modalities.finish import finish
 from tacita.modalities.images.read import image_array
-from tacita.modalities.readers.files import nearest
 from tacita.modalities.series.read import series_list
 from tacita.modalities.tables.read import row_array
+from tacita.words import nearest
 
 _SERIES = {
     "arrow-head": "ArrowHead",
@@ -66,7 +66,8 @@ def _table(loader: str, task: str) -> Callable[[str], tuple[Dataset, None]]:
         bunch = getattr(datasets, loader)()
         columns = tuple(str(column) for column in bunch.feature_names)
         x = np.asarray(bunch.data)
-        y = bunch.target if task == "regression" else bunch.target_names[bunch.target]
+        names = bunch.get("target_names")  # of classes; numbers have none
+        y = bunch.target if names is None else names[bunch.target]
         samples = row_array(x, missing="refuse", source=name)
         facts = {"columns": columns, "categories": ((),) * len(columns)}
         samples = replace(samples, labels=y, meta=samples.meta.model_copy(update=facts))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.reading import Reading, Samples
 from tacita.errors import DataError
-from tacita.modalities.readers.labels import encode_labels, encode_like, group_codes
-from tacita.modalities.volumes.read import encode_voxels, encode_voxels_like, is_dense
-from tacita.tasks import Segmentation, Task
-from tacita.values import as_tensor
+from tacita.modalities.readers.labels import group_codes
+from tacita.tasks import encode
 
 
 def finish(
@@ -51,10 +47,10 @@ def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[st
     count, task = len(samples), schema.task
     if samples.labels is None:
         y = task.unlabelled(samples.values)
-    elif isinstance(task, Segmentation):
-        y = encode_voxels_like(samples.labels, task, as_tensor(samples.values), samples.source)
     else:
-        y = encode_like(samples.labels, task, samples.source, lambda i: f"sample {names[i]}")
+        y = task.encode_like(
+            samples.labels, samples.values, samples.source, lambda i: f"sample {names[i]}"
+        )
     return Dataset(
         samples.values,
         y,
@@ -64,10 +60,3 @@ def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[st
         ids=samples.ids,
         source=samples.source,
     )
-
-
-def encode(labels: Any, task: str | None, values: Any, source: str) -> tuple[Tensor, Task]:
-    """Raw labels of samples, or of the voxels of volumes, to codes or targets and the task."""
-    if is_dense(labels, task) and task in (None, Segmentation.name):
-        return encode_voxels(labels, as_tensor(values), source)
-    return encode_labels(labels, task, len(values), source=source)

@@ -16,9 +16,10 @@ from tacita.data.dataset import Schema
 from tacita.data.modality import Modality
 from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
-from tacita.modalities.readers.files import existing, nearest
+from tacita.modalities.readers.files import existing
 from tacita.modalities.readers.labels import LabelFile, match, match_owners
 from tacita.modalities.readers.sources import ArraySource, FolderSource, TableSource
+from tacita.words import nearest
 
 _FOLDERS = "folders"
 

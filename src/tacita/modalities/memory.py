@@ -17,7 +17,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.reading import Missing, Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import chosen
-from tacita.modalities.finish import encode, finish
+from tacita.modalities.finish import finish
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.readers.labels import LabelFile, group_codes, match
 from tacita.modalities.readers.sources import (
@@ -29,6 +29,7 @@ from tacita.modalities.readers.sources import (
     is_frame,
     open_frame,
 )
+from tacita.tasks import encode
 
 
 def as_dataset(
@@ -137,7 +138,7 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
     if y is None and reading.task in (None, data.task.name):
         return data
     raw = raw_labels(data) if y is None else _as_labels(y)
-    name = reading.task or data.task.recoded_as
+    name = reading.task or (None if data.task.told_anew else data.task.name)
     labels, task = encode(raw, name, data.samples, data.source)
     return data.with_labels(labels, task)
 

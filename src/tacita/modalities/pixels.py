@@ -10,8 +10,8 @@ from tacita.data.dataset import Dataset, Schema
 from tacita.data.modality import Meta
 from tacita.data.reading import Samples
 from tacita.errors import DataError
-from tacita.modalities.words import listed
 from tacita.values import Values, length_mask
+from tacita.words import listed
 
 UNEVEN_SCALES = 1e4
 

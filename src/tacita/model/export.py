@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tacita.adapt.segmentation import voxel_logits
 from tacita.data.batch import Batch
 from tacita.errors import ConfigError, MissingExtraError, TacitaError
 from tacita.files import replacing
-from tacita.learner import EncoderOnly, NetworkLearner
-from tacita.tasks import Segmentation
+from tacita.learner import NetworkLearner
 from tacita.values import Ragged, as_tensor
 
 if TYPE_CHECKING:
@@ -56,24 +54,11 @@ class Exported(nn.Module):
         self.normaliser = learner.data_.normaliser
         self.encoder = learner.encoder
         self.head = learner.head
-        self.task = learner.task_
-        self.output = output_name(learner)
+        self.learner = learner
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         batch = Batch.of(self.normaliser(x if lengths is None else Ragged.of(x, lengths)))
-        if isinstance(self.task, Segmentation) and self.output != "features":
-            return self.task.probabilities(voxel_logits(self.encoder, self.head, batch.x))
-        outputs: Tensor = self.head(self.encoder(batch).pooled)
-        if self.output == "probabilities":
-            return self.task.probabilities(outputs)
-        return self.task.predict(outputs) if self.output == "values" else outputs
-
-
-def output_name(learner: NetworkLearner) -> str:
-    """What the file gives: "probabilities", "values" or "features"."""
-    if isinstance(learner, EncoderOnly):
-        return "features"
-    return "probabilities" if learner.task_.coded else "values"
+        return self.learner.exported(batch)
 
 
 def export(model: Model, out: Path, format: str = "onnx") -> Path:
@@ -156,7 +141,7 @@ def _write_onnx(network: Exported, inputs: Inputs, path: Path) -> None:
         dynamo=True,
         dynamic_shapes=_batch(inputs),
         input_names=["x", "lengths"][: len(inputs)],
-        output_names=[network.output],
+        output_names=[network.learner.output],
         external_data=False,
         verbose=False,
     )

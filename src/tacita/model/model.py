@@ -8,10 +8,7 @@ runs code from the folder.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -28,7 +25,6 @@ from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import replacing, write_text
 from tacita.learner import Learner, NetworkLearner
 from tacita.modalities.load import read_like
-from tacita.modalities.volumes.write import of_one_size, predict_volumes
 from tacita.model.build import encoder_for, learner_for, needs_encoder
 from tacita.model.labels_file import (
     DAMAGED,
@@ -39,8 +35,9 @@ from tacita.model.labels_file import (
     signature_of,
 )
 from tacita.model.metrics import Metrics
+from tacita.model.predictions import PredictionFile
 from tacita.model.safe_estimator import load_estimator, save_estimator
-from tacita.tasks import Segmentation, Task
+from tacita.tasks import Task
 
 
 class Model:
@@ -117,28 +114,12 @@ class Model:
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
         """
-        if isinstance(self.task, Segmentation):
-            return predict_volumes(self, source, out, proba)
-        if proba and not self.task.discrete:
-            self.task.probabilities(torch.empty(0))
-        target = Path(out) if out else None
-        header = ["id", "predicted", *(self.task.answers if proba else ())]
-        rows = self._prediction_rows(source, proba)
-        if target is None:
-            return _write_csv(sys.stdout, header, rows)
-        with (
-            replacing(target) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            return _write_csv(file, header, rows)
-
-    def _prediction_rows(self, source: str | Path, proba: bool) -> Iterator[list[Any]]:
-        for part in read_like(source, self.schema):
-            logits = self.learner.logits(part)
-            predicted = self.task.decode(self.task.predict(logits))
-            shares = self.task.probabilities(logits).tolist() if proba else [[]] * len(part)
-            for position, (label, share) in enumerate(zip(predicted, shares, strict=True)):
-                yield [part.name_of(position), label, *(f"{value:.6f}" for value in share)]
+        parts = (
+            ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
+            for part in read_like(source, self.schema)
+        )
+        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None)
+        return self.task.write(parts, to, probabilities=proba)
 
     def embed_file(self, source: str | Path, out: str | Path) -> int:
         """Write `(N, dim)` features as .npy, a chunk at a time; gives the number of rows."""
@@ -169,13 +150,11 @@ class Model:
             if len(known):
                 logits.append(self.learner.logits(known))
                 y.append(known.y)
-        if isinstance(self.task, Segmentation):
-            logits, y = of_one_size(logits, y)
         if not y:
             raise DataError(
                 f"{source}: no sample has a label.", remedy="Name the labels with --labels."
             )
-        return self.task.scores(torch.cat(logits), torch.cat(y))
+        return self.task.scores(*self.task.joined(logits, y))
 
     # The folder
 
@@ -270,18 +249,6 @@ class Model:
         from tacita.model.export import export
 
         return export(self, Path(out), format)
-
-
-def _write_csv(file: Any, header: list[str], rows: Iterator[list[Any]]) -> int:
-    """Rows under their header, which waits for the first: nothing is written for what cannot be read."""
-    writer = csv.writer(file)
-    count = 0
-    for row in rows:
-        if not count:
-            writer.writerow(header)
-        writer.writerow(row)
-        count += 1
-    return count
 
 
 def _npy_header(file: Any, rows: int, dim: int) -> None:

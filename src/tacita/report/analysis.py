@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from tacita.errors import DataError
-from tacita.measures.calibration import BINS, reliability
+from tacita.measures.calibration import Reliability
 from tacita.report.content import Calibration, ClassRow
 
 Floats = NDArray[np.floating[Any]]
-Codes = NDArray[np.integer[Any]]
 
 TSNE_LIMIT: Final = 2000
 """Beyond this many samples t-SNE takes longer than the rest of the report."""
@@ -70,16 +68,6 @@ def _plane(components: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
 
 
-def confusion(predicted: Codes, y: Codes, classes: int) -> NDArray[np.int64]:
-    """`(K, K)` counts: a row is the true class, a column the predicted one.
-
-    >>> confusion(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
-    [[1, 1], [0, 1]]
-    """
-    cells = y.astype(np.int64) * classes + predicted
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
 def per_class(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[ClassRow]:
     """Precision, recall, F1 and support of each class from a `(K, K)` confusion matrix.
 
@@ -100,27 +88,6 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.int64]) -> NDArray[np.fl
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
-def calibration(probabilities: Floats, y: Codes, bins: int = BINS) -> Calibration:
-    """Whether a confidence of 80% is right 80% of the time: `(N, K)` probabilities, `(N,)` codes."""
-    found = reliability(torch.from_numpy(probabilities), torch.from_numpy(y), bins)
+def calibration(found: Reliability) -> Calibration:
+    """Whether a confidence of 80% is right 80% of the time, as it is drawn."""
     return Calibration(found.said.numpy(), found.found.numpy(), found.count.numpy(), found.error)
-
-
-def confident_errors(probabilities: Floats, y: Codes, top: int) -> NDArray[np.int64]:
-    """Positions of the wrong predictions, the surest first, at most `top` of them.
-
-    >>> confident_errors(np.array([[0.6, 0.4], [0.1, 0.9], [0.3, 0.7]]), np.array([1, 0, 1]), 5).tolist()
-    [1, 0]
-    """
-    wrong = np.flatnonzero(probabilities.argmax(1) != y)
-    order = np.argsort(-probabilities[wrong].max(1), kind="stable")
-    return wrong[order[:top]]
-
-
-def largest_errors(predicted: Floats, true: Floats, top: int) -> NDArray[np.int64]:
-    """Positions of a regression's predictions that are farthest off, at most `top` of them.
-
-    >>> largest_errors(np.array([1.0, 2.0, 9.0]), np.array([1.0, 2.5, 3.0]), 2).tolist()
-    [2, 1]
-    """
-    return np.argsort(-np.abs(predicted - true), kind="stable")[:top]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tacita.data.dataset import Dataset
@@ -116,7 +117,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class RegressionFit:
-    """Held-out targets and their predictions, both `(N,)`."""
+    """Held-out numbers and their predictions, both `(N,)`."""
 
     true: Array
     predicted: Array
@@ -233,24 +234,24 @@ def _score(row: LeaderboardRow) -> str:
 
 
 def sample_errors(
-    data: Dataset, positions: NDArray[np.int64], predicted: Array, confidence: Array | None
+    data: Dataset,
+    positions: NDArray[np.int64],
+    guesses: Sequence[str],
+    confidence: Array | None,
 ) -> list[SampleError]:
-    """The samples at `positions` with their names, labels and what was `predicted` for each.
+    """The samples at `positions` with their names, labels and what was guessed for each, in words.
 
-    Shapes: `positions`, `predicted` (codes or values) and `confidence` `(K,)`.
+    Shapes: `positions` and `confidence` `(K,)`.
     """
     sure = [None] * len(positions) if confidence is None else [float(c) for c in confidence]
+    labels = data.task.words(data.targets[torch.from_numpy(positions)])
     return [
         SampleError(
             data.name_of(int(position)),
-            _label(data, data.y[position].item()),
-            _label(data, guess),
+            label,
+            guess,
             share,
             data.kind.show(data, int(position)),
         )
-        for position, guess, share in zip(positions, predicted, sure, strict=True)
+        for position, label, guess, share in zip(positions, labels, guesses, sure, strict=True)
     ]
-
-
-def _label(data: Dataset, value: float) -> str:
-    return data.task.answers[int(value)] if data.task.discrete else f"{value:.4g}"

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from tacita.audit.shift.pool_shift import is_far, pool_shift
 from tacita.data.dataset import Dataset
-from tacita.modalities.words import SHOWN, plural
-from tacita.tasks import UNLABELLED
+from tacita.words import SHOWN, plural
 
-_UNEVEN_CLASSES = 10
+_NO_LABEL = "no sample has a label: only pretraining is possible"
 _BLOCK = 2**24
 
 
@@ -30,10 +29,12 @@ class Description:
     labelled: int
     what: str
     """The samples in a phrase."""
+    summary: str = ""
+    """The labels in a phrase, such as "3 classes"."""
     classes: dict[str, int] = field(default_factory=dict)
     """Labels a class, in the order of their codes; of segmentation, voxels."""
-    targets: tuple[float, float] | None = None
-    """Smallest and largest target of a regression."""
+    labels: list[tuple[str, str]] = field(default_factory=list)
+    """What the task has to say of the labels, a key and a phrase each."""
     groups: int | None = None
     group: str | None = None
     id_column: str | None = None
@@ -43,15 +44,9 @@ class Description:
 
     def lines(self) -> list[str]:
         """The description as aligned text, a warning a line at the end."""
-        said = [("data", ", ".join([self.what, self._labels()]))]
-        if self.classes:
-            join = " < " if self.task == "ordinal" else ", "
-            shown = [f"{name} {count}" for name, count in list(self.classes.items())[:SHOWN]]
-            more = f"{join}... ({len(self.classes)} in all)" * (len(self.classes) > SHOWN)
-            word = "grades" if self.task == "ordinal" else "classes"
-            said.append((word, join.join(shown) + more))
-        if self.targets is not None:
-            said.append(("target", f"{self.targets[0]:g} to {self.targets[1]:g}"))
+        labels = f"{self.labelled} labelled of {self.samples}"
+        phrases = [self.what, labels, *([self.summary] if self.summary else [])]
+        said = [("data", ", ".join(phrases)), *self.labels]
         said += self.facts
         if self.id_column is not None:
             said.append(("ids", f"from column {self.id_column!r}, which is not learnt from"))
@@ -64,13 +59,6 @@ class Description:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def _labels(self) -> str:
-        labels = f"{self.labelled} labelled of {self.samples}"
-        if not self.classes:
-            return labels
-        one, many = ("grade", "grades") if self.task == "ordinal" else ("class", "classes")
-        return f"{labels}, {len(self.classes)} {one if len(self.classes) == 1 else many}"
-
 
 def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
     """Facts and suspicions; `held_out` is searched for samples that `data` holds too.
@@ -79,17 +67,9 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
     >>> describe(load("wine")).lines()[0]
     'data      178 rows, 13 columns, 178 labelled of 178, 3 classes'
     """
-    known = data.y[data.labelled]
-    classes: dict[str, int] = {}
-    if data.task.discrete:
-        counts = torch.bincount(known, minlength=len(data.task.classes)).tolist()
-        # What is no class to learn is counted where it is among the labels.
-        classes = dict(zip(data.task.answers, counts, strict=False))
-    elif data.task.coded:
-        voxels = torch.bincount(known[known != UNLABELLED], minlength=len(data.task.classes))
-        classes = dict(zip(data.task.classes, voxels.tolist(), strict=True))
+    task, known = data.task, data.targets[data.labelled]
     warnings = [
-        *_about_labels(data, classes),
+        *(task.suspicions(known) if len(known) else [_NO_LABEL]),
         *_about_groups(data),
         *data.kind.suspicions(data),
         *_about_duplicates(data),
@@ -101,13 +81,12 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         data.modality,
         len(data),
         data.spec.shape,
-        data.task.name,
+        task.name,
         len(known),
         data.kind.words(data),
-        classes=classes,
-        targets=None
-        if data.task.coded or not len(known)
-        else (float(known.min()), float(known.max())),
+        summary=task.summary(known),
+        classes=task.counts(known),
+        labels=task.facts(known),
         groups=None if data.groups is None else len(torch.unique(data.groups)),
         group=data.meta.group,
         id_column=data.meta.id_column,
@@ -116,40 +95,11 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
     )
 
 
-def _about_labels(data: Dataset, classes: dict[str, int]) -> list[str]:
-    if not bool(data.labelled.any()):
-        return ["no sample has a label: only pretraining is possible"]
-    if not classes:
-        return []
-    if not data.task.discrete:
-        absent = [f"{name!r}" for name, count in classes.items() if not count]
-        return [f"no voxel is of {plural(len(absent), 'class')}: {', '.join(absent)}"] * bool(
-            absent
-        )
-    few = [f"{name!r}" for name, count in classes.items() if count < 2]
-    said = []
-    if few:
-        more = ", ..." * (len(few) > SHOWN)
-        said.append(
-            f"fewer than 2 labels in {plural(len(few), 'class')}: {', '.join(few[:SHOWN])}{more}"
-        )
-    largest, smallest = (
-        max(classes, key=lambda c: classes[c]),
-        min(classes, key=lambda c: classes[c]),
-    )
-    if classes[largest] > _UNEVEN_CLASSES * classes[smallest]:
-        said.append(
-            f"classes are uneven: {largest!r} has {classes[largest]} labels,"
-            f" {smallest!r} {classes[smallest]}; look at balanced accuracy"
-        )
-    return said
-
-
 def _about_groups(data: Dataset) -> list[str]:
     """Classes that one group has for itself, which no split by groups can learn and score."""
-    if data.groups is None or not data.task.discrete or not bool(data.labelled.any()):
+    known = data.task.codes(data.targets[data.labelled])
+    if data.groups is None or known is None or not len(known):
         return []
-    known = data.y[data.labelled]
     pairs = torch.unique(torch.stack([known, data.groups[data.labelled]]), dim=1)
     groups = torch.bincount(pairs[0], minlength=len(data.task.classes)).tolist()
     alone = [f"{name!r}" for name, n in zip(data.task.answers, groups, strict=False) if n == 1]

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tacita import tasks
 from tacita.data.batch import Batch, SemiBatch, together
 from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Objective
 from tacita.parts.ema import EMA
-from tacita.parts.heads import linear_head
-from tacita.tasks import Classification, Task
+from tacita.tasks import Classification, OneClass, Task
+
+_OTHERS = "Use pretraining and fine-tune for this task."
 
 
 class SemiSupervised(Objective[SemiBatch]):
@@ -50,7 +52,7 @@ class SemiSupervised(Objective[SemiBatch]):
                 remedy="Give 1 or more; the method `supervised` learns from labels alone.",
             )
         self.encoder = encoder
-        self.head = linear_head(encoder.dim, task)
+        self.head = task.head(encoder.dim)
         self.others = nn.ModuleDict()
         self.unlabelled_ratio = unlabelled_ratio
         self.momentum = momentum
@@ -90,19 +92,11 @@ class SemiSupervised(Objective[SemiBatch]):
 
 def require_classes(method: str, task: Task) -> Classification:
     """The task, which must have classes that a method can guess; raises `ConfigError` else."""
-    if not isinstance(task, Classification):
-        raise ConfigError(
-            f"{method} guesses classes, but the task is {task.name}.",
-            remedy="Use pretraining and fine-tune for this task.",
-        )
-    return task
+    return tasks.require_classes(f"{method} guesses classes", task, remedy=_OTHERS)
 
 
-def require_probabilities(method: str, task: Task) -> Task:
+def require_probabilities(method: str, task: Task) -> OneClass:
     """The task, which must have classes or grades to be compared; raises `ConfigError` else."""
-    if not task.discrete:
-        raise ConfigError(
-            f"{method} compares probabilities of classes, but the task is {task.name}.",
-            remedy="Use pretraining and fine-tune for this task.",
-        )
-    return task
+    return tasks.require_one_class(
+        f"{method} compares probabilities of classes", task, remedy=_OTHERS
+    )

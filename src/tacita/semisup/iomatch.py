@@ -19,7 +19,7 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.alignment import Prior, QueueAlignment
 from tacita.semisup.base import SemiSupervised, require_classes
-from tacita.tasks import OpenSet, Task
+from tacita.tasks import Task
 
 PROJECTION = 128
 """Width of the features that the two further heads read (official code)."""
@@ -112,7 +112,7 @@ class IOMatch(SemiSupervised):
         chi = nn.Linear(PROJECTION, 2 * classes, bias=False)
         nn.init.xavier_normal_(chi.weight)
         self.others["binary"] = chi
-        self.opens = isinstance(task, OpenSet)
+        self.opens = bool(task.further)
         if self.opens:
             self.others["closed"], self.head = self.head, open_head(encoder.dim, classes)
         else:

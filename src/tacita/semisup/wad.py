@@ -29,7 +29,6 @@ from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.learner import features
 from tacita.objective import Losses, Objective
-from tacita.parts.heads import linear_head
 from tacita.parts.sample_state import SampleState
 from tacita.parts.similarity import unit
 from tacita.semisup.base import require_classes
@@ -55,7 +54,7 @@ class WeightAwareDistillation(Objective[SemiBatch]):
     def __init__(self, encoder: Encoder, task: Task, *, views: nn.Module | None = None) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = linear_head(encoder.dim, task)
+        self.head = task.head(encoder.dim)
         self.views = views or default_views(encoder.spec, "weak")
         self.pseudo_labels = SampleState(UNLABELLED)
         self.weights = SampleState(0.0)

@@ -22,7 +22,7 @@ from tacita.adapt.linear_probe import LinearProbe
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset, check_alike, joined
-from tacita.data.splits import hold_out
+from tacita.data.splits import hold_out_samples
 from tacita.encoder import Encoder
 from tacita.engine.carry import load_carried
 from tacita.engine.history import Callback, History
@@ -32,7 +32,6 @@ from tacita.errors import ConfigError, DataError
 from tacita.learner import chunks
 from tacita.measures.forgetting import average_final, forgetting, learning
 from tacita.objective import Objective
-from tacita.tasks import Regression
 
 StreamSchedule = Literal["infinite", "repeated-cosine", "one-cosine", "constant"]
 
@@ -225,9 +224,7 @@ class ContinualPretraining:
 
 def kept_aside(data: Dataset, seed: int, share: float = 0.2) -> tuple[Dataset, Dataset]:
     """A data set's samples to learn from and those to measure on; groups stay together."""
-    # Every sample counts, with a label or not.
-    alike = data.with_labels(torch.zeros(len(data)), Regression())
-    kept, aside = hold_out(alike, share, seed)
+    kept, aside = hold_out_samples(data, share, seed)
     return data.subset(kept), data.subset(aside)
 
 
@@ -251,8 +248,8 @@ def probe_accuracies(
     """The score of a linear probe on each held-out part; None where one has no classes to tell."""
     scores = []
     for data, aside in seen:
-        classes = torch.unique(data.y[data.labelled])
-        if not data.task.discrete or len(classes) < 2 or not bool(aside.labelled.any()):
+        codes = data.task.codes(data.targets[data.labelled])
+        if codes is None or len(torch.unique(codes)) < 2 or not bool(aside.labelled.any()):
             return None
         scores.append(LinearProbe(copy.deepcopy(encoder)).fit(data).score(aside))
     return tuple(scores)

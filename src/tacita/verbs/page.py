@@ -96,28 +96,17 @@ def report_content(
 
 
 def _held_out_parts(model: Model, held: Dataset) -> dict[str, Any]:
-    logits = model.learner.logits(held)
-    predicted = model.task.predict(logits).numpy()
-    true = held.y.numpy()
-    if model.task.coded and not model.task.discrete:
-        return {}  # A class a voxel: neither a table of samples nor a line of values shows it.
-    if not model.task.discrete:
-        worst = analysis.largest_errors(predicted, true, ERRORS)
-        return {
-            "regression": RegressionFit(true, predicted),
-            "errors": sample_errors(held, worst, predicted[worst], None),
-        }
-    probabilities = model.task.probabilities(logits).numpy()
-    wrong = analysis.confident_errors(probabilities, true, ERRORS)
-    matrix = analysis.confusion(predicted, true, len(model.task.answers))
-    return {
-        "confusion": matrix,
-        "per_class": analysis.per_class(matrix, model.task.answers),
-        "calibration": analysis.calibration(probabilities, true),
-        "errors": sample_errors(
-            held, wrong, probabilities[wrong].argmax(1), probabilities[wrong].max(1)
-        ),
-    }
+    """What the model's task has to show of predictions, in the page's own form."""
+    shown = model.task.shown(model.learner.logits(held), held.y, ERRORS)
+    parts: dict[str, Any] = {"errors": sample_errors(held, shown.worst, shown.guesses, shown.sure)}
+    if shown.confusion is not None:
+        parts["confusion"] = shown.confusion
+        parts["per_class"] = analysis.per_class(shown.confusion, model.task.answers)
+    if shown.calibration is not None:
+        parts["calibration"] = analysis.calibration(shown.calibration)
+    if shown.fit is not None:
+        parts["regression"] = RegressionFit(*shown.fit)
+    return parts
 
 
 def _map(model: Model, pool: Dataset, held: Dataset | None) -> EmbeddingMap | None:
@@ -133,19 +122,19 @@ def _map(model: Model, pool: Dataset, held: Dataset | None) -> EmbeddingMap | No
     plane = analysis.embedding_map(values)
     is_held = np.arange(len(everything)) >= len(shown)
     known = everything.labelled.numpy()
-    discrete = model.task.discrete
+    codes = model.task.codes(everything.targets)
     correct = None
-    if discrete and not isinstance(learner, EncoderOnly):
-        predicted = model.task.predict(learner.logits(everything)).numpy()
-        correct = (predicted == everything.y.numpy()) & known
+    if codes is not None and not isinstance(learner, EncoderOnly):
+        predicted = model.task.predict(learner.logits(everything))
+        correct = (predicted == codes).numpy() & known
     return EmbeddingMap(
         plane.xy,
-        everything.y.numpy() if discrete else np.full(len(everything), -1),
+        np.full(len(everything), -1) if codes is None else codes.numpy(),
         known & ~is_held,
         [everything.name_of(i) for i in range(len(everything))],
         held_out=is_held,
         correct=correct,
-        values=None if model.task.coded else everything.y.numpy(),
+        values=model.task.values(everything.targets),
         method=plane.method,
     )
 

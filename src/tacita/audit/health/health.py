@@ -186,8 +186,8 @@ def _spread(values: Tensor) -> float:
 
 def _most_frequent(data: Dataset) -> float:
     """Share of the most frequent class: the accuracy of knowing nothing."""
-    known = data.y[data.labelled]
-    return float(torch.bincount(known).max() / len(known)) if data.task.discrete else 1.0
+    codes = data.task.codes(data.targets[data.labelled])
+    return 1.0 if codes is None else float(torch.bincount(codes).max() / len(codes))
 
 
 def uniformity(unit: Tensor, scale: float = 2.0) -> float:
@@ -211,10 +211,11 @@ def _view_features(encoder: Encoder, data: Dataset, view: torch.nn.Module) -> Te
 
 def _leave_one_out(unit: Tensor, data: Dataset) -> float | None:
     """Accuracy by the nearest other labelled samples: five, or as many as the rarest class has."""
-    if not data.task.discrete:
-        return None
     known = data.labelled
-    unit, y = unit[known], data.y[known]
+    y = data.task.codes(data.targets[known])
+    if y is None:
+        return None
+    unit = unit[known]
     counts = torch.bincount(y)
     k = min(NEIGHBOURS, int(counts[counts > 0].min()) - 1) if len(y) else 0
     if k < 1:

@@ -35,6 +35,7 @@ from tacita.measures.frechet import frechet
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.objective import Objective
+from tacita.tasks import require_classes
 
 __all__ = ["Comparison", "Readiness", "ReadinessReport"]
 
@@ -120,10 +121,12 @@ class Readiness:
             told. Raises `ConfigError` for a task without classes, `DataError` for too few labels.
         """
         data = load(data) if isinstance(data, str | Path) else as_dataset(data, y)
-        if data.task.name != "classification":
+        only = "Give data whose labels are classes, all of which are to be learnt."
+        task = require_classes(f"{data.source}: classes are compared", data.task, remedy=only)
+        if task.further:
             raise ConfigError(
-                f"{data.source}: the task is {data.task.name}, which is not compared.",
-                remedy="Give data whose labels are classes.",
+                f"{data.source}: classes are compared, but {task.further[0]!r} is none.",
+                remedy=only,
             )
         cheap = pool_shift(data)
         _, aside = hold_out(data, self.held_out, seed)

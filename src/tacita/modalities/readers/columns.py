@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tacita.errors import ConfigError, DataError
-from tacita.modalities.readers.files import nearest
-from tacita.modalities.readers.labels import arrow_labels
+from tacita.tasks.labels import arrow_labels
+from tacita.words import nearest
 
 _BLANK = frozenset({"", "nan"})
 _NO_NUMBER = pa.array(["", "nan", "na", "n/a", "none", "null"])

@@ -1,8 +1,7 @@
-"""Paths: what a folder holds, the nearest name to a misspelt one, and nothing outside the folder."""
+"""Paths: what a folder holds, and nothing outside the folder."""
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tacita.errors import DataError
 from tacita.modalities.readers.values import damaged
+from tacita.words import nearest
 
 TABLE_FILES = frozenset({".csv", ".tsv", ".parquet"})
 ARRAY_FILES = frozenset({".npz", ".npy"})
@@ -106,12 +106,6 @@ def existing(source: str | os.PathLike[str], *, also: Iterable[str] = ()) -> Pat
         f"{path}: there is no such file or folder, and no built-in data set of that name.",
         remedy=f"Did you mean {near}?" if near else f"Check the path. {READ}",
     )
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a misspelt one, if any is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return close[0] if close else None
 
 
 def unknown_extension(path: Path) -> DataError:

@@ -47,8 +47,8 @@ from tacita.modalities.series.recordings.load import recorded_samples
 from tacita.modalities.series.sensor_views import SensorViews
 from tacita.modalities.series.ts import stream_ts
 from tacita.modalities.series.views import SeriesViews
-from tacita.modalities.words import SHOWN, plural
 from tacita.values import Ragged, Values, full, length_mask
+from tacita.words import SHOWN, plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from tacita.data.reading import Missing, Samples
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.columns import is_blank, parse_numbers, strings
-from tacita.modalities.readers.files import nearest
-from tacita.modalities.readers.labels import arrow_labels
 from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_float32
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
+from tacita.tasks.labels import arrow_labels
+from tacita.words import nearest
 
 
 def long_series(

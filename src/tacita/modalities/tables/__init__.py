@@ -24,8 +24,8 @@ from tacita.modalities.tables.normalise import RowNormaliser
 from tacita.modalities.tables.read import TablesMeta, by_name, row_array, table_like, table_samples
 from tacita.modalities.tables.suspicions import about_columns, column_name
 from tacita.modalities.tables.views import TableViews
-from tacita.modalities.words import SHOWN, plural
 from tacita.values import Values
+from tacita.words import SHOWN, plural
 
 
 @modality(

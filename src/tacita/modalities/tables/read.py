@@ -23,10 +23,10 @@ from tacita.modalities.readers.columns import (
     take_column,
     take_ids,
 )
-from tacita.modalities.readers.files import nearest
-from tacita.modalities.readers.labels import arrow_labels
 from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_float32, to_tensor
+from tacita.tasks.labels import arrow_labels
+from tacita.words import nearest
 
 MISSING = "missing"
 """The category of an empty cell under `missing="impute"`."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tacita.data.dataset import Dataset
 from tacita.modalities.tables.read import TablesMeta
-from tacita.modalities.words import listed
+from tacita.words import listed
 
 _ENOUGH_FOR_LEAK = 10
 
@@ -49,14 +49,10 @@ def column_name(data: Dataset, position: int) -> str:
 def _tells_label(data: Dataset, column: Tensor) -> bool:
     """Whether a column and the label determine each other, on enough samples to be no accident."""
     known = data.labelled
-    values, y = column[known], data.y[known]
+    values, y = column[known], data.targets[known]
     if len(y) < _ENOUGH_FOR_LEAK or bool(values.isnan().any()):
         return False
-    if not data.task.coded:
-        return bool(torch.allclose(values, y, rtol=1e-5)) and bool((y != y[0]).any())
-    distinct, codes = torch.unique(values, return_inverse=True)
-    pairs = torch.unique(codes * max(len(data.task.answers), 1) + y)
-    return 1 < len(distinct) == len(torch.unique(y)) == len(pairs)
+    return data.task.told_by(values, y)
 
 
 def _like_ids(column: Tensor) -> bool:

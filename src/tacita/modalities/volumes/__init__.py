@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,9 @@ from tacita.modalities.volumes.meta import VolumesMeta
 from tacita.modalities.volumes.nifti import bare_name, label_scans, scans
 from tacita.modalities.volumes.read import volume_array
 from tacita.modalities.volumes.views import VolumeViews
-from tacita.modalities.words import plural
+from tacita.modalities.volumes.write import write_volumes
 from tacita.values import Values, cat, shape_of
+from tacita.words import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,6 +148,11 @@ class Volumes(Modality):
 
     def show(self, data: Dataset, position: int) -> NDArray[Any]:
         return data.x[position].numpy()
+
+    def write(
+        self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]], source: Path, out: Path | None
+    ) -> int:
+        return write_volumes(parts, source, out)
 
     def example(self) -> Dataset:
         """Handwritten digits as stacks: the digit in the middle slice, fainter beside it."""

@@ -1,8 +1,9 @@
-"""Counts and lists in words."""
+"""Counts and lists in words, and the word that was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 SHOWN = 8
 
@@ -25,3 +26,13 @@ def listed(word: str, names: Sequence[str]) -> str:
     """
     shown = ", ".join(repr(name) for name in names[:SHOWN])
     return f"{word}{'s' * (len(names) > 1)} {shown}{', ...' * (len(names) > SHOWN)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word closest to a misspelt one, if any is close.
+
+    >>> nearest("regresion", ["classification", "regression"])
+    'regression'
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return close[0] if close else None

@@ -1,0 +1,51 @@
+"""Where a model's predictions are written: a table of lines, or files that are like the samples."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tacita.data.modality import Modality
+from tacita.files import replacing
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """A `tacita.tasks.Writer`: what is written for the samples of a source.
+
+    out: the file, or the folder for files like the samples; None for the screen.
+    """
+
+    kind: Modality
+    source: Path
+    out: Path | None
+
+    def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+        """Write CSV; gives the number of lines under the header."""
+        if self.out is None:
+            return _write(sys.stdout, header, lines)
+        with (
+            replacing(self.out) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            return _write(file, header, lines)
+
+    def samples(self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> int:
+        """Write what the samples' modality makes of predictions as large as they are."""
+        return self.kind.write(parts, self.source, self.out)
+
+
+def _write(file: Any, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    """Lines under their header, which waits for the first: nothing is written for what cannot be read."""
+    writer = csv.writer(file)
+    count = 0
+    for line in lines:
+        if not count:
+            writer.writerow(header)
+        writer.writerow(line)
+        count += 1
+    return count

@@ -1,0 +1,72 @@
+"""Classification: one of several classes, none of them nearer to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tacita.catalog.tasks import task
+from tacita.errors import ConfigError
+from tacita.measures.calibration import ece
+from tacita.tasks.base import Task, full_precision
+from tacita.tasks.coded import OneClass
+
+
+@task("classification")
+@dataclass(frozen=True)
+class Classification(OneClass):
+    """One of several classes; beside accuracy stand balanced accuracy and the calibration error (ECE).
+
+    >>> task = Classification(("cat", "dog"))
+    >>> task.decode(task.predict(torch.tensor([[0.1, 2.0]])))
+    ['dog']
+    """
+
+    metric = "accuracy"
+
+    @classmethod
+    def claims(cls, raw: Any) -> int:
+        """All labels are classes, unless another task is surer of them."""
+        return int(cls is Classification)
+
+    @property
+    def out_dim(self) -> int:
+        return len(self.classes)
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(full_precision(logits), y)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(1)
+
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        return prediction.float().clamp_min(1e-7).log()
+
+    def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        predicted = self.predict(logits)
+        right = (predicted == y).float()
+        recall = [right[y == code].mean().item() for code in torch.unique(y)]
+        return {
+            "accuracy": right.mean().item(),
+            "balanced_accuracy": float(np.mean(recall)),
+            "log_loss": self.loss(logits, y).item(),
+            "ece": ece(self.probabilities(logits), y),
+        }
+
+
+def require_classes(why: str, task: Task, *, remedy: str) -> Classification:
+    """The task, which must have classes in no order; an open set's known classes are such.
+
+    why: the error's beginning. Raises `ConfigError` for any other task.
+    """
+    if not isinstance(task, Classification):
+        raise ConfigError(f"{why}, but the task is {task.name}.", remedy=remedy)
+    return task

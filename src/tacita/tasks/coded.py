@@ -1,0 +1,226 @@
+"""What tasks with classes share: targets are codes, and a missing one is `UNLABELLED`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tacita.errors import ConfigError, DataError
+from tacita.measures.calibration import reliability
+from tacita.measures.errors import confident_errors, confusion
+from tacita.tasks.base import Fact, Shown, Task
+from tacita.tasks.labels import UNLABELLED, class_names, codes_of, sorted_classes
+from tacita.values import Values, as_tensor
+from tacita.words import SHOWN, nearest, plural
+
+_UNEVEN = 10
+
+
+@dataclass(frozen=True)
+class Coded(Task):
+    """Targets are class codes, int64, one or many a sample."""
+
+    nouns: ClassVar[tuple[str, str]] = ("class", "classes")
+    between: ClassVar[str] = ", "
+    """What stands between the classes where they are listed."""
+
+    def recode(self, y: Values, old: Task, samples: Values, source: str) -> Values:
+        codes = as_tensor(y)
+        if not isinstance(old, Coded) or codes.shape != as_tensor(self.unlabelled(samples)).shape:
+            return super().recode(y, old, samples, source)
+        if old.answers == self.answers:
+            return y
+        unknown = sorted(set(old.answers) - set(self.answers))
+        if unknown:
+            raise DataError(
+                f"{source}: the class {unknown[0]!r} was not among those to learn.",
+                remedy=f"Known are {', '.join(self.answers[:10])}.",
+            )
+        places = [self.answers.index(name) for name in old.answers]
+        # The code -1 reads the last entry, which keeps it -1.
+        return torch.tensor([*places, UNLABELLED])[codes]
+
+    def unlabelled(self, samples: Values) -> Values:
+        return torch.full((len(samples),), UNLABELLED, dtype=torch.int64)
+
+    def known(self, y: Values) -> Tensor:
+        return as_tensor(y) != UNLABELLED
+
+    def hide(self, y: Values, keep: Tensor) -> Values:
+        codes = as_tensor(y)
+        hidden = torch.full_like(codes, UNLABELLED)
+        hidden[keep] = codes[keep]
+        return hidden
+
+    def grown(self, classes: Sequence[str]) -> Self:
+        """With further classes behind those that there are, whose codes stay.
+
+        >>> from tacita.tasks import Classification
+        >>> Classification(("cat", "dog")).grown(["owl"]).classes
+        ('cat', 'dog', 'owl')
+        """
+        new = tuple(classes)
+        if class_names(list(new), "classes").tolist() != list(new) or not new:
+            raise ConfigError(
+                f"classes={list(new)!r} are no names of classes.",
+                remedy="Give one or more words; -1, nan and empty ones mean that there is no label.",
+            )
+        again = [name for at, name in enumerate(new) if name in (*self.answers, *new[:at])]
+        if again:
+            raise ConfigError(
+                f"classes={list(new)!r}: there is {again[0]!r} already.",
+                remedy=f"Name new ones; known are {', '.join(self.answers[:10])}.",
+            )
+        return replace(self, classes=(*self.classes, *new))
+
+    def counts(self, y: Values) -> dict[str, int]:
+        codes = as_tensor(y)
+        found = torch.bincount(codes[codes != UNLABELLED], minlength=len(self.classes)).tolist()
+        # What is no class to learn is counted where it is among the labels.
+        return dict(zip(self.answers, found, strict=False))
+
+    def summary(self, y: Values) -> str:
+        one, many = self.nouns
+        count = len(self.counts(y))
+        return f"{count} {one if count == 1 else many}" if count else ""
+
+    def facts(self, y: Values) -> list[Fact]:
+        counts = self.counts(y)
+        shown = [f"{name} {count}" for name, count in list(counts.items())[:SHOWN]]
+        more = f"{self.between}... ({len(counts)} in all)" * (len(counts) > SHOWN)
+        return [(self.nouns[1], self.between.join(shown) + more)] if counts else []
+
+    def told_by(self, values: Tensor, y: Values) -> bool:
+        codes = as_tensor(y)
+        distinct, places = torch.unique(values, return_inverse=True)
+        pairs = torch.unique(places * max(len(self.answers), 1) + codes)
+        return 1 < len(distinct) == len(torch.unique(codes)) == len(pairs)
+
+
+@dataclass(frozen=True)
+class OneClass(Coded):
+    """A label is one of the answers, `(N,)` codes."""
+
+    @classmethod
+    def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
+        """Raises `ConfigError` where labels are measurements, which are no classes.
+
+        >>> from tacita.tasks import Classification
+        >>> y, task = Classification.encode(["b", None, "a", ""], torch.zeros(4, 1), "example")
+        >>> y.tolist(), task.classes
+        ([1, -1, 0, -1], ('a', 'b'))
+        """
+        names = class_names([None] * len(samples) if raw is None else raw, source)
+        task = cls(sorted_classes(names, cls.further, source))
+        return codes_of(names, task.answers), task
+
+    def encode_like(
+        self, raw: Any, samples: Values, source: str, name: Callable[[int], str]
+    ) -> Values:
+        names = class_names(raw, source)
+        known = {*self.answers, None}
+        for position, label in enumerate(names):
+            if label not in known:
+                near = nearest(label, self.answers)
+                raise DataError(
+                    f"{source}: {name(position)} is labelled {label!r}, which the model does not know.",
+                    remedy=f"Did you mean {near!r}?"
+                    if near
+                    else f"Classes: {', '.join(self.answers[:10])}. Leave it empty if it has no label.",
+                )
+        return codes_of(names, self.answers)
+
+    def decode(self, predicted: Values) -> list[Any]:
+        return [self.answers[int(code)] for code in as_tensor(predicted)]
+
+    def codes(self, y: Values) -> Tensor | None:
+        return as_tensor(y)
+
+    def check_enough(self, y: Values, source: str, fewest: int) -> None:
+        codes = as_tensor(y)
+        counts = torch.bincount(codes, minlength=len(self.classes)).tolist()
+        present = [name for name, count in zip(self.classes, counts, strict=True) if count]
+        if len(present) < 2:
+            raise DataError(
+                f"{source}: all {len(codes)} labels are of one class, {present[0]!r}.",
+                remedy="Give labels of at least two classes; -1 means unlabelled, so name a class"
+                " otherwise.",
+            )
+        for name, count in zip(self.classes, counts, strict=True):
+            if count < fewest:
+                raise DataError(
+                    f"{source}: the class {name!r} has {plural(count, 'label')}.",
+                    remedy=f"Give at least {plural(fewest, 'label')} a class, or leave the class out.",
+                )
+
+    def votes(self, y: Tensor) -> Tensor:
+        """One-hot classes."""
+        return functional.one_hot(y.long(), len(self.classes)).float()
+
+    def estimator(self, classifier: Any, regressor: Any) -> Any:
+        return classifier
+
+    def estimated(self, estimator: Any, rows: Any) -> Tensor:
+        # A fold may lack a class: the estimator knows only those that it saw.
+        seen = torch.as_tensor(estimator.classes_).long()
+        if hasattr(estimator, "predict_proba"):
+            found = torch.as_tensor(estimator.predict_proba(rows))
+            probabilities = torch.zeros(len(found), len(self.classes))
+            # Label spreading gives NaN to a sample that no label reaches.
+            probabilities[:, seen] = found.float().nan_to_num(1 / len(seen))
+            return self.logits_from(probabilities)
+        margins = torch.as_tensor(estimator.decision_function(rows)).float()
+        if margins.ndim == 1:
+            margins = torch.stack([-margins, margins], 1)
+        scores = torch.full((len(margins), len(self.classes)), -torch.inf)
+        scores[:, seen] = margins
+        return self.logits_from(scores.softmax(1))
+
+    def suspicions(self, y: Values) -> list[str]:
+        """Classes with hardly any label, and those of very unequal shares."""
+        counts = self.counts(y)
+        if not counts:
+            return []
+        few = [f"{name!r}" for name, count in counts.items() if count < 2]
+        said = []
+        if few:
+            more = ", ..." * (len(few) > SHOWN)
+            said.append(
+                f"fewer than 2 labels in {plural(len(few), 'class')}: {', '.join(few[:SHOWN])}{more}"
+            )
+        largest = max(counts, key=lambda name: counts[name])
+        smallest = min(counts, key=lambda name: counts[name])
+        if counts[largest] > _UNEVEN * counts[smallest]:
+            said.append(
+                f"classes are uneven: {largest!r} has {counts[largest]} labels,"
+                f" {smallest!r} {counts[smallest]}; look at balanced accuracy"
+            )
+        return said
+
+    def shown(self, logits: Tensor, y: Tensor, top: int) -> Shown:
+        """The confusion of the answers, whether the probabilities hold, and the surest mistakes."""
+        probabilities = self.probabilities(logits)
+        shares, true = probabilities.numpy(), y.numpy()
+        worst = confident_errors(shares, true, top)
+        return Shown(
+            confusion=confusion(self.predict(logits).numpy(), true, len(self.answers)),
+            calibration=reliability(probabilities, y),
+            worst=worst,
+            guesses=self.words(torch.from_numpy(shares[worst].argmax(1))),
+            sure=shares[worst].max(1),
+        )
+
+
+def require_one_class(why: str, task: Task, *, remedy: str) -> OneClass:
+    """The task, whose labels must be one class or grade each.
+
+    why: the error's beginning. Raises `ConfigError` for any other task.
+    """
+    if not isinstance(task, OneClass):
+        raise ConfigError(f"{why}, but the task is {task.name}.", remedy=remedy)
+    return task

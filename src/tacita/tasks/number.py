@@ -1,0 +1,100 @@
+"""What tasks with a number a sample share: targets are float32, and a missing one is NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacita.errors import DataError
+from tacita.measures.errors import largest_errors
+from tacita.tasks.base import Fact, Shown, Task
+from tacita.tasks.labels import numbers_of
+from tacita.values import Values, as_tensor
+
+
+@dataclass(frozen=True)
+class Number(Task):
+    """A label is a number, `(N,)`; logits are `(B, 1)` unless a subclass says otherwise."""
+
+    output = "values"
+
+    @classmethod
+    def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
+        return numbers_of([None] * len(samples) if raw is None else raw, source), cls()
+
+    def encode_like(
+        self, raw: Any, samples: Values, source: str, name: Callable[[int], str]
+    ) -> Values:
+        return numbers_of(raw, source)
+
+    def decode(self, predicted: Values) -> list[Any]:
+        return [float(value) for value in as_tensor(predicted)]
+
+    def words(self, predicted: Values) -> list[str]:
+        return [f"{value:.4g}" for value in self.decode(predicted)]
+
+    def unlabelled(self, samples: Values) -> Values:
+        return torch.full((len(samples),), torch.nan)
+
+    def known(self, y: Values) -> Tensor:
+        return ~as_tensor(y).isnan()
+
+    def hide(self, y: Values, keep: Tensor) -> Values:
+        values = as_tensor(y)
+        hidden = torch.full_like(values, torch.nan)
+        hidden[keep] = values[keep]
+        return hidden
+
+    def check_enough(self, y: Values, source: str, fewest: int) -> None:
+        values = torch.unique(as_tensor(y))
+        if len(values) < 2:
+            raise DataError(
+                f"{source}: the labels are all {values[0].item():g}.",
+                remedy="Give targets that differ.",
+            )
+
+    @property
+    def out_dim(self) -> int:
+        return 1
+
+    def exported(self, logits: Tensor) -> Tensor:
+        return self.predict(logits)
+
+    def votes(self, y: Tensor) -> Tensor:
+        """The numbers themselves."""
+        return y[:, None]
+
+    def estimator(self, classifier: Any, regressor: Any) -> Any:
+        return regressor
+
+    def estimated(self, estimator: Any, rows: Any) -> Tensor:
+        return self.logits_from(torch.as_tensor(estimator.predict(rows)))
+
+    def facts(self, y: Values) -> list[Fact]:
+        values = as_tensor(y)
+        return [("target", f"{float(values.min()):g} to {float(values.max()):g}")] * bool(len(y))
+
+    def told_by(self, values: Tensor, y: Values) -> bool:
+        numbers = as_tensor(y)
+        return bool(torch.allclose(values, numbers, rtol=1e-5)) and bool(
+            (numbers != numbers[0]).any()
+        )
+
+    def values(self, y: Values) -> NDArray[Any] | None:
+        values: NDArray[Any] = as_tensor(y).numpy()
+        return values
+
+    def shown(self, logits: Tensor, y: Tensor, top: int) -> Shown:
+        """Predictions against the truth, and the largest errors."""
+        predicted = self.predict(logits)
+        worst = largest_errors(predicted.numpy(), y.numpy(), top)
+        return Shown(
+            fit=(y.numpy(), predicted.numpy()),
+            worst=worst,
+            guesses=self.words(predicted[torch.from_numpy(worst)]),
+        )
