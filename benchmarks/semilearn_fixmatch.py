@@ -30,7 +30,6 @@ from tacita.data.dataset import Dataset
 from tacita.data.normalise import Standardiser
 from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner
-from tacita.parts.heads import linear_head
 from tacita.tasks import Task
 
 NOT_NEEDED = (
@@ -156,7 +155,7 @@ class SemilearnFixMatch(NetworkLearner):
                 **self.options,
             }
         )
-        head = linear_head(self.encoder.dim, data.task)
+        head = data.task.head(self.encoder.dim)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a scaler of gradients that waits for a GPU
             algorithm = peer.algorithm(config, self._network(head, data.task), None, _Silent())

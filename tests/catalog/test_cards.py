@@ -8,8 +8,9 @@ import pytest
 
 from tacita.catalog import cards
 from tacita.catalog.cards import Card, method
+from tacita.catalog.tasks import task_cards
 from tacita.errors import ConfigError
-from tacita.tasks import TASKS
+from tacita.tasks import kinds
 
 RIGHT: dict[str, Any] = {
     "title": "Twice",
@@ -76,4 +77,7 @@ def test_a_cell_run_twice_replaces_and_another_class_is_refused(
 
 
 def test_every_task_can_stand_on_a_card() -> None:
-    assert set(TASKS) <= set(cards.TASK_NAMES)
+    assert kinds().keys() == task_cards().keys()
+    for name, card in task_cards().items():
+        assert kinds()[name].name == name
+        assert card.target == f"{kinds()[name].__module__}:{kinds()[name].__qualname__}"

@@ -17,7 +17,6 @@ from tacita.encoders.tang import TangCNN
 from tacita.errors import ConfigError
 from tacita.modalities.images.circle import RotationInvariantViews, in_circle
 from tacita.modalities.load import load
-from tacita.parts.heads import linear_head
 from tacita.tasks import Classification
 from tests.helpers import assert_close
 
@@ -32,7 +31,7 @@ def test_sides_are_those_of_the_paper() -> None:
     features, pooled = encoder(torch.randn(2, 1, 150, 150))
     assert sides == [142, 71, 35, 17, 17, 17, 17, 4]
     assert features.shape == (2, 1, 256)
-    head = linear_head(encoder.dim, Classification(("FR I", "FR II")))
+    head = Classification(("FR I", "FR II")).head(encoder.dim)
     assert head(pooled).shape == (2, 2)
 
 

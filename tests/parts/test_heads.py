@@ -9,8 +9,9 @@ from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from tacita.parts.heads import Standardise, fit_linear_head, linear_head
+from tacita.parts.heads import fit_linear_head
 from tacita.tasks import Classification, Ordinal, Regression
+from tacita.tasks.heads import Standardise
 
 
 @pytest.mark.parametrize("penalty", [1.0, 0.1])
@@ -69,6 +70,6 @@ def test_a_dead_feature_counts_for_nothing() -> None:
 
 
 def test_a_new_head_is_a_linear_layer() -> None:
-    head, x = linear_head(3, Classification(("a", "b"))), torch.randn(4, 3)
+    head, x = Classification(("a", "b")).head(3), torch.randn(4, 3)
     assert torch.equal(head(x), head[1](x))
     assert head(x).shape == (4, 2)

@@ -9,6 +9,8 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from tacita.data.dataset import Dataset
+from tacita.measures.calibration import reliability
+from tacita.measures.errors import confident_errors, confusion, largest_errors
 from tacita.report import analysis
 from tacita.report.content import (
     EmbeddingMap,
@@ -114,8 +116,8 @@ def full() -> ReportContent:
         ids=tuple(f"digits/{i:04d}.png" for i in order),
     )
     predicted, truth = probabilities.argmax(1), y[held_out]
-    matrix = analysis.confusion(predicted, truth, 10)
-    worst = analysis.confident_errors(probabilities, truth, 40)
+    matrix = confusion(predicted, truth, 10)
+    worst = confident_errors(probabilities, truth, 40)
     plane = analysis.embedding_map(x)
     right = np.ones(len(x), dtype=bool)
     right[held_out] = predicted == truth
@@ -154,7 +156,9 @@ def full() -> ReportContent:
         classes=classes,
         confusion=matrix,
         per_class=analysis.per_class(matrix, classes),
-        calibration=analysis.calibration(probabilities, truth),
+        calibration=analysis.calibration(
+            reliability(torch.from_numpy(probabilities), torch.from_numpy(truth))
+        ),
         errors=sample_errors(
             data, np.flatnonzero(held_out)[worst], predicted[worst], probabilities.max(1)[worst]
         ),
@@ -184,7 +188,7 @@ def regression() -> ReportContent:
         Regression(),
         columns=tuple(loaded.feature_names),
     )
-    worst = analysis.largest_errors(predicted, y[60:], 8)
+    worst = largest_errors(predicted, y[60:], 8)
     seen = np.arange(300) < 60
     plane = analysis.embedding_map(x)
     values = np.where(np.arange(300) < 250, y, np.nan)
@@ -282,7 +286,7 @@ def hostile() -> ReportContent:
         classes=names,
         confusion=np.eye(5, dtype=np.int64),
         per_class=analysis.per_class(np.eye(5, dtype=np.int64), names),
-        calibration=analysis.calibration(np.eye(5), np.arange(5)),
+        calibration=analysis.calibration(reliability(torch.eye(5), torch.arange(5))),
         errors=[
             SampleError(HOSTILE, HOSTILE, names[4], 0.9, image),
             SampleError(names[3], HOSTILE, HOSTILE, nan, np.full((5, 2), nan)),

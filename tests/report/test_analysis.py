@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from tacita.errors import DataError
+from tacita.measures.calibration import BINS, reliability
+from tacita.measures.errors import confident_errors, confusion
 from tacita.report import analysis
 
 
@@ -18,8 +21,14 @@ def predictions(draw):
     return probabilities, generator.integers(0, classes, count), classes
 
 
+def drawn(probabilities, y, bins=BINS):
+    return analysis.calibration(
+        reliability(torch.from_numpy(probabilities), torch.from_numpy(y), bins)
+    )
+
+
 def test_rows_of_the_confusion_matrix_are_true_classes():
-    matrix = analysis.confusion(np.array([1, 1, 2, 0]), np.array([0, 0, 2, 1]), 3)
+    matrix = confusion(np.array([1, 1, 2, 0]), np.array([0, 0, 2, 1]), 3)
     assert matrix.tolist() == [[0, 2, 0], [1, 0, 0], [0, 0, 1]]
 
 
@@ -29,7 +38,7 @@ def test_confusion_and_class_figures_agree_with_scikit_learn(case):
     probabilities, y, classes = case
     predicted = probabilities.argmax(1)
     labels = list(range(classes))
-    matrix = analysis.confusion(predicted, y, classes)
+    matrix = confusion(predicted, y, classes)
     np.testing.assert_array_equal(matrix, confusion_matrix(y, predicted, labels=labels))
     rows = analysis.per_class(matrix, [str(k) for k in labels])
     expected = precision_recall_fscore_support(y, predicted, labels=labels, zero_division=np.nan)
@@ -48,7 +57,7 @@ def test_a_class_never_predicted_has_no_precision():
 def test_calibration_of_a_case_worked_by_hand():
     # Two bins of [0, 0.5] and (0.5, 1]: one sample at 0.5 (wrong), three at 0.7, 0.8, 0.9 (2 right).
     probabilities = np.array([[0.5, 0.5], [0.7, 0.3], [0.8, 0.2], [0.1, 0.9]])
-    bins = analysis.calibration(probabilities, np.array([1, 0, 1, 1]), bins=2)
+    bins = drawn(probabilities, np.array([1, 0, 1, 1]), bins=2)
     np.testing.assert_allclose(bins.confidence, [0.5, 0.8])
     np.testing.assert_allclose(bins.accuracy, [0.0, 2 / 3])
     assert bins.count.tolist() == [1, 3]
@@ -59,7 +68,7 @@ def test_calibration_of_a_case_worked_by_hand():
 @given(predictions())
 def test_calibration_bins_agree_with_scikit_learn(case):
     probabilities, y, _ = case
-    bins = analysis.calibration(probabilities, y)
+    bins = drawn(probabilities, y)
     right = probabilities.argmax(1) == y
     accuracy, confidence = calibration_curve(right, probabilities.max(1), n_bins=15)
     np.testing.assert_allclose(bins.accuracy, accuracy)
@@ -68,7 +77,7 @@ def test_calibration_bins_agree_with_scikit_learn(case):
 
 
 def test_no_samples_have_no_calibration_error():
-    bins = analysis.calibration(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+    bins = drawn(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
     assert np.isnan(bins.error)
     assert len(bins.count) == 0
 
@@ -77,7 +86,7 @@ def test_no_samples_have_no_calibration_error():
 @given(predictions(), st.integers(0, 10))
 def test_confident_errors_are_wrong_and_fall_in_confidence(case, top):
     probabilities, y, _ = case
-    found = analysis.confident_errors(probabilities, y, top)
+    found = confident_errors(probabilities, y, top)
     wrong = probabilities.argmax(1) != y
     assert len(found) == min(top, wrong.sum())
     assert wrong[found].all()

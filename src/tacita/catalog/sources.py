@@ -32,7 +32,7 @@ def decorated(path: Path, decorator: str) -> Iterator[tuple[ast.ClassDef, ast.Ca
                 yield node, call
 
 
-def read_card(kind: type[T], call: ast.Call, node: ast.ClassDef, path: Path, **more: Any) -> T:
+def read_card(kind: type[T], call: ast.Call, node: ast.ClassDef, path: Path, /, **more: Any) -> T:
     """A card of the decorator's arguments, and `more` that stands elsewhere.
 
     Raises `ConfigError` naming file and line where they are no literals or not the card's fields.

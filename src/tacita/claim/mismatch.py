@@ -30,7 +30,7 @@ def mismatched(data: Dataset, known: Sequence[str], *, share: float, seed: int =
     range, and `DataError` where there are too few samples of other classes.
 
     >>> y, task = torch.tensor([0, 1, 2, 2, 1]), Classification(("a", "b", "c"))
-    >>> data = Dataset("tables", torch.zeros(5, 2), y, task)
+    >>> data = Dataset.of("tables", torch.zeros(5, 2), y, task)
     >>> pool = mismatched(data, ["c", "a"], share=0.25)
     >>> pool.task.classes, sorted(pool.y.tolist())
     (('c', 'a'), [-1, 0, 0, 1])

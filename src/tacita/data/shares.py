@@ -31,7 +31,7 @@ def with_shares(data: Dataset, shares: Mapping[str, float], *, size: int, seed: 
 
     >>> from tacita.tasks import Classification
     >>> y, task = torch.tensor([0, 1, 0, 1, 0, 1]), Classification(("a", "b"))
-    >>> pool = with_shares(Dataset("tables", torch.zeros(6, 2), y, task), {"a": 0.75, "b": 0.25}, size=4)
+    >>> pool = with_shares(Dataset.of("tables", torch.zeros(6, 2), y, task), {"a": 0.75, "b": 0.25}, size=4)
     >>> sorted(pool.y.tolist())
     [0, 0, 0, 1]
     """

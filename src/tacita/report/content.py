@@ -236,15 +236,16 @@ def _score(row: LeaderboardRow) -> str:
 def sample_errors(
     data: Dataset,
     positions: NDArray[np.int64],
-    guesses: Sequence[str],
+    predicted: Array,
     confidence: Array | None,
 ) -> list[SampleError]:
-    """The samples at `positions` with their names, labels and what was guessed for each, in words.
+    """The samples at `positions` with their names, labels and what was `predicted` for each.
 
-    Shapes: `positions` and `confidence` `(K,)`.
+    Shapes: `positions`, `predicted` (codes or values) and `confidence` `(K,)`.
     """
     sure = [None] * len(positions) if confidence is None else [float(c) for c in confidence]
     labels = data.task.words(data.targets[torch.from_numpy(positions)])
+    guesses = data.task.words(torch.from_numpy(np.asarray(predicted)))
     return [
         SampleError(
             data.name_of(int(position)),

@@ -44,14 +44,14 @@ class Shown:
 
     Shapes: `confusion (K, K)`, a row a true answer; `fit`, numbers and their predictions, `(N,)` each;
     `worst (n,)` positions of the worst predictions, `sure (n,)` how sure the model was of each.
-    guesses: what was predicted for the worst, in words.
+    guesses: what was predicted for the worst, as targets are.
     """
 
     confusion: NDArray[np.int64] | None = None
     calibration: Reliability | None = None
     fit: tuple[NDArray[Any], NDArray[Any]] | None = None
     worst: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    guesses: Sequence[str] = ()
+    guesses: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     sure: NDArray[Any] | None = None
 
 

@@ -211,7 +211,7 @@ class OneClass(Coded):
             confusion=confusion(self.predict(logits).numpy(), true, len(self.answers)),
             calibration=reliability(probabilities, y),
             worst=worst,
-            guesses=self.words(torch.from_numpy(shares[worst].argmax(1))),
+            guesses=shares[worst].argmax(1),
             sure=shares[worst].max(1),
         )
 

@@ -91,10 +91,6 @@ class Number(Task):
 
     def shown(self, logits: Tensor, y: Tensor, top: int) -> Shown:
         """Predictions against the truth, and the largest errors."""
-        predicted = self.predict(logits)
-        worst = largest_errors(predicted.numpy(), y.numpy(), top)
-        return Shown(
-            fit=(y.numpy(), predicted.numpy()),
-            worst=worst,
-            guesses=self.words(predicted[torch.from_numpy(worst)]),
-        )
+        predicted, true = self.predict(logits).numpy(), y.numpy()
+        worst = largest_errors(predicted, true, top)
+        return Shown(fit=(true, predicted), worst=worst, guesses=predicted[worst])

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tacita import errors
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
-from tacita.modalities.readers.labels import encode_labels
+from tacita.tasks import encode
 
 MISSING = st.sampled_from([None, -1, -1.0, float("nan"), "", "-1", "NaN", "nan", "None", np.nan])
 
 
 def codes(values, task=None):
-    return encode_labels(values, task, len(values), source="test")
+    return encode(values, task, torch.zeros(len(values), 1), "test")
 
 
 @settings(deadline=None)

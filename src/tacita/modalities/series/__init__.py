@@ -21,7 +21,7 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
 from tacita.modalities.crops import Crops
 from tacita.modalities.pixels import about_channels, check_channels
-from tacita.modalities.readers.files import SERIES_FILES, nearest
+from tacita.modalities.readers.files import SERIES_FILES
 from tacita.modalities.readers.sources import (
     ArraySource,
     FileSource,
@@ -48,7 +48,7 @@ from tacita.modalities.series.sensor_views import SensorViews
 from tacita.modalities.series.ts import stream_ts
 from tacita.modalities.series.views import SeriesViews
 from tacita.values import Ragged, Values, full, length_mask
-from tacita.words import SHOWN, plural
+from tacita.words import SHOWN, nearest, plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
