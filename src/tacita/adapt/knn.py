@@ -13,6 +13,7 @@ from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.learner import NetworkLearner, features
 from tacita.tasks import Task
+from tacita.values import as_tensor
 
 
 class NearestNeighbours(nn.Module):
@@ -29,9 +30,9 @@ class NearestNeighbours(nn.Module):
         self.task = task
         self.k = min(k, count)
         self.temperature = temperature
-        votes = task.votes(torch.empty(0)).shape[1]
+        nobody = as_tensor(task.unlabelled(torch.empty(0)))
         self.register_buffer("memory", torch.zeros(count, dim))
-        self.register_buffer("targets", torch.zeros(count, votes))
+        self.register_buffer("targets", torch.zeros(count, task.votes(nobody).shape[1]))
 
     def remember(self, values: Tensor, y: Tensor) -> None:
         """Store the labelled samples' features `(n, dim)` and labels `(n,)`."""

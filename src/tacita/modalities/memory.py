@@ -135,7 +135,7 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
         file = LabelFile.read(Path(reading.labels))
         y, _, used = match(file, names, files=False)
         file.check_known([name for name in file.labels if name not in used], names[0])
-    if y is None and reading.task in (None, data.task.name):
+    if y is None and data.task.suits(reading.task):
         return data
     raw = raw_labels(data) if y is None else _as_labels(y)
     name = reading.task or (None if data.task.told_anew else data.task.name)

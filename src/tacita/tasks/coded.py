@@ -29,21 +29,24 @@ class Coded(Task):
     between: ClassVar[str] = ", "
     """What stands between the classes where they are listed."""
 
-    def recode(self, y: Values, old: Task, samples: Values, source: str) -> Values:
-        codes = as_tensor(y)
-        if not isinstance(old, Coded) or codes.shape != as_tensor(self.unlabelled(samples)).shape:
-            return super().recode(y, old, samples, source)
+    def renamed(self, y: Values, old: Coded, source: str) -> Values:
+        """Codes of another task's classes as codes of the same ones here.
+
+        Raises `DataError` naming a class of a label that this task does not have.
+        """
         if old.answers == self.answers:
             return y
-        unknown = sorted(set(old.answers) - set(self.answers))
+        codes = as_tensor(y)
+        present = {old.answers[int(code)] for code in torch.unique(codes) if code != UNLABELLED}
+        unknown = sorted(present - set(self.answers))
         if unknown:
             raise DataError(
                 f"{source}: the class {unknown[0]!r} was not among those to learn.",
                 remedy=f"Known are {', '.join(self.answers[:10])}.",
             )
-        places = [self.answers.index(name) for name in old.answers]
+        places = {name: place for place, name in enumerate(self.answers)}
         # The code -1 reads the last entry, which keeps it -1.
-        return torch.tensor([*places, UNLABELLED])[codes]
+        return torch.tensor([*(places.get(n, UNLABELLED) for n in old.answers), UNLABELLED])[codes]
 
     def unlabelled(self, samples: Values) -> Values:
         return torch.full((len(samples),), UNLABELLED, dtype=torch.int64)
@@ -134,6 +137,11 @@ class OneClass(Coded):
                     else f"Classes: {', '.join(self.answers[:10])}. Leave it empty if it has no label.",
                 )
         return codes_of(names, self.answers)
+
+    def recode(self, y: Values, old: Task, samples: Values, source: str) -> Values:
+        if isinstance(old, OneClass):
+            return self.renamed(y, old, source)
+        return super().recode(y, old, samples, source)
 
     def decode(self, predicted: Values) -> list[Any]:
         return [self.answers[int(code)] for code in as_tensor(predicted)]

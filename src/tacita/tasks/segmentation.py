@@ -94,6 +94,11 @@ class Segmentation(Coded):
             )
         return _codes(values, present)
 
+    def recode(self, y: Values, old: Task, samples: Values, source: str) -> Values:
+        if isinstance(old, Segmentation):
+            return self.renamed(y, old, source)
+        return super().recode(y, old, samples, source)
+
     def decode(self, predicted: Values) -> list[Any]:
         """Codes to the numbers of label volumes; what is `UNLABELLED` stays -1."""
         numbers = np.array([*self.numbers, UNLABELLED])
