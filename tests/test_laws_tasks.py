@@ -32,7 +32,9 @@ def offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
     classes = _local_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            asked = node.func.id in ("isinstance", "issubclass") and _mentions(node.args[1], classes)
+            asked = node.func.id in ("isinstance", "issubclass") and _mentions(
+                node.args[1], classes
+            )
             if asked or (node.func.id == "hasattr" and _is_task(node.args[0])):
                 yield node.lineno, f"{node.func.id} of a task"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -46,9 +48,9 @@ def offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "a comparison of a task's name"
             if any(_is_class(side, classes) for side in sides):
                 yield node.lineno, "a comparison of a task's class"
-        elif isinstance(node, ast.Subscript) and _is_name_of_task(node.slice):
-            yield node.lineno, "a choice by the name of a task"
-        elif isinstance(node, ast.Match) and _is_name_of_task(node.subject):
+        elif (isinstance(node, ast.Subscript) and _is_name_of_task(node.slice)) or (
+            isinstance(node, ast.Match) and _is_name_of_task(node.subject)
+        ):
             yield node.lineno, "a choice by the name of a task"
         elif isinstance(node, ast.MatchClass) and _is_class(node.cls, classes):
             yield node.lineno, "a choice by the class of a task"
