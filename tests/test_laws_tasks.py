@@ -31,31 +31,35 @@ def offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Lines that branch on a task's name, class or flags, and what they do."""
     classes = _local_names(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            asked = node.func.id in ("isinstance", "issubclass") and _mentions(
-                node.args[1], classes
-            )
-            if asked or (node.func.id == "hasattr" and _is_task(node.args[0])):
-                yield node.lineno, f"{node.func.id} of a task"
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr == "get" and any(_is_name_of_task(arg) for arg in node.args):
-                yield node.lineno, "a choice by the name of a task"
-        elif isinstance(node, ast.Compare):
-            sides = [part for side in (node.left, *node.comparators) for part in _parts(side)]
+        for what in _offence(node, classes):
+            yield getattr(node, "lineno", 0), what
+
+
+def _offence(node: ast.AST, classes: frozenset[str]) -> Iterator[str]:
+    match node:
+        case ast.Call(ast.Name("isinstance" | "issubclass"), [_, asked]):
+            if any(_is_class(part, classes) for part in ast.walk(asked)):
+                yield "the class of a task is asked for"
+        case ast.Call(ast.Name("hasattr"), [asked, _]) if _is_task(asked):
+            yield "a task is asked for what it has"
+        case ast.Call(ast.Attribute(_, "get"), [key, *_]) if _is_name_of_task(key):
+            yield "a choice by the name of a task"
+        case ast.Subscript(_, key) if _is_name_of_task(key):
+            yield "a choice by the name of a task"
+        case ast.Match(subject) if _is_name_of_task(subject):
+            yield "a choice by the name of a task"
+        case ast.MatchClass(cls) if _is_class(cls, classes):
+            yield "a choice by the class of a task"
+        case ast.Attribute(task, flag) if flag in FLAGS and _is_task(task):
+            yield f"a task's {flag}"
+        case ast.Compare(left, _, comparators):
+            sides = [part for side in (left, *comparators) for part in _parts(side)]
             if any(isinstance(side, ast.Constant) and side.value in NAMES for side in sides):
-                yield node.lineno, "a comparison with the name of a task"
+                yield "a comparison with the name of a task"
             if any(_is_name_of_task(side) for side in sides):
-                yield node.lineno, "a comparison of a task's name"
+                yield "a comparison of a task's name"
             if any(_is_class(side, classes) for side in sides):
-                yield node.lineno, "a comparison of a task's class"
-        elif (isinstance(node, ast.Subscript) and _is_name_of_task(node.slice)) or (
-            isinstance(node, ast.Match) and _is_name_of_task(node.subject)
-        ):
-            yield node.lineno, "a choice by the name of a task"
-        elif isinstance(node, ast.MatchClass) and _is_class(node.cls, classes):
-            yield node.lineno, "a choice by the class of a task"
-        elif isinstance(node, ast.Attribute) and node.attr in FLAGS and _is_task(node.value):
-            yield node.lineno, f"a task's {node.attr}"
+                yield "a comparison of a task's class"
 
 
 def _local_names(tree: ast.AST) -> frozenset[str]:
@@ -67,10 +71,6 @@ def _local_names(tree: ast.AST) -> frozenset[str]:
         for alias in node.names
         if alias.name in CLASSES
     )
-
-
-def _mentions(node: ast.AST, classes: frozenset[str]) -> bool:
-    return any(_is_class(part, classes) for part in ast.walk(node))
 
 
 def _is_class(node: ast.AST, classes: frozenset[str]) -> bool:

@@ -133,9 +133,11 @@ del catalog.TASKS["tags"]
 
 def rows(path: Path, count: int = 120, labelled: int = 80) -> Path:
     """A table of shapes: red where `hue` is high, and round where `corners` is low."""
-    x = np.random.default_rng(0).normal(size=(count, 3))
-    tags = [";".join(["red"] * int(a > 0) + ["round"] * int(b < 0)) or "none" for a, b, _ in x]
-    lines = [f"{a},{b},{c},{t if i < labelled else ''}" for i, ((a, b, c), t) in enumerate(zip(x, tags, strict=True))]  # fmt: skip
+    lines = []
+    for row, (hue, corners, noise) in enumerate(np.random.default_rng(0).normal(size=(count, 3))):
+        tags = ["red"] * int(hue > 0) + ["round"] * int(corners < 0)
+        said = (";".join(tags) or "none") if row < labelled else ""
+        lines.append(f"{hue},{corners},{noise},{said}")
     path.write_text("\n".join(["hue,corners,noise,what", *lines]) + "\n", encoding="utf-8")
     return path
 
