@@ -130,7 +130,7 @@ def test_files_give_what_memory_gives_chunk_by_chunk(
 ) -> None:
     parts: list[int] = []
     model, data = model_of(*TABLE), data_of("regression")
-    read = Model._prediction_rows.__globals__["read_like"]
+    read = Model.predict_file.__globals__["read_like"]
 
     def chunked(source: Any, schema: Any, **options: Any) -> Any:
         for part in read(source, schema, **{**options, "chunk": 7}):

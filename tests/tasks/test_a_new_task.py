@@ -23,9 +23,9 @@ from tacita.catalog import tasks as catalog
 from tacita.catalog.tasks import task
 from tacita.data.dataset import Dataset
 from tacita.data.splits import cross_validation, draw_labels, enough_to_hold_out, hold_out
-from tacita.describe import describe
 from tacita.errors import ConfigError, DataError
 from tacita.model.model import Model
+from tacita.report.describe import describe
 from tacita.tasks import Fact, Task
 from tacita.values import Values, as_tensor
 
