@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tacita.verbs.adapt import adapt
+from tacita.verbs.pretrain import pretrain
 
 from tacita import Model
 from tacita.adapt.segmentation import (
@@ -25,7 +27,6 @@ from tacita.errors import ConfigError
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification, dice_loss
 from tacita.verbs.fit import fit
-from tacita.verbs.one import adapt, pretrain
 from tests.helpers import assert_close
 
 
