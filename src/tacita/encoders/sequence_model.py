@@ -7,7 +7,7 @@ frame for all layers, so that they can be compared; causal ones also run one ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class SequenceModel(Encoder):
     >>> features, state = model.step(torch.zeros(2, 3), state)
     """
 
-    modalities = ("series", "text")
+    modalities: ClassVar[tuple[str, ...]] = ("series", "text")
 
     def __init__(
         self,

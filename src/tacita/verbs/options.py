@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
-from tacita.catalog.values import parse_duration
+from tacita.catalog.durations import parse_duration
 from tacita.data.reading import ReadingOptions
 from tacita.engine.precision import Precision
 from tacita.errors import ConfigError
