@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import MambaConfig, MambaForCausalLM
 
 from tacita.data.batch import InputSpec
+from tacita.encoders import build
 from tacita.encoders.language_model import LanguageModel
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.layers.mamba import Mamba
@@ -192,6 +193,17 @@ def test_what_is_no_language_model_says_so(tmp_path: Path) -> None:
             small().generate(*arguments, **options)
     with pytest.raises(DataError, match="without any token"):
         small().generate(ids, 1, lengths=torch.tensor([0, 3]))
+
+
+def test_a_language_model_is_an_encoder_by_name_as_transformers_has_it() -> None:
+    spec = InputSpec("text", (32,), vocabulary=VOCABULARY)
+    torch.manual_seed(0)
+    model = build("language-model", spec, d_model=16, depth=2)
+    assert isinstance(model, LanguageModel)
+    assert torch.equal(model.logits(texts()), small().logits(texts()))
+    assert not hasattr(build("sequence-model", spec, d_model=16, depth=1), "logits")
+    tokens, pooled, _ = model(texts())
+    assert torch.equal(pooled, tokens[:, -1])
 
 
 def test_a_deep_model_starts_with_smaller_outputs() -> None:

@@ -42,9 +42,10 @@ def compare(
     tacita compare sensors.csv --labels state --methods mine.yaml,minirocket --budget 10m
     """
     check_budget(options["budget"])
+    contestants = checked_contestants(methods, options["modality"])
     tacita.compare(
         data,
-        checked_contestants(methods, options["modality"]),
+        contestants,
         test=test,
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,

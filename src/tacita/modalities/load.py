@@ -118,7 +118,7 @@ def read_like(
     labels: PathLike | None = None,
     hide_labels: bool = False,
 ) -> Iterator[Dataset]:
-    """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
+    """Read further samples for a model, piece by piece: encoded by its schema, at most `chunk` at a time.
 
     `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
     matched by name; labels, where there are any, are decoded by the model's classes; `labels` is a
