@@ -63,7 +63,9 @@ def test_a_group_is_taken_out_of_the_options() -> None:
 
 
 def test_a_name_that_is_none_is_told_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="fold has no option 'widht'; did you mean width") as error:
+    with pytest.raises(
+        ConfigError, match="fold has no option 'widht'; did you mean width"
+    ) as error:
         refuse(fold, ["widht"])
     assert error.value.remedy == "Known: times, width, grey."
     refuse(fold, [])

@@ -296,8 +296,9 @@ def test_what_is_left_out_is_at_the_default_that_python_has(
 ) -> None:
     expected = {
         p.name: p.default
-        for p in inspect.signature(importlib.import_module(f"tacita.verbs.{verb}").__dict__[verb])
-        .parameters.values()
+        for p in inspect.signature(
+            importlib.import_module(f"tacita.verbs.{verb}").__dict__[verb]
+        ).parameters.values()
         if p.kind is p.KEYWORD_ONLY
     }
     flags = [word for name, (value,) in given.items() for word in (f"--{name}", value)]
