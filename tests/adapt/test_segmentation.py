@@ -6,8 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tacita.verbs.adapt import adapt
-from tacita.verbs.pretrain import pretrain
 
 from tacita import Model
 from tacita.adapt.segmentation import (
@@ -26,7 +24,9 @@ from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification, dice_loss
+from tacita.verbs.adapt import adapt
 from tacita.verbs.fit import fit
+from tacita.verbs.pretrain import pretrain
 from tests.helpers import assert_close
 
 

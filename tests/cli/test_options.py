@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pytest
 
 import tacita
-from tacita.catalog.cards import TASK_NAMES
 from tacita.catalog.discover import modalities
+from tacita.catalog.tasks import task_cards
 from tacita.cli import options
 from tacita.cli.app import VERBS
 from tacita.cli.options import READING, RUNNING
@@ -76,7 +76,7 @@ def test_choices_follow_from_the_catalog() -> None:
         literal, *_ = get_args(get_args(READING.given[name])[0])
         return set(get_args(literal))
 
-    assert choices("task") == set(TASK_NAMES)
+    assert choices("task") == set(task_cards())
     assert choices("modality") == set(modalities())
 
 

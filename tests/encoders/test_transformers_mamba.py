@@ -202,8 +202,8 @@ def test_a_language_model_is_an_encoder_by_name_as_transformers_has_it() -> None
     assert isinstance(model, LanguageModel)
     assert torch.equal(model.logits(texts()), small().logits(texts()))
     assert not hasattr(build("sequence-model", spec, d_model=16, depth=1), "logits")
-    tokens, pooled, _ = model(texts())
-    assert torch.equal(pooled, tokens[:, -1])
+    encoding = model(texts())
+    assert torch.equal(encoding.pooled, encoding.tokens[:, -1])
 
 
 def test_a_deep_model_starts_with_smaller_outputs() -> None:

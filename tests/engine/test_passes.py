@@ -12,14 +12,14 @@ sizes = st.integers(1, 30)
 
 
 @settings(deadline=None, max_examples=50)
-@given(count=sizes, batch=st.integers(1, 70), seed=st.integers(0, 2**40), passes=st.integers(1, 3))
-def test_every_pass_is_a_permutation(count: int, batch: int, seed: int, passes: int) -> None:
+@given(count=sizes, batch=st.integers(1, 70), seed=st.integers(0, 2**40), rounds=st.integers(1, 3))
+def test_every_pass_is_a_permutation(count: int, batch: int, seed: int, rounds: int) -> None:
     positions = torch.arange(count) * 3 + 1
     passes = Passes(positions, batch, seed)
-    steps = -(-count * passes // batch)
+    steps = -(-count * rounds // batch)
     seen = torch.cat([passes.at(step) for step in range(steps)])
     assert len(seen) == steps * batch
-    for each in seen[: count * passes].view(passes, count):
+    for each in seen[: count * rounds].view(rounds, count):
         assert torch.equal(each.sort().values, positions)
 
 

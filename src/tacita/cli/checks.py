@@ -21,7 +21,7 @@ def check_choice(option: str, value: str | None, known: tuple[str, ...]) -> None
     """Raises `ConfigError` with the nearest name for a value that there is not."""
     if value is not None and value not in known:
         raise ConfigError(
-            f"--{option} {value}: unknown{did_you_mean(value, known) or '.'}",
+            f"--{option} {value}: unknown{did_you_mean(value, known)}",
             remedy=f"Known: {', '.join(known)}.",
         )
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tacita.catalog.cards import FAMILIES, TASK_NAMES, LabelSituation
+from tacita.catalog.cards import FAMILIES, LabelSituation
+from tacita.catalog.tasks import task_cards
 from tacita.cli.checks import check_choice
 
 
@@ -31,7 +32,7 @@ def methods(
     """
     from tacita.catalog import discover, pages
 
-    check_choice("task", task, TASK_NAMES)
+    check_choice("task", task, tuple(task_cards()))
     check_choice("modality", modality, tuple(discover.modalities()))
     check_choice("family", family, FAMILIES)
     found = discover.search(

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import typer
 
-from tacita.catalog.tasks import task_cards
 from tacita.catalog.discover import modalities
 from tacita.catalog.options import options_of, with_parameters
+from tacita.catalog.tasks import task_cards
 from tacita.data.reading import Missing, Reading
 from tacita.engine.precision import Precision
 from tacita.verbs.options import LARGEST_SEED, Running

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Schema

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from tacita.verbs.pretrain import pretrain
-from tacita.verbs.simcore import pretrain_on_coreset
 
 from tacita.apps.simcore import SimCore, merge
 from tacita.data.dataset import Dataset
@@ -18,6 +16,8 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification
+from tacita.verbs.pretrain import pretrain
+from tacita.verbs.simcore import pretrain_on_coreset
 
 
 def fours_and_nines() -> tuple[Dataset, Dataset]:
