@@ -9,7 +9,7 @@ import torch
 from benchmarks.timing import Result, side_by_side
 from tacita.adapt.supervised import Supervised
 from tacita.encoders import build
-from tacita.engine.streams import Stream
+from tacita.engine.passes import Passes
 from tacita.engine.train import train
 from tacita.modalities.load import load
 from tacita.pretrain.barlow_twins import BarlowTwins
@@ -33,12 +33,12 @@ def run() -> list[Result]:
             train(objective, data, steps=STEPS, batch_size=size)  # type: ignore[arg-type]
 
         def bare(objective: torch.nn.Module = other, size: int = size) -> None:
-            stream = Stream(torch.arange(len(data)), size, 0)
+            passes = Passes(torch.arange(len(data)), size, 0)
             optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, fused=True)
             objective.train()
             for step in range(STEPS):
                 optimizer.zero_grad()
-                objective(data.take(stream.at(step))).total.backward()
+                objective(data.take(passes.at(step))).total.backward()
                 optimizer.step()
 
         ours, peer = side_by_side(engine, bare, repeats=5)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tacita.claim.check import Claim, Figures, run
 from tacita.claim.sequence_tasks import selective_copying
 from tacita.data.batch import InputSpec
-from tacita.encoders.sequence_model import SequenceModel
+from tacita.encoders.language_model import LanguageModel
 from tacita.engine.optimizer import build_optimizer
 
 TRAINED, LONGEST = 24, 96
@@ -49,15 +49,16 @@ def measure(seed: int) -> Figures:
     return figures
 
 
-def train(selective: bool, seed: int) -> SequenceModel:
+def train(selective: bool, seed: int) -> LanguageModel:
     """A model of two blocks after a fixed number of steps at a constant rate."""
     torch.manual_seed(seed)
-    model = SequenceModel(
+    model = LanguageModel(
         InputSpec("text", (LONGEST + 3,), vocabulary=VOCABULARY),
         layer="mamba",
         d_model=24,
         depth=2,
         layer_options={"d_state": 4, "selective": selective},
+        norm="layer",
     )
     optimizer = build_optimizer(model, "adamw", RATE, 0.01)
     generator = torch.Generator().manual_seed(seed)
@@ -73,7 +74,7 @@ def train(selective: bool, seed: int) -> SequenceModel:
 
 
 @torch.no_grad()
-def accuracy(model: SequenceModel, length: int, seed: int) -> float:
+def accuracy(model: LanguageModel, length: int, seed: int) -> float:
     """Share of the answers that are right, over texts that training has not seen."""
     text, answers = selective_copying(1000, length, torch.Generator().manual_seed(10_000 + seed))
     return (model.logits(text)[:, length:].argmax(-1) == answers).float().mean().item()

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.audit.health.rankme import drawn, embeddings, select_by_rank
+from tacita.audit.health.rankme import embeddings, select_by_rank
 from tacita.claim.check import Claim, Figures, run
 from tacita.claim.data import mnist
-from tacita.data.splits import hold_out
+from tacita.data.splits import drawn, hold_out
 from tacita.encoders import build
 from tacita.engine.train import train
 from tacita.pretrain.barlow_twins import BarlowTwins

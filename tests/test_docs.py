@@ -47,7 +47,7 @@ names = {"__name__": "__main__"}
 
 def in_a_fork(command):
     # As the program does it, without the seconds that a new process takes to import everything.
-    import tacita.cli, tacita.verbs.one
+    import tacita.cli, tacita.verbs.adapt
     child = os.fork()
     if not child:
         code = 1

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from tacita.modalities.memory import as_dataset
     from tacita.model.model import Model
     from tacita.report.describe import describe
+    from tacita.verbs.adapt import adapt
+    from tacita.verbs.compare import compare
     from tacita.verbs.fit import fit
-    from tacita.verbs.one import adapt, compare, pretrain
-    from tacita.verbs.stream import pretrain_stream
+    from tacita.verbs.pretrain import pretrain
+    from tacita.verbs.pretrain_stream import pretrain_stream
 
 __version__ = "0.1.0"
 
@@ -30,13 +32,13 @@ _WHERE = {
     "TacitaClassifier": "tacita.estimator:TacitaClassifier",
     "adapt": "tacita.adapt",
     "as_dataset": "tacita.modalities.memory:as_dataset",
-    "compare": "tacita.verbs.one:compare",
+    "compare": "tacita.verbs.compare:compare",
     "describe": "tacita.report.describe:describe",
     "fit": "tacita.verbs.fit:fit",
     "load": "tacita.modalities.load:load",
     "methods": "tacita.catalog.discover:search",
     "pretrain": "tacita.pretrain",
-    "pretrain_stream": "tacita.verbs.stream:pretrain_stream",
+    "pretrain_stream": "tacita.verbs.pretrain_stream:pretrain_stream",
     "train": "tacita.engine.train:train",
 }
 

@@ -102,6 +102,25 @@ class TokenEncoder(Encoder):
         return None
 
 
+class SliceEncoder(Encoder):
+    """An encoder of volumes, slice by slice, in two halves that can be called, trained and frozen apart.
+
+    widths: channels of each level, from the full size down, each level half the size of the one before.
+    """
+
+    widths: tuple[int, ...]
+    contracting: nn.ModuleList
+    expanding: nn.ModuleList
+
+    @abstractmethod
+    def contract(self, slices: Tensor) -> list[Tensor]:
+        """The map of every level of `(M, C, H, W)` slices, from the full size down."""
+
+    @abstractmethod
+    def expand(self, maps: list[Tensor], blocks: int | None = None) -> Tensor:
+        """The map after the first `blocks` steps up from the deepest level; default: after all."""
+
+
 def require_tokens(encoder: Encoder, method: str) -> TokenEncoder:
     """The encoder, if it has tokens of which some can be hidden and others seen.
 

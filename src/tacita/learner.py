@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -35,6 +37,10 @@ class Learner(ABC):
     task_: Task
     data_: Dataset
     """The training data without its samples' values: what further samples must look like."""
+    encoder: Encoder | None = None
+    """What its features come from; none where it takes samples as they are."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """What it keeps in a model's folder beside tensors, by name; they end in `.skops`."""
 
     @abstractmethod
     def _fit(self, data: Dataset, seed: int) -> None:
@@ -43,6 +49,29 @@ class Learner(ABC):
     @abstractmethod
     def _logits(self, batch: Batch) -> Tensor:
         """`(B, K)` raw outputs for a normalised batch, such as the task reads."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks that are saved, by name: all that it has learnt, but for its `files`."""
+        return {}
+
+    def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make the untrained networks whose tensors have these shapes, to be filled from a file."""
+        return
+
+    def save_files(self, folder: Path) -> None:
+        """Write its `files`, each whole or not at all."""
+        return
+
+    def load_files(self, folder: Path, seed: int) -> None:
+        """Read its `files`, with `task_` and `data_` known; they are not trusted.
+
+        Raises `CheckpointError` naming the file that is damaged or of another model.
+        """
+        return
+
+    def try_out(self, data: Dataset, seed: int) -> None:
+        """Build what `fit` would train; raises as `fit` would where task or options do not allow it."""
+        return
 
     def fit(self, data: Any, y: Any = None, *, seed: int = 0) -> Self:
         """Learn; labels that are missing (-1, NaN, None) mark unlabelled samples.
@@ -101,8 +130,10 @@ class NetworkLearner(Learner):
     encoder: Encoder
     head: nn.Module
 
+    def modules(self) -> dict[str, nn.Module]:
+        return {"encoder": self.encoder, "head": self.head}
+
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Make the untrained networks whose tensors have these shapes, to be filled from a file."""
         self.head = task.head(self.encoder.dim)
 
     def outputs(self, batch: Batch) -> Tensor:
@@ -151,6 +182,21 @@ class EncoderOnly(NetworkLearner):
             "This model was pretrained and has no head yet, so it predicts nothing.",
             remedy="Run: tacita adapt fine-tune DATA --from FOLDER",
         )
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while: each part gets its own mode back, and the random numbers theirs."""
+    modes = [(part, part.training) for part in module.modules()]
+    devices = [p.device for p in module.parameters() if p.device.type == "cuda"][:1]
+    module.eval()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(0)
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def chunks(data: Dataset, size: int = CHUNK) -> Iterator[Batch]:

@@ -24,8 +24,9 @@ from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification, dice_loss
+from tacita.verbs.adapt import adapt
 from tacita.verbs.fit import fit
-from tacita.verbs.one import adapt, pretrain
+from tacita.verbs.pretrain import pretrain
 from tests.helpers import assert_close
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tacita.catalog.values import parse_assignments, parse_duration, read_yaml, write_yaml
+from tacita.catalog.durations import parse_duration
+from tacita.catalog.values import parse_assignments, read_yaml, write_yaml
 from tacita.errors import ConfigError
 
 PLAIN = st.recursive(

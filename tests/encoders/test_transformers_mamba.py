@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import MambaConfig, MambaForCausalLM
 
 from tacita.data.batch import InputSpec
-from tacita.encoders.sequence_model import SequenceModel
+from tacita.encoders import build
+from tacita.encoders.language_model import LanguageModel
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.layers.mamba import Mamba
 from tacita.values import Ragged, length_mask
@@ -42,11 +43,11 @@ def texts(batch: int = 2, length: int = 17) -> Tensor:
     return torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
-def small(**options: object) -> SequenceModel:
+def small(**options: object) -> LanguageModel:
     torch.manual_seed(0)
     spec = InputSpec("text", (32,), vocabulary=VOCABULARY)
     arguments = {"layer": "mamba", "d_model": 16, "depth": 2, "norm": "rms"}
-    return SequenceModel(spec, **{**arguments, **options}).eval()  # type: ignore[arg-type]
+    return LanguageModel(spec, **{**arguments, **options}).eval()  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -62,12 +63,12 @@ def test_logits_are_those_of_transformers_in_parallel_and_in_steps(
 ) -> None:
     theirs, ids = peer(**options), texts()
     if form == "model":
-        ours = SequenceModel.from_transformers(theirs)
+        ours = LanguageModel.from_transformers(theirs)
     elif form == "state dict":
-        ours = SequenceModel.from_transformers(theirs.state_dict(), theirs.config.to_dict())
+        ours = LanguageModel.from_transformers(theirs.state_dict(), theirs.config.to_dict())
     else:
         theirs.save_pretrained(tmp_path)
-        ours = SequenceModel.from_transformers(tmp_path)
+        ours = LanguageModel.from_transformers(tmp_path)
     with torch.no_grad():
         expected = theirs(ids).logits
         assert expected.std() > 0.1  # not a model that says nothing
@@ -81,15 +82,15 @@ def test_logits_are_those_of_transformers_in_parallel_and_in_steps(
 
 def test_a_model_in_float64_stays_so_and_halves_become_float32() -> None:
     theirs, ids = peer().double(), texts()
-    ours = SequenceModel.from_transformers(theirs)
+    ours = LanguageModel.from_transformers(theirs)
     assert ours.logits(ids).dtype == torch.float64
-    halved = SequenceModel.from_transformers(peer().bfloat16())
+    halved = LanguageModel.from_transformers(peer().bfloat16())
     assert {p.dtype for p in halved.parameters()} == {torch.float32}
 
 
 def test_weights_are_copies() -> None:
     theirs = peer()
-    ours = SequenceModel.from_transformers(theirs)
+    ours = LanguageModel.from_transformers(theirs)
     before = ours.logits(texts())
     with torch.no_grad():
         for parameter in theirs.parameters():
@@ -100,7 +101,7 @@ def test_weights_are_copies() -> None:
 
 def test_what_is_written_is_what_was_read(folder: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    SequenceModel.from_transformers(folder).to_transformers(again)
+    LanguageModel.from_transformers(folder).to_transformers(again)
     first, second = load_file(folder / "model.safetensors"), load_file(again / "model.safetensors")
     assert set(first) == set(second)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -119,7 +120,7 @@ def test_a_model_made_here_is_read_by_transformers(tmp_path: Path) -> None:
 
 def test_greedy_generation_is_that_of_transformers() -> None:
     theirs = peer(use_cache=True, initializer_range=1.0)
-    ours = SequenceModel.from_transformers(theirs)
+    ours = LanguageModel.from_transformers(theirs)
     ids = texts(3, 6)
     expected = theirs.generate(
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False
@@ -129,7 +130,7 @@ def test_greedy_generation_is_that_of_transformers() -> None:
 
 
 def test_texts_of_unequal_length_go_on_as_they_do_alone() -> None:
-    model, ids = SequenceModel.from_transformers(peer(initializer_range=1.0)), texts(3, 9)
+    model, ids = LanguageModel.from_transformers(peer(initializer_range=1.0)), texts(3, 9)
     lengths = torch.tensor([9, 2, 5])
     together = model.generate(ids, 6, lengths=lengths, temperature=0.0)
     for row, length in enumerate(lengths.tolist()):
@@ -168,18 +169,18 @@ def test_numbers_beyond_the_vocabulary_are_neither_predicted_nor_taken() -> None
 def test_padding_changes_no_logits() -> None:
     model, ids = small(), texts()
     lengths = torch.tensor([17, 6])
-    other = Ragged.of(ids.masked_fill(~length_mask(lengths, 17), -100), lengths)
-    assert_close(model.logits(other)[1, :6], model.logits(ids)[1, :6])
-    assert (model.logits(other)[1, 6:] == 0).all()
+    other = ids.masked_fill(~length_mask(lengths, 17), -100)
+    logits = model.logits(Ragged.of(other, lengths))
+    assert_close(logits[1, :6], model.logits(ids)[1, :6])
+    assert (logits[1, 6:] == 0).all()
 
 
 def test_what_is_no_language_model_says_so(tmp_path: Path) -> None:
     ids = texts()
-    with pytest.raises(ConfigError, match="causal model of text"):
-        small(bidirectional=True).logits(ids)
-    series = SequenceModel(InputSpec("series", (9, 3)), layer="mamba", d_model=8, depth=1)
-    with pytest.raises(ConfigError, match="causal model of text"):
-        series.generate(ids, 3)
+    with pytest.raises(ConfigError, match="sees the token"):
+        small(layer="attention", layer_options={"causal": False})
+    with pytest.raises(ConfigError, match="reads text, not series"):
+        LanguageModel(InputSpec("series", (9, 3)))
     for options in ({"norm": "layer"}, {"layer": "s4d"}, {"layer_options": {"inner_norm": True}}):
         with pytest.raises(ConfigError, match="written for"):
             small(**options).to_transformers(tmp_path)
@@ -192,6 +193,17 @@ def test_what_is_no_language_model_says_so(tmp_path: Path) -> None:
             small().generate(*arguments, **options)
     with pytest.raises(DataError, match="without any token"):
         small().generate(ids, 1, lengths=torch.tensor([0, 3]))
+
+
+def test_a_language_model_is_an_encoder_by_name_as_transformers_has_it() -> None:
+    spec = InputSpec("text", (32,), vocabulary=VOCABULARY)
+    torch.manual_seed(0)
+    model = build("language-model", spec, d_model=16, depth=2)
+    assert isinstance(model, LanguageModel)
+    assert torch.equal(model.logits(texts()), small().logits(texts()))
+    assert not hasattr(build("sequence-model", spec, d_model=16, depth=1), "logits")
+    encoding = model(texts())
+    assert torch.equal(encoding.pooled, encoding.tokens[:, -1])
 
 
 def test_a_deep_model_starts_with_smaller_outputs() -> None:
@@ -226,7 +238,7 @@ def test_a_config_of_another_model_or_of_absurd_sizes_is_refused(
 ) -> None:
     change(folder, **entries)
     with pytest.raises(ConfigError, match=match):
-        SequenceModel.from_transformers(folder)
+        LanguageModel.from_transformers(folder)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +255,7 @@ def test_sizes_that_the_tensors_do_not_have_are_refused_before_memory_is_taken(
 ) -> None:
     change(folder, **entries)
     with pytest.raises(CheckpointError, match=r"lacks|unknown|the config says"):
-        SequenceModel.from_transformers(folder)
+        LanguageModel.from_transformers(folder)
 
 
 def test_tensors_that_do_not_fit_are_refused(folder: Path) -> None:
@@ -261,10 +273,10 @@ def test_tensors_that_do_not_fit_are_refused(folder: Path) -> None:
         tensors = {key: t for key, t in {**whole, **change_}.items() if t is not None}
         save_file(tensors, weights)
         with pytest.raises(CheckpointError, match=match):
-            SequenceModel.from_transformers(folder)
+            LanguageModel.from_transformers(folder)
     save_file({**whole, "lm_head.weight": torch.zeros(VOCABULARY, 24)}, weights)
     with pytest.raises(ConfigError, match="not tied"):
-        SequenceModel.from_transformers(folder)
+        LanguageModel.from_transformers(folder)
 
 
 class Bomb:
@@ -280,10 +292,10 @@ def test_no_file_is_ever_unpickled(
     for bad in (pickle.dumps(Bomb()), b"", b"\xff" * 64, weights.read_bytes()[:-7]):
         weights.write_bytes(bad)
         with pytest.raises(CheckpointError, match="not a readable file"):
-            SequenceModel.from_transformers(folder)
+            LanguageModel.from_transformers(folder)
     weights.rename(folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
-        SequenceModel.from_transformers(folder)
+        LanguageModel.from_transformers(folder)
     assert not Path("exploded").exists()
 
 
@@ -291,14 +303,14 @@ def test_no_file_is_ever_unpickled(
 def test_a_config_that_is_no_object_of_json_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"JSON"):
-        SequenceModel.from_transformers(folder)
+        LanguageModel.from_transformers(folder)
 
 
 def test_folders_without_a_config_or_with_a_huge_one_are_refused(folder: Path) -> None:
     (folder / "config.json").write_text("{" + " " * 2_000_000 + "}")
     with pytest.raises(CheckpointError, match="larger than"):
-        SequenceModel.from_transformers(folder)
+        LanguageModel.from_transformers(folder)
     with pytest.raises(CheckpointError, match=r"no config\.json"):
-        SequenceModel.from_transformers(folder / "nowhere")
+        LanguageModel.from_transformers(folder / "nowhere")
     with pytest.raises(ConfigError, match="without its config"):
-        SequenceModel.from_transformers({"a": torch.zeros(1)})
+        LanguageModel.from_transformers({"a": torch.zeros(1)})

@@ -22,8 +22,8 @@ from tacita.engine.carry import Carried, load_carried, restore_carried, save_car
 from tacita.engine.devices import seed_step
 from tacita.engine.history import Progress
 from tacita.engine.optimizer import build_optimizer
+from tacita.engine.passes import mix
 from tacita.engine.schedules import Infinite, infinite
-from tacita.engine.streams import mix
 from tacita.engine.train import train
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.modalities.memory import as_dataset

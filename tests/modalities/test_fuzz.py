@@ -57,7 +57,7 @@ VALID = {
     "z.npz": written(lambda file: np.savez(file, x=SERIES, time=np.arange(12.0).reshape(3, 4))),
 }
 SCHEMAS = {
-    "tables": as_dataset(FRAME, target="y").schema,
+    "tables": as_dataset(FRAME, labels="y").schema,
     "series": as_dataset(SERIES).schema,
     "images": as_dataset(np.zeros((2, 3, 6, 6), np.uint8)).schema,
 }

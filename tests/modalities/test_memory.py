@@ -109,7 +109,7 @@ def test_a_data_set_may_get_other_labels_groups_or_task():
 
 def test_groups_may_be_a_column_of_the_frame():
     frame = pd.DataFrame({"who": ["u", "v", "u"], "a": [1, 2, 3], "y": ["p", "q", None]})
-    data = as_dataset(frame, target="y", groups="who")
+    data = as_dataset(frame, labels="y", group="who")
     assert (data.meta.columns, data.groups.tolist(), data.y.tolist()) == (
         ("a",),
         [0, 1, 0],
@@ -119,9 +119,9 @@ def test_groups_may_be_a_column_of_the_frame():
 
 def test_a_label_file_serves_arrays_too(tmp_path):
     (tmp_path / "l.csv").write_text("row,label\n1,b\n3,a\n")
-    assert as_dataset(X, target=str(tmp_path / "l.csv")).y.tolist() == [-1, 1, -1, 0]
+    assert as_dataset(X, labels=str(tmp_path / "l.csv")).y.tolist() == [-1, 1, -1, 0]
     with pytest.raises(errors.ConfigError, match="is no file"):
-        as_dataset(X, target="label")
+        as_dataset(X, labels="label")
 
 
 @pytest.mark.parametrize(

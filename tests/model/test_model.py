@@ -26,9 +26,9 @@ from tacita.data.dataset import Dataset
 from tacita.engine.checkpoint import read_tensors, write_tensors
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.learner import EncoderOnly, NetworkLearner
+from tacita.model.folder import digest
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
-from tacita.model.model import _digest as digest_of
 from tests.models import KINDS, WORDS, data_of, model_of, quick_model
 
 HAS_AEON = importlib.util.find_spec("aeon") is not None
@@ -51,8 +51,9 @@ def kinds() -> list[Any]:
 def sealed(folder: Path) -> Path:
     """The folder as someone would send it who knows how its digest is made."""
     tensors, metadata = read_tensors(folder / "model.safetensors", remedy="")
-    digest = {**metadata, "digest": digest_of(folder, tensors)}
-    write_tensors(folder / "model.safetensors", tensors, digest)
+    files = sorted(path.name for path in folder.glob("*.skops"))
+    metadata = {**metadata, "digest": digest(folder, files, tensors)}
+    write_tensors(folder / "model.safetensors", tensors, metadata)
     return folder
 
 

@@ -37,7 +37,7 @@ def test_columns_ids_and_groups_are_named():
     frame = pd.DataFrame(
         {"id": [7, 9, 8], "who": ["s", "t", "s"], "c": ["u", "v", "u"], "a": [0.1, 2, 3]}
     )
-    description = describe(as_dataset(frame, groups="who"))
+    description = describe(as_dataset(frame, group="who"))
     text = "\n".join(description.lines())
     assert description.facts == [("columns", "1 number; c (2 categories)")]
     assert "from column 'id'" in text

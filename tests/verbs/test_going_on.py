@@ -43,7 +43,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def weights_of(model: Model) -> dict[str, torch.Tensor]:
-    return {k: v.clone() for k, v in model._tensors().items()}
+    return {
+        f"{name}/{key}": value.clone()
+        for name, module in model.learner.modules().items()
+        for key, value in module.state_dict().items()
+    }
 
 
 def test_a_run_without_an_end_keeps_its_state_beside_its_model(run: Path, tmp_path: Path) -> None:

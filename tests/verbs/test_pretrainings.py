@@ -10,9 +10,10 @@ import torch
 
 import tacita
 from tacita.adapt.linear_probe import LinearProbe
-from tacita.audit.health.rankme import drawn, embeddings, rankme
+from tacita.audit.health.rankme import embeddings, rankme
 from tacita.catalog.recipe import Recipe, Section, find_recipe
 from tacita.data.dataset import Dataset
+from tacita.data.splits import drawn
 from tacita.engine.train import train
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import load

@@ -2,4 +2,4 @@
 
 from tacita.catalog.rooms import make_verb
 
-make_verb(__name__, "tacita.verbs.one:adapt")
+make_verb(__name__, "tacita.verbs.adapt:adapt")

@@ -74,6 +74,10 @@ class Trained(NetworkLearner):
         """The objective for this data, ready to be trained."""
         return self.objective(self.encoder, data.task, **self.options)  # type: ignore[call-arg]
 
+    def try_out(self, data: Dataset, seed: int) -> None:
+        some = data.subset(data.labelled.nonzero()[:, 0][:64])
+        self.build(some.normalised())
+
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """The head is of the form that the objective gives it."""
         objective = self.objective(self.encoder, task, **self.options)  # type: ignore[call-arg]

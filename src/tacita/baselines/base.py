@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tacita.baselines.safe_estimator import REMEDY, load_estimator, save_estimator
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
+from tacita.errors import CheckpointError
 from tacita.learner import Learner
 from tacita.parts.rows import flat_rows
 from tacita.tasks import Task, require_one_class
@@ -19,6 +22,7 @@ from tacita.tasks import Task, require_one_class
 class Baseline(Learner):
     """A learner around a scikit-learn estimator: samples become flat rows, labels class codes."""
 
+    files: ClassVar[tuple[str, ...]] = ("baseline.skops",)
     one_hot = True
     """Whether a category becomes a column a value; else it stays a code."""
     transductive = False
@@ -41,6 +45,29 @@ class Baseline(Learner):
         # Label spreading divides nothing by nothing for a sample that no label reaches.
         with np.errstate(invalid="ignore"):
             return self.task_.estimated(self.estimator_, self._rows(batch))
+
+    def save_files(self, folder: Path) -> None:
+        save_estimator(self.estimator_, folder / self.files[0])
+
+    def load_files(self, folder: Path, seed: int) -> None:
+        path = folder / self.files[0]
+        self.spec_ = self.data_.spec
+        like = self.estimator(self.task_, self.spec_, rows=2, seed=seed)
+        self.estimator_ = load_estimator(path, like, self.spec_)
+        # One prediction, so that an estimator of other classes or columns is refused at once.
+        try:
+            logits = self._logits(Batch.of(torch.zeros(1, *self.spec_.shape)))
+            fits = logits.shape == (1, self.task_.out_dim)
+        except Exception:
+            # scikit-learn refuses what does not fit it with many kinds of error.
+            fits = False
+        if not fits:
+            raise CheckpointError(
+                f"{path}: the estimator is not of the recipe's task or input.", remedy=REMEDY
+            )
+
+    def try_out(self, data: Dataset, seed: int) -> None:
+        self.estimator(data.task, data.spec, len(data), seed)
 
     def _rows(self, batch: Batch) -> Any:
         return flat_rows(batch.x, self.spec_, one_hot=self.one_hot).numpy()

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +199,8 @@ def _weight(word: str, card: Card) -> int:
 
 def _extra_of(package: str) -> str | None:
     """The extra of this distribution that brings a package, from the package's own metadata."""
+    from importlib import metadata  # Half the time that help would take.
+
     wanted = package.lower().replace("_", "-")
     for requirement in metadata.requires("tacita") or []:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")

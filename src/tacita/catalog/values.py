@@ -1,4 +1,4 @@
-"""Values as people write them: durations, `key=value` pairs and a safe, small YAML.
+"""Values as people write them: `key=value` pairs and a safe, small YAML.
 
 The YAML is the core of YAML 1.2: text, whole numbers, numbers (`1e-3` too), true, false, null,
 lists and mappings. Tags, aliases and doubled keys are refused: none is needed, the first two can
@@ -7,7 +7,6 @@ build objects or exhaust the memory, and the last hides a mistake.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -15,9 +14,6 @@ from typing import Any
 import yaml
 
 from tacita.errors import ConfigError
-
-SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-LONGEST_BUDGET = 365 * SECONDS["d"]
 
 _INT = re.compile(r"[-+]?[0-9]{1,30}$")
 _FLOAT = re.compile(
@@ -27,33 +23,6 @@ _FLOAT = re.compile(
     |\.(nan|NaN|NAN)$""",
     re.VERBOSE,
 )
-
-
-def parse_duration(text: str | float) -> float:
-    """A duration in seconds, from `"90s"`, `"5m"`, `"1h30m"` or a number of seconds.
-
-    Raises `ConfigError` where it is not a duration above zero and of at most a year.
-
-    >>> parse_duration("1h30m"), parse_duration(90)
-    (5400.0, 90.0)
-    """
-    if isinstance(text, str):
-        compact = text.strip().lower()
-        parts = re.findall(r"(\d+(?:\.\d+)?|\.\d+)([smhd])", compact, flags=re.ASCII)
-        if parts and "".join(number + unit for number, unit in parts) == compact:
-            seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
-        elif re.fullmatch(r"\d+(\.\d+)?", compact, flags=re.ASCII):
-            seconds = float(compact)
-        else:
-            seconds = math.nan
-    else:
-        seconds = math.nan if isinstance(text, bool) else float(text)
-    if not 0 < seconds <= LONGEST_BUDGET:
-        raise ConfigError(
-            f"{text!r} is not a duration.",
-            remedy="Write for example 90s, 5m, 2h or 1h30m: above zero and at most a year.",
-        )
-    return seconds
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

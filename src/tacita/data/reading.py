@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 from tacita.errors import ConfigError
-from tacita.values import Values
 
 if TYPE_CHECKING:
     from tacita.data.modality import Meta
+    from tacita.values import Values
 
 Missing: TypeAlias = Literal["refuse", "impute"]
 PathLike: TypeAlias = str | os.PathLike[str]

@@ -30,6 +30,8 @@ HELD_OUT = 0.25
 ENOUGH_PER_CLASS = 8
 ENOUGH = 40
 FOLDS = 5
+SAMPLES = 2560
+"""Samples that gauges are computed on: ten a feature of the usual projector."""
 
 
 @dataclass(frozen=True)
@@ -139,3 +141,9 @@ def draw_labels(data: Dataset, per_class: int, seed: int) -> Tensor:
             )
         drawn.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
     return torch.cat(drawn).sort().values
+
+
+def drawn(data: Dataset, samples: int = SAMPLES, seed: int = 0) -> Dataset:
+    """At most `samples` of a data set, with a label or not, the same ones each time."""
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    return data.subset(order[:samples].sort().values)

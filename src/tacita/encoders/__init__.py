@@ -12,11 +12,13 @@ from tacita.encoder import Encoder, Encoding, TokenEncoder
 from tacita.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tacita.encoders.language_model import LanguageModel
     from tacita.encoders.sequence_model import SequenceModel
 
 __all__ = [
     "Encoder",
     "Encoding",
+    "LanguageModel",
     "SequenceModel",
     "TokenEncoder",
     "build",
@@ -84,9 +86,13 @@ def untrained(encoder: Encoder) -> Encoder:
 
 
 def __getattr__(name: str) -> Any:
-    """`SequenceModel` brings the layers with it, so it is imported when it is first asked for."""
+    """Models of sequence layers bring all layers with them, so they are imported when first asked for."""
     if name == "SequenceModel":
         from tacita.encoders.sequence_model import SequenceModel
 
         return SequenceModel
+    if name == "LanguageModel":
+        from tacita.encoders.language_model import LanguageModel
+
+        return LanguageModel
     raise AttributeError(f"module 'tacita.encoders' has no attribute {name!r}")

@@ -7,23 +7,20 @@ frame for all layers, so that they can be compared; causal ones also run one ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tacita import layers
 from tacita.catalog.cards import method
 from tacita.catalog.signature import check_arguments, parameters
 from tacita.data.batch import Batch, InputSpec
 from tacita.encoder import Encoder, Encoding, hide_padding, masked_mean
-from tacita.encoders import language
 from tacita.errors import ConfigError
 from tacita.layers.base import SequenceLayer, State, last_valid
 from tacita.layers.stack import Bidirectional, Block, ChannelMixer, Norm, Stack, make_norm
-from tacita.values import Values
+from tacita.parts.tokens import check_ids, padded
 
 
 @method(
@@ -49,7 +46,7 @@ class SequenceModel(Encoder):
     norm: `layer` or `rms`.
     prenorm: norms before the branches rather than after the sums.
     dropout: share of the channels dropped in training.
-    bidirectional: a second layer a block runs from the end; then it cannot stream.
+    bidirectional: a second layer a block runs from the end; then it cannot run step by step.
     pooling: features of a sample: `mean` of its valid steps, or its `last` valid step.
 
     Shapes: `x (B, L, C)` numbers, or `(B, L)` token numbers for text; `tokens (B, L, d_model)`, zero
@@ -62,7 +59,7 @@ class SequenceModel(Encoder):
     >>> features, state = model.step(torch.zeros(2, 3), state)
     """
 
-    modalities = ("series", "text")
+    modalities: ClassVar[tuple[str, ...]] = ("series", "text")
 
     def __init__(
         self,
@@ -110,8 +107,10 @@ class SequenceModel(Encoder):
 
         self.enter: nn.Module
         if spec.vocabulary:
-            self.enter = nn.Embedding(language.padded(spec.vocabulary), d_model)
-            nn.init.normal_(self.enter.weight, std=0.02)  # it is the language head too
+            self.enter = nn.Embedding(padded(spec.vocabulary), d_model)
+            nn.init.normal_(
+                self.enter.weight, std=0.02
+            )  # it may be the head of a language model too
         else:
             self.enter = nn.Linear(spec.channels, d_model)
         self.stack = Stack(
@@ -132,7 +131,7 @@ class SequenceModel(Encoder):
     def embed(self, x: Tensor) -> Tensor:
         """`(B, L, d_model)`: each step by itself, before any block."""
         if self.spec.vocabulary:
-            language.check_ids(x, self.spec.vocabulary)
+            check_ids(x, self.spec.vocabulary)
         return self.enter(x)
 
     def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -150,69 +149,13 @@ class SequenceModel(Encoder):
         return Encoding(tokens, last_valid(tokens, torch.zeros_like(tokens[:, 0]), lengths))
 
     def initial_state(self, batch_size: int) -> State:
-        """The state before the first step of a stream."""
+        """The state before the first step."""
         return self.stack.initial_state(batch_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step of a stream: `(B, C)`, or `(B,)` token numbers, to its `(B, d_model)` and the state.
+        """One step: `(B, C)`, or `(B,)` token numbers, to its `(B, d_model)` and the state.
 
         The token is the same as that of `forward` over all steps so far.
         """
         y, state = self.stack.step(self.embed(x), state)
         return self.norm(y), state
-
-    def head(self, tokens: Tensor) -> Tensor:
-        """`(..., d_model)` tokens of `forward` or `step` to `(..., V)` logits of the token that follows.
-
-        Raises `ConfigError` for a model that is not causal or does not read text.
-        """
-        language.require_language(self)
-        table = cast(nn.Embedding, self.enter).weight
-        return functional.linear(tokens, table)[..., : self.spec.vocabulary]
-
-    def logits(self, texts: Batch | Values) -> Tensor:
-        """`(B, L, V)`: at each of the tokens, `(B, L)` or ragged, what follows; zero where not valid."""
-        return self.head(self(texts).tokens)
-
-    def generate(
-        self,
-        ids: Tensor,
-        count: int,
-        *,
-        lengths: Tensor | None = None,
-        temperature: float = 1.0,
-        seed: int = 0,
-    ) -> Tensor:
-        """`(B, count)` tokens that follow `ids (B, L)`, each drawn from the logits given all before.
-
-        `lengths (B,)` are the valid tokens of texts that are not of one length; at temperature 0 the
-        likeliest token is taken. The texts so far are read in parallel, the rest in steps of the same
-        cost. Raises `ConfigError` for a model without steps, `DataError` for ids that are no tokens.
-        """
-        return language.generate(
-            self, ids, count, lengths=lengths, temperature=temperature, seed=seed
-        )
-
-    @classmethod
-    def from_transformers(
-        cls,
-        source: str | Path | nn.Module | Mapping[str, Tensor],
-        config: Mapping[str, Any] | None = None,
-    ) -> SequenceModel:
-        """The model of a `MambaForCausalLM`, of its state dict and `config`, or of a folder.
-
-        A folder holds `config.json` and `model.safetensors`, and loading it runs no code. Raises
-        `CheckpointError` for one that does not fit, `ConfigError` for models of another kind.
-        """
-        from tacita.encoders import transformers_mamba
-
-        return transformers_mamba.load(source, config)
-
-    def to_transformers(self, folder: str | Path) -> None:
-        """Write a folder that `MambaForCausalLM.from_pretrained` reads.
-
-        Raises `ConfigError` for a model that is not one of Mamba layers with RMS norms.
-        """
-        from tacita.encoders import transformers_mamba
-
-        transformers_mamba.save(self, folder)

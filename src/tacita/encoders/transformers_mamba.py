@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tacita.data.batch import InputSpec
-from tacita.encoders.language import padded
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.errors import CheckpointError, ConfigError
 from tacita.files import replacing, write_text
 from tacita.layers.mamba import Mamba
 from tacita.layers.stack import Block
+from tacita.parts.tokens import padded
 
 LARGEST_CONFIG = 1_000_000
 """Bytes of `config.json` at most."""
@@ -47,23 +47,26 @@ FIXED = {
 """What must be so, and is where nothing is said."""
 SAFE = "Save it with save_pretrained, which writes config.json and model.safetensors."
 Config = Mapping[str, Any]
+ModelT = TypeVar("ModelT", bound=SequenceModel)
 
 
 def load(
-    source: str | Path | nn.Module | Mapping[str, Tensor], config: Config | None = None
-) -> SequenceModel:
-    """The `SequenceModel` of a `MambaForCausalLM`, of its state dict and `config`, or of a folder.
+    kind: type[ModelT],
+    source: str | Path | nn.Module | Mapping[str, Tensor],
+    config: Config | None = None,
+) -> ModelT:
+    """A model of tokens of this kind: of a `MambaForCausalLM`, its state dict and `config`, or a folder.
 
     Weights are copied, to float32 unless they are float64. Raises `CheckpointError` for a folder that
     cannot be read, and tensors that do not fit, and `ConfigError` for models of another kind.
     """
     if isinstance(source, nn.Module):
         config = source.config.to_dict()  # type: ignore[union-attr, operator]
-        return _build(config, source.state_dict(), "the model")
+        return _build(kind, config, source.state_dict(), "the model")
     if isinstance(source, Mapping):
         if config is None:
             raise ConfigError("a state dict without its config does not say what it is of.")
-        return _build(config, source, "the state dict")
+        return _build(kind, config, source, "the state dict")
     folder = Path(source)
     weights = folder / "model.safetensors"
     config = _read_config(folder / "config.json")
@@ -71,7 +74,7 @@ def load(
         raise CheckpointError(f"{folder}: has no model.safetensors.", remedy=SAFE)
     try:
         with safe_open(weights, framework="pt") as file:
-            return _build(config, _Lazy(file), str(weights))
+            return _build(kind, config, _Lazy(file), str(weights))
     except (ConfigError, CheckpointError):
         raise
     except Exception as error:  # a damaged header can fail anywhere inside safetensors or torch
@@ -146,11 +149,11 @@ class _Lazy(Mapping[str, Any]):
         return tuple(self.file.get_slice(name).get_shape())
 
 
-def _build(config: Config, tensors: Mapping[str, Tensor], where: str) -> SequenceModel:
+def _build(kind: type[ModelT], config: Config, tensors: Mapping[str, Tensor], where: str) -> ModelT:
     sizes = _check_config(config)
     vocabulary = sizes["vocab_size"]
     with torch.device("meta"):  # names and shapes, without memory
-        model = SequenceModel(
+        model = kind(
             InputSpec("text", (LONGEST,), vocabulary=vocabulary),
             layer="mamba",
             d_model=sizes["hidden_size"],

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
-from tacita.encoder import Encoder, Encoding
+from tacita.encoder import Encoding, SliceEncoder
 from tacita.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ from tacita.errors import ConfigError
     modalities=("volumes",),
     summary="A feature for every voxel of a volume, read slice by slice: what segmentation needs.",
 )
-class UNet(Encoder):
+class UNet(SliceEncoder):
     """Levels of two 3x3 convolutions with a pooling between them, and as many steps back up.
 
     widths: channels of each level, from the full size down, each level half the size of the one
@@ -74,7 +74,6 @@ class UNet(Encoder):
         self.to(memory_format=torch.channels_last)
 
     def contract(self, slices: Tensor) -> list[Tensor]:
-        """The map of every level of `(M, C, H, W)` slices, from the full size down."""
         size = 2 ** (len(self.widths) - 1)
         x = functional.pad(slices, (0, -slices.shape[3] % size, 0, -slices.shape[2] % size))
         maps: list[Tensor] = []
@@ -83,7 +82,6 @@ class UNet(Encoder):
         return maps
 
     def expand(self, maps: list[Tensor], blocks: int | None = None) -> Tensor:
-        """The map after the first `blocks` steps up from the deepest level; default: after all."""
         x = maps[-1]
         for step, skip in zip(self.expanding[:blocks], maps[-2::-1], strict=False):
             x = step(x, skip)

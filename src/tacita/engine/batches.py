@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset, check_alike, joined
-from tacita.engine.streams import Stream, mix
+from tacita.engine.passes import Passes, mix
 from tacita.errors import ConfigError
 from tacita.objective import Objective
 
@@ -53,23 +53,23 @@ class Batches:
         self.dtype = next(objective.parameters()).dtype
         labelled = data.labelled.nonzero().squeeze(1)
         everything = torch.arange(len(data))
-        self.labelled: Stream | None = None
-        self.unlabelled: Stream | None = None
-        self.replayed: Stream | None = None
+        self.labelled: Passes | None = None
+        self.unlabelled: Passes | None = None
+        self.replayed: Passes | None = None
         if past:
             old = replayed_samples(objective, batch_size, replay_share)
             new = len(data) - past
-            self.unlabelled = Stream(everything[:new], self._even(batch_size - old), mix(seed, 1))
-            self.replayed = Stream(everything[new:], self._even(old), mix(seed, 3))
+            self.unlabelled = Passes(everything[:new], self._even(batch_size - old), mix(seed, 1))
+            self.replayed = Passes(everything[new:], self._even(old), mix(seed, 3))
         elif objective.reads == "unlabelled":
-            self.unlabelled = Stream(everything, self._even(batch_size), mix(seed, 1))
+            self.unlabelled = Passes(everything, self._even(batch_size), mix(seed, 1))
         elif objective.reads == "labelled":
             few = self._even(min(batch_size, len(labelled)))
-            self.labelled = Stream(labelled, few, mix(seed, 2))
+            self.labelled = Passes(labelled, few, mix(seed, 2))
         else:
             few, many = pair_sizes(objective, data, batch_size)
-            self.labelled = Stream(labelled, self._even(few), mix(seed, 2))
-            self.unlabelled = Stream(everything, self._even(many), mix(seed, 1))
+            self.labelled = Passes(labelled, self._even(few), mix(seed, 2))
+            self.unlabelled = Passes(everything, self._even(many), mix(seed, 1))
 
     def at(self, step: int) -> list[Batch | SemiBatch]:
         """The parts of one step's batch."""

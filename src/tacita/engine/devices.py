@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 
+from tacita.engine.precision import Precision
 from tacita.errors import ConfigError
-
-Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 
 def make_fabric(device: str, precision: Precision) -> Fabric:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from tacita.audit.health.rankme import drawn, evaluating
 from tacita.data.dataset import Dataset
+from tacita.data.splits import drawn
 from tacita.engine.history import Progress
-from tacita.learner import chunks
+from tacita.learner import chunks, evaluating
 from tacita.objective import Objective
 
 LOOKED_AT = 1000

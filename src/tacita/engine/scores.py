@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-from tacita.audit.health.rankme import drawn
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
+from tacita.data.splits import drawn
 from tacita.engine.batches import Batches
 from tacita.errors import ConfigError, DataError
 from tacita.learner import chunks

@@ -19,13 +19,14 @@ from tacita.data.dataset import Dataset
 from tacita.engine.batches import Batches, with_past
 from tacita.engine.carry import load_carried, main_line, restore_carried, save_carried
 from tacita.engine.checkpoint import Checkpoint, load_newest, save_checkpoint
-from tacita.engine.devices import Precision, cuda_devices, make_fabric, out_of_memory, seed_step
+from tacita.engine.devices import cuda_devices, make_fabric, out_of_memory, seed_step
 from tacita.engine.history import Callback, History, Progress, peak_memory_mb
 from tacita.engine.optimizer import build_optimizer, scale_learning_rate
+from tacita.engine.passes import mix
+from tacita.engine.precision import Precision
 from tacita.engine.rows import check_finite, make_row, means
 from tacita.engine.schedules import Schedule
 from tacita.engine.stopping import Stopping, Watch
-from tacita.engine.streams import mix
 from tacita.errors import ConfigError, DataError, OutOfMemoryError
 from tacita.objective import Losses, Objective
 

@@ -21,6 +21,7 @@ from typing import Any, Unpack
 import torch
 
 from tacita.catalog import discover
+from tacita.catalog.options import refuse, taken, taking
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.modality import find
 from tacita.data.reading import (
@@ -44,6 +45,7 @@ from tacita.modalities.readers.sources import (
 )
 
 
+@taking(Reading)
 def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     """Read a file, a folder, or a built-in data set by name (a path that exists wins).
 
@@ -66,7 +68,13 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     >>> load("digits").spec.shape
     (1, 8, 8)
     """
-    reading = Reading(**options)
+    reading, others = taken(Reading, options)
+    refuse(load, others)
+    return read_path(source, reading)
+
+
+def read_path(source: PathLike, reading: Reading) -> Dataset:
+    """A file, a folder or a built-in set as one data set."""
     if reading.modality is not None:
         discover.modality(reading.modality)
     return read(open_source(source, reading), reading)
@@ -110,7 +118,7 @@ def read_like(
     labels: PathLike | None = None,
     hide_labels: bool = False,
 ) -> Iterator[Dataset]:
-    """Stream further samples for a model: encoded by its schema, at most `chunk` at a time.
+    """Read further samples for a model, piece by piece: encoded by its schema, at most `chunk` at a time.
 
     `source`: a path in any format of `load`, an array, a frame, or a list of series. Columns are
     matched by name; labels, where there are any, are decoded by the model's classes; `labels` is a
@@ -175,4 +183,4 @@ def _formats() -> list[str]:
     return [ending for name in discover.modalities() for ending in find(name).formats]
 
 
-__all__ = ["as_dataset", "load", "open_source", "read", "read_like"]
+__all__ = ["as_dataset", "load", "open_source", "read", "read_like", "read_path"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.catalog import discover
+from tacita.catalog.options import refuse, taken, taking
 from tacita.data.dataset import Dataset
-from tacita.data.reading import Missing, Reading, Samples, Source
+from tacita.data.reading import PathLike, Reading, ReadingOptions, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import chosen
 from tacita.modalities.finish import finish
@@ -32,29 +33,25 @@ from tacita.modalities.readers.sources import (
 from tacita.tasks import encode
 
 
+@taking(Reading)
 def as_dataset(
     x: Any,
     y: Any = None,
     *,
-    modality: str | None = None,
     lengths: Any = None,
     groups: Any = None,
-    task: str | None = None,
-    missing: Missing = "refuse",
-    target: str | None = None,
-    series_id: str | None = None,
-    time: str | None = None,
-    text: str | None = None,
-    tokeniser: str | None = None,
+    **options: Unpack[ReadingOptions],
 ) -> Dataset:
     """A data set over arrays, tensors, frames, a list of series or texts, or a torch data set of `(x, y)`.
 
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
     4-D are images, 5-D volumes; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "".
-    Of volumes, `y (N, D, H, W)` may give a class to each voxel. In a frame, `target` may name the
-    label column and `groups` the group column; elsewhere `target` is a label file by row numbers from
-    0. A frame of one row a time step is read as series with `series_id` and `time` as in `load`, one
-    with a column `text` as texts.
+    Of volumes, `y (N, D, H, W)` may give a class to each voxel. `lengths (N,)` are those of series in one
+    padded array, `groups (N,)` the subject of each sample.
+
+    `options` are those of `tacita.load`. Of a frame, `labels` and `group` name columns; of all else,
+    `labels` is a label file by row numbers from 0. A frame of one row a time step is read as series with
+    `series_id` and `time`, one with a column `text` as texts.
     Nothing is written to; float32 and uint8 arrays are shared.
 
     >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
@@ -63,28 +60,26 @@ def as_dataset(
 
     Raises `DataError` for what cannot be learnt from, `ConfigError` for measurements as classes.
     """
-    named = is_frame(x) and isinstance(groups, str)
-    reading = Reading(
-        labels=target,
-        task=task,
-        group=groups if named else None,
-        missing=missing,
-        modality=modality,
-        series_id=series_id,
-        time=time,
-        text=text,
-        tokeniser=tokeniser,
-    )
-    if modality is not None:
-        discover.modality(modality)
+    reading, others = taken(Reading, options)
+    refuse(as_dataset, others)
+    return read_memory(x, y, reading, lengths=lengths, groups=groups)
+
+
+def read_memory(
+    x: Any, y: Any, reading: Reading, *, lengths: Any = None, groups: Any = None
+) -> Dataset:
+    """What is in memory, with labels apart or not, as one data set."""
+    if reading.modality is not None:
+        discover.modality(reading.modality)
     if isinstance(x, Dataset):
         return relabelled(x, reading, y, groups)
     if isinstance(x, torch.utils.data.Dataset):
         x, pairs_y = _from_pairs(x)
         y = pairs_y if y is None else y
     source = open_memory(x, reading, lengths)
-    if target is not None and not isinstance(source, TableSource) and not Path(target).is_file():
-        raise _no_label_file(target, "samples")
+    labels = reading.labels
+    if labels is not None and not isinstance(source, TableSource) and not Path(labels).is_file():
+        raise _no_label_file(labels, "samples")
     kind = chosen(source, reading)
     labelling = Labelling(source, kind, reading, None)
     (samples,) = kind.read(source, labelling.reading, None, None)
@@ -92,7 +87,7 @@ def as_dataset(
     labelling.close()
     if y is not None:
         samples = replace(samples, labels=_as_labels(y))
-    if groups is not None and not named:
+    if groups is not None:
         samples = replace(samples, groups=groups)
     return finish(samples, reading, target=labelling.target, group=labelling.group)
 
@@ -126,11 +121,16 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
             f"{data.source} holds {data.modality}, not {reading.modality}.",
             remedy="Leave modality out.",
         )
+    if reading.group is not None:
+        raise ConfigError(
+            f"group={reading.group!r}, but {data.source} has no columns.",
+            remedy="Give groups, one a sample.",
+        )
     if groups is not None:
         data = replace(data, groups=group_codes(groups, len(data)))
     if reading.labels is not None:
         if not Path(reading.labels).is_file():
-            raise _no_label_file(str(reading.labels), data.modality)
+            raise _no_label_file(reading.labels, data.modality)
         names = Samples(data.samples, data.meta, data.source, ids=data.ids).names(0)
         file = LabelFile.read(Path(reading.labels))
         y, _, used = match(file, names, files=False)
@@ -150,9 +150,9 @@ def raw_labels(data: Dataset) -> list[Any]:
     return [next(names) if each else None for each in known.tolist()]
 
 
-def _no_label_file(target: str, what: str) -> ConfigError:
+def _no_label_file(labels: PathLike, what: str) -> ConfigError:
     return ConfigError(
-        f"target={target!r} is no file, and these {what} have no named columns.",
+        f"labels={str(labels)!r} is no file, and these {what} have no named columns.",
         remedy="Give the labels as y, or a label file with row numbers from 0.",
     )
 

@@ -107,6 +107,14 @@ def needs_encoder(recipe: Recipe) -> bool:
     return recipe.learn is None or discover.get(recipe.learn.method).needs_encoder
 
 
+def kept_files(recipe: Recipe) -> tuple[str, ...]:
+    """The files that the recipe's learner keeps in a model's folder beside its tensors."""
+    if recipe.learn is None:
+        return ()
+    files: tuple[str, ...] = getattr(discover.load_class(recipe.learn.method), "files", ())
+    return files
+
+
 def is_baseline(recipe: Recipe) -> bool:
     """Whether the recipe's learner is one that a user would have tried instead."""
     return recipe.learn is not None and discover.get(recipe.learn.method).family == "baseline"

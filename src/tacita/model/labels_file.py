@@ -28,7 +28,7 @@ DAMAGED = "The folder is damaged; use it as it was saved."
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-class Signature(BaseModel):
+class LabelsFile(BaseModel):
     """The fields of the file: what the samples are, by their modality's own facts, and the task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,10 +40,10 @@ class Signature(BaseModel):
     facts: dict[str, Any]
 
 
-def signature_of(learner: Learner) -> Signature:
+def labels_file_of(learner: Learner) -> LabelsFile:
     """What a fitted learner was given and predicts."""
     meta, task = learner.data_.meta, learner.task_
-    return Signature(
+    return LabelsFile(
         format=FORMAT,
         modality=meta.modality,
         meta=meta.model_dump(mode="json"),
@@ -66,12 +66,12 @@ def parse_json(kind: type[ModelT], path: Path) -> ModelT:
         raise _wrong(path, error) from error
 
 
-def empty_dataset(folder: Path, signature: Signature) -> Dataset:
+def empty_dataset(folder: Path, labels: LabelsFile) -> Dataset:
     """A data set of no samples that looks like the training data did."""
     path = folder / "labels.json"
     try:
-        meta = find(signature.modality).meta.model_validate_json(json.dumps(signature.meta))
-        task = task_of(signature.task, signature.facts)
+        meta = find(labels.modality).meta.model_validate_json(json.dumps(labels.meta))
+        task = task_of(labels.task, labels.facts)
     except ValidationError as error:
         raise _wrong(path, error) from error
     except ConfigError as error:

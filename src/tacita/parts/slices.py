@@ -1,22 +1,21 @@
-"""What both stages share: a U-Net is needed, and slices are drawn from the parts of a volume."""
+"""What both stages share: an encoder of two halves, and slices that are drawn from the parts of a volume."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from tacita.encoder import Encoder
-from tacita.encoders.unet import UNet
+from tacita.encoder import Encoder, SliceEncoder
 from tacita.errors import ConfigError
 
 
-def check_stage(encoder: Encoder, partitions: int, temperature: float) -> UNet:
-    """The encoder as the U-Net that it must be.
+def check_stage(encoder: Encoder, partitions: int, temperature: float) -> SliceEncoder:
+    """The encoder as one of two halves, which it must be.
 
     Raises `ConfigError` for another encoder, for fewer than two partitions or slices, and for a
     temperature that is none.
     """
-    if not isinstance(encoder, UNet):
+    if not isinstance(encoder, SliceEncoder):
         raise ConfigError(
             f"Contrast in volumes needs the two halves of a U-Net, not a {type(encoder).__name__}.",
             remedy="Choose encoder=unet.",

@@ -2,4 +2,4 @@
 
 from tacita.catalog.rooms import make_verb
 
-make_verb(__name__, "tacita.verbs.one:pretrain")
+make_verb(__name__, "tacita.verbs.pretrain:pretrain")

@@ -34,8 +34,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoder import Encoder
-from tacita.encoders.unet import UNet
+from tacita.encoder import Encoder, SliceEncoder
 from tacita.errors import ConfigError
 from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
@@ -79,7 +78,7 @@ class GlobalContrast(Objective[Batch]):
     authors' code forms groups of two; views turn slices a little too.
     """
 
-    encoder: UNet
+    encoder: SliceEncoder
     reads = "unlabelled"
     engine_defaults = {"steps": 1000, "batch_size": 6, "learning_rate": 1e-3, "weight_decay": 0.0}
 

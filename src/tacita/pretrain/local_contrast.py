@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.encoder import Encoder
-from tacita.encoders.unet import UNet
+from tacita.encoder import Encoder, SliceEncoder
 from tacita.errors import ConfigError
 from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
@@ -57,7 +56,7 @@ class LocalContrast(Objective[Batch]):
     the frozen half use their running statistics, so that it does not change at all.
     """
 
-    encoder: UNet
+    encoder: SliceEncoder
     reads = "unlabelled"
     engine_defaults = {"steps": 1000, "batch_size": 6, "learning_rate": 1e-3, "weight_decay": 0.0}
 

@@ -24,7 +24,7 @@ from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.encoders import untrained
 from tacita.engine.history import Callback, History, Progress
-from tacita.engine.streams import mix
+from tacita.engine.passes import mix
 from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.learner import features

@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tacita.audit.health.health import Health, health
-from tacita.catalog.recipe import Recipe
+from tacita.catalog.options import refuse, taken
+from tacita.catalog.recipe import Recipe, training_parameters
+from tacita.catalog.signature import parameters
 from tacita.data.dataset import Dataset, check_alike, joined
+from tacita.data.reading import Reading
 from tacita.errors import ConfigError
 from tacita.files import replacing
-from tacita.learner import EncoderOnly, Learner, NetworkLearner
-from tacita.modalities.load import load, read_like
-from tacita.modalities.memory import as_dataset
+from tacita.learner import EncoderOnly, Learner
+from tacita.modalities.load import read_like, read_path
+from tacita.modalities.memory import read_memory
 from tacita.model.model import Model
 from tacita.objective import Objective
 from tacita.report.describe import Description
 from tacita.report.page import write_report
 from tacita.verbs.folder import STATE, WORK, default_folder
+from tacita.verbs.options import Running
 from tacita.verbs.page import report_content
 from tacita.verbs.screen import Screen
 
 
-def read_dataset(data: Any, y: Any = None, **options: Any) -> Dataset:
-    """A data set from a path, a name or memory; `options` as in `tacita.load`."""
-    if isinstance(data, str | Path):
-        if y is not None:
-            raise ConfigError(
-                "y was given beside a path.", remedy="Name the labels with labels= instead."
-            )
-        return load(data, **options)
-    kept = {k: options[k] for k in ("task", "modality", "missing", "series_id", "time")}
-    return as_dataset(data, y, groups=options["group"], target=options["labels"], **kept)
+def told(verb: Callable[..., Any], options: Mapping[str, Any]) -> tuple[Reading, Running]:
+    """How a verb reads and runs. Raises `ConfigError` with the nearest name for any other option."""
+    reading, others = taken(Reading, options)
+    running, others = taken(Running, others)
+    refuse(verb, others)
+    return reading, running
+
+
+def told_with_method(
+    verb: Callable[..., Any], method: str, options: Mapping[str, Any]
+) -> tuple[Reading, Running, dict[str, Any]]:
+    """How a verb reads and runs, and the options of its method, its encoder and the training.
+
+    Raises `ConfigError` for one that is nearer to an option of the verb than to any of these, which
+    are themselves checked where a recipe is made of them.
+    """
+    reading, others = taken(Reading, options)
+    running, others = taken(Running, others)
+    of_the_method = {"encoder", *parameters(method), *training_parameters()}
+    for name in others:
+        known = [*of_the_method, *inspect.signature(verb).parameters]
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        if name not in of_the_method and "." not in name and near and near[0] not in of_the_method:
+            raise ConfigError(f"{name}: unknown; did you mean {near[0]}?")
+    return reading, running, others
+
+
+def read_dataset(data: Any, y: Any, reading: Reading) -> Dataset:
+    """A data set from a path, a name or memory."""
+    if not isinstance(data, str | Path):
+        return read_memory(data, y, reading)
+    if y is not None:
+        raise ConfigError(
+            "y was given beside a path.", remedy="Name the labels with labels= instead."
+        )
+    return read_path(data, reading)
 
 
 def with_unlabelled(data: Dataset, unlabelled: Any, screen: Screen) -> Dataset:
@@ -64,11 +96,11 @@ def with_unlabelled(data: Dataset, unlabelled: Any, screen: Screen) -> Dataset:
     return replace(joined([replace(data, ids=()), more]), ids=tuple(ids), groups=groups)
 
 
-def run_folder(data: Any, out: str | Path | None, resume: bool) -> Path | None:
+def run_folder(data: Any, running: Running) -> Path | None:
     """Where a run is kept: `out`, or `runs/NAME` for data from a path; nowhere for data in memory."""
-    if out is not None:
-        return Path(out)
-    if resume:
+    if running.out is not None:
+        return Path(running.out)
+    if running.resume:
         raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
     return default_folder(data) if isinstance(data, str | Path) else None
 
@@ -108,19 +140,21 @@ def save_run(
     shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
-def replay_command(data: Any, folder: Path, reading: Mapping[str, Any], **further: Any) -> str:
+def replay_command(data: Any, folder: Path, reading: Reading, **apart: Any) -> str:
     """The line that repeats a run of `fit` or `compare` exactly, from the plan in its folder.
 
-    `reading`: how the data were read, as in `tacita.load`; what is at its default is left out.
-    `further`: samples given apart, by the name of their argument.
+    reading: how the data were read; what is at its default is left out.
+    apart: samples given apart, by the name of their argument.
     """
-    apart = all(isinstance(source, str | Path | None) for source in further.values())
-    if not isinstance(data, str | Path) or not apart:
+    if not all(isinstance(source, str | Path | None) for source in (data, *apart.values())):
         return f'tacita.fit(data, recipe="{folder}", out="AGAIN")'
+    usual = Reading()
+    options = {field.name: getattr(reading, field.name) for field in fields(Reading)}
+    changed = {name: value for name, value in options.items() if value != getattr(usual, name)}
+    given = {name: source for name, source in apart.items() if source is not None}
     words = ["tacita", "fit", str(data)]
-    for name, value in {**reading, **further}.items():
-        if value is not None and (name, value) != ("missing", "refuse"):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in {**changed, **given}.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
 
 
@@ -168,7 +202,7 @@ def gauges_of(
 
     objective: what the encoder comes from, where it is at hand.
     """
-    if not isinstance(learner, NetworkLearner):
+    if learner.encoder is None:
         return None
     return health(learner.encoder, pool, objective=objective)
 

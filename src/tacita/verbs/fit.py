@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
+from tacita.catalog.options import taking
 from tacita.catalog.recipe import Recipe
-from tacita.catalog.values import parse_duration
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
-from tacita.data.reading import Missing
+from tacita.data.reading import Reading
 from tacita.engine.devices import make_fabric
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import read_like
@@ -34,9 +34,11 @@ from tacita.verbs.common import (
     run_folder,
     save_run,
     steps_of,
+    told,
     with_unlabelled,
 )
 from tacita.verbs.folder import PLAN, check_folder, work_folder
+from tacita.verbs.options import Running, VerbOptions
 from tacita.verbs.page import leaderboard_rows
 from tacita.verbs.plan import (
     Plan,
@@ -52,62 +54,49 @@ from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
 
 
+@taking(Reading, Running)
 def fit(
     data: Any,
     y: Any = None,
     *,
-    labels: str | Path | None = None,
-    task: str | None = None,
     recipe: str | Sequence[str] = "auto",
-    budget: float | str | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
     test: Any = None,
     unlabelled: Any = None,
     labels_per_class: int | None = None,
     draws: int | None = None,
-    group: str | None = None,
-    missing: Missing = "refuse",
-    modality: str | None = None,
-    image_size: int | None = None,
-    series_id: str | None = None,
-    time: str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    quiet: bool = False,
-    device: str = "auto",
-    precision: str = "32-true",
+    **options: Unpack[VerbOptions],
 ) -> Model:
     """Compare what could learn from the data, refit the best on all labels, save and report it.
 
     data: a path, the name of a built-in set, arrays, tensors, a frame, a torch data set or a
         `Dataset`; `y`: labels, with -1, NaN or None where there is none.
-    recipe: "auto" compares the usual candidates; or one or several names of recipes or methods; or
-        the folder of a run, whose plan is replayed.
-    budget: seconds, or "90s", "5m", "2h"; training is stretched or cut to fill it.
-    out: the run's folder; by default `runs/NAME` for data from a path, and none for data in memory
-        (then nothing is written and `model.save` is yours to call).
+    recipe: "auto" (the usual candidates for these data), a recipe, a method, a YAML file, a list of
+        these, or the folder of a run to repeat.
     test: samples with labels, of the same form as `data`, kept for the last figure.
     unlabelled: further samples of the same form; their labels, if they have any, are not looked at.
     labels_per_class, draws: hide labels on purpose, to see how few would do.
-    dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
 
-    Everything else is as in `tacita.load` and `tacita.train`. Raises `DataError` and `ConfigError`
-    before training starts.
+    How data are read (`labels` to `tokeniser`) is told as in `tacita.load`. And how it runs:
+
+    budget: seconds, or "90s", "5m", "2h"; training is stretched or cut to fill it.
+    seed: governs everything random.
+    out: the run's folder; by default `runs/NAME` for data from a path, and none for data in memory
+        (then nothing is written and `model.save` is yours to call).
+    resume: go on with the interrupted run in `out`; `overwrite`: replace it.
+    dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
+    quiet: print nothing.
+    device, precision: as in `tacita.train`.
+
+    Raises `DataError` and `ConfigError` before training starts.
     """
-    folder = run_folder(data, out, resume)
-    check_folder(folder, resume=resume, overwrite=overwrite)
-    make_fabric(device, precision)  # type: ignore[arg-type]  # Refuses what is not there.
-    screen = Screen(quiet=quiet)
+    reading, running = told(fit, options)
+    folder = run_folder(data, running)
+    check_folder(folder, resume=running.resume, overwrite=running.overwrite)
+    make_fabric(running.device, running.precision)  # Refuses a device that is not there.
+    screen = Screen(quiet=running.quiet)
     began = monotonic()
-    engine = {"device": device, "precision": precision}
-    reading = {
-        "labels": labels, "task": task, "group": group, "missing": missing,
-        "modality": modality, "image_size": image_size, "series_id": series_id, "time": time,
-    }  # fmt: skip
-    whole = with_unlabelled(read_dataset(data, y, **reading), unlabelled, screen)
-    replayed = _replayed(recipe, folder, resume)
+    whole = with_unlabelled(read_dataset(data, y, reading), unlabelled, screen)
+    replayed = _replayed(recipe, folder, running.resume)
     pretraining = only_pretraining(recipe, replayed)
     if not pretraining:
         check_trainable(whole)
@@ -124,33 +113,28 @@ def fit(
         return compare_pretrainings(
             whole,
             description,
-            Comparison(
-                names, replayed, held, labels_per_class, draws, budget, seed, folder, resume,
-                dry_run, engine, command,
-            ),
+            Comparison(names, replayed, held, labels_per_class, draws, running, folder, command),
             screen,
-        )  # fmt: skip
-    if replayed is None:
-        plan = _plan(whole, held, recipe, budget, seed, labels_per_class, draws, engine)
-    else:
-        plan = replayed
+        )
+    plan = replayed or _plan(whole, held, recipe, labels_per_class, draws, running)
     pool, held = parts(whole, held, plan)
     for name, reason in plan.skipped.items():
         screen.line("left out", f"{name}: {reason}")
     screen.line("plan", plan.protocol)
     for each in plan.recipes:
         screen.line("auto", recipe_in_words(each))
-    if dry_run:
+    if running.dry_run:
         raise DryRun(plan)
 
     with ExitStack() as stack:
-        work = work_folder(folder, resume=resume, stack=stack)
-        if folder is not None and not resume:
+        work = work_folder(folder, resume=running.resume, stack=stack)
+        if folder is not None and not running.resume:
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, engine, screen.tick, screen.warning
-        )
+            pool, scored, folds_of(plan, pool, scored), work, running.engine, screen.tick,
+            screen.warning,
+        )  # fmt: skip
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, len(run.folds)))
         rows = []
@@ -214,18 +198,17 @@ def _plan(
     whole: Dataset,
     held: Dataset | None,
     recipe: str | Sequence[str],
-    budget: float | str | None,
-    seed: int,
     labels_per_class: int | None,
     draws: int | None,
-    engine: dict[str, Any],
+    running: Running,
 ) -> Plan:
+    seed = running.seed
     splits, protocol = make_splits(whole, held, labels_per_class, draws, seed)
     recipes, skipped = candidates(whole, recipe, seed)
-    seconds = None if budget is None else parse_duration(budget)
     learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
     first = whole.hide_labels(learnt).normalised()
-    recipes = fit_to_budget(recipes, first, len(splits.train), seconds, **engine)
+    folds = len(splits.train)
+    recipes = fit_to_budget(recipes, first, folds, running.seconds, **running.engine)
     return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
 
 

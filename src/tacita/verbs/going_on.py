@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset, check_alike, joined
+from tacita.data.reading import Reading
 from tacita.errors import ConfigError
 from tacita.model.build import training_options
 from tacita.model.model import Model
@@ -53,11 +54,12 @@ def check_apart(out: str | Path | None, state: Path) -> None:
         )
 
 
-def read_past(replay: Any, reading: Mapping[str, Any]) -> Dataset:
+def read_past(replay: Any, reading: Reading) -> Dataset:
     """Earlier data from one source or a list of them, as one data set without labels."""
     sources = replay if isinstance(replay, list | tuple) else [replay]
-    # Labels of earlier data are not read: none is needed, and their column may have another name.
-    read = [read_dataset(source, **{**reading, "task": None}) for source in sources]
+    # No label of earlier data is needed, and they may be of another task.
+    reading = replace(reading, task=None)
+    read = [read_dataset(source, None, reading) for source in sources]
     for other in read[1:]:
         check_alike(read[0], other)
     return read[0] if len(read) == 1 else joined(read)

@@ -10,7 +10,7 @@ import torch
 
 from tacita.catalog.recipe import dump_recipe
 from tacita.data.dataset import Dataset, joined
-from tacita.learner import EncoderOnly, NetworkLearner, features
+from tacita.learner import EncoderOnly, features
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
 from tacita.report import analysis
@@ -115,7 +115,7 @@ def _map(model: Model, pool: Dataset, held: Dataset | None) -> EmbeddingMap | No
     outside = None if held is None else _drawn(held, POINTS // 4)
     everything = shown if outside is None else joined([shown, outside])
     learner = model.learner
-    if isinstance(learner, NetworkLearner):
+    if learner.encoder is not None:
         values = features(learner.encoder, everything).numpy()
     else:
         values = everything.arrays()[0]

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tacita.adapt.trained import Trained
-from tacita.baselines.base import Baseline
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section, find_recipe
 from tacita.data.dataset import Dataset
@@ -244,13 +242,7 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         train = recipe.pretrain.train
         check_options(objective, data, train["steps"], train["batch_size"])
     if recipe.learn is not None:
-        learner = learner_for(recipe, encoder)
-        data = data.learnable()
-        some = data.subset(data.labelled.nonzero()[:, 0][:64])
-        if isinstance(learner, Baseline):
-            learner.estimator(data.task, data.spec, len(data), recipe.seed)
-        elif isinstance(learner, Trained):
-            learner.build(some.normalised())
+        learner_for(recipe, encoder).try_out(data.learnable(), recipe.seed)
 
 
 def fit_to_budget(

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from tacita.adapt.knn import Knn
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.audit.health.rankme import highest
 from tacita.catalog.recipe import Recipe
-from tacita.catalog.values import parse_duration
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset
 from tacita.engine.history import peak_memory_mb, reset_peak_memory
@@ -33,6 +31,7 @@ from tacita.model.model import Model
 from tacita.report.describe import Description
 from tacita.verbs.common import finish, held_out_scores, recipe_in_words, save_run, steps_of
 from tacita.verbs.folder import PLAN, work_folder
+from tacita.verbs.options import Running
 from tacita.verbs.plan import (
     Plan,
     Splits,
@@ -63,12 +62,8 @@ class Comparison:
     test: Dataset | None
     labels_per_class: int | None
     draws: int | None
-    budget: float | str | None
-    seed: int
+    running: Running
     folder: Path | None
-    resume: bool
-    dry_run: bool
-    engine: dict[str, Any]
     command: str
 
 
@@ -104,16 +99,16 @@ def compare_pretrainings(
     for each in plan.recipes:
         screen.line("auto", recipe_in_words(each))
     screen.line("plan", plan.protocol)
-    if comparison.dry_run:
+    folder, running = comparison.folder, comparison.running
+    if running.dry_run:
         raise DryRun(plan)
-    folder = comparison.folder
     with ExitStack() as stack:
-        work = work_folder(folder, resume=comparison.resume, stack=stack)
-        if folder is not None and not comparison.resume:
+        work = work_folder(folder, resume=running.resume, stack=stack)
+        if folder is not None and not running.resume:
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, comparison.engine, screen.tick,
+            pool, scored, folds_of(plan, pool, scored), work, running.engine, screen.tick,
             screen.warning,
         )  # fmt: skip
         stack.enter_context(screen.bar)
@@ -155,7 +150,8 @@ def compare_pretrainings(
 
 
 def _plan(whole: Dataset, comparison: Comparison) -> Plan:
-    seed, engine = comparison.seed, comparison.engine
+    running = comparison.running
+    seed = running.seed
     if bool(whole.labelled.any()):
         check_trainable(whole)
         splits, protocol = make_splits(
@@ -170,10 +166,10 @@ def _plan(whole: Dataset, comparison: Comparison) -> Plan:
     else:
         splits, protocol = Splits(train=[], score=[]), "no labels: the rank of the embeddings"
     recipes, skipped = candidates(whole, comparison.names, seed)
-    if comparison.budget is not None:
-        share = parse_duration(comparison.budget) / len(recipes)
+    if running.seconds is not None:
+        share = running.seconds / len(recipes)
         normalised = whole.normalised()
-        recipes = [fit_to_budget([r], normalised, 0, share, **engine)[0] for r in recipes]
+        recipes = [fit_to_budget([r], normalised, 0, share, **running.engine)[0] for r in recipes]
     return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
 
 

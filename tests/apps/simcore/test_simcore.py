@@ -16,7 +16,8 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification
-from tacita.verbs.one import pretrain
+from tacita.verbs.pretrain import pretrain
+from tacita.verbs.simcore import pretrain_on_coreset
 
 
 def fours_and_nines() -> tuple[Dataset, Dataset]:
@@ -91,21 +92,29 @@ def test_pretraining_selects_by_the_model_of_the_target_and_starts_anew() -> Non
     target, pool = fours_and_nines()
     options = {"steps": 2, "batch_size": 32, "quiet": True, "encoder": "residual-cnn"}
     simcore = SimCore(k=10, budget=40, stop=0.0)
-    model, selection = simcore.pretrain("simclr", target, pool, **options)
+    model, selection = pretrain_on_coreset("simclr", target, pool, simcore=simcore, **options)
     assert len(selection.indices) == 40
     retrieval = pretrain("simclr", target, **options)
     again = simcore.select(retrieval.embed(target), retrieval.embed(pool))
     assert selection.indices.tolist() == again.indices.tolist()
     expected = pretrain("simclr", merge(target, pool, selection.indices), **options)
     np.testing.assert_array_equal(model.embed(target), expected.embed(target))
-    given, _ = simcore.pretrain("simclr", target, pool, retrieval=retrieval, **options)
+    given, _ = pretrain_on_coreset(
+        "simclr", target, pool, simcore=simcore, retrieval=retrieval, **options
+    )
     np.testing.assert_array_equal(given.embed(target), model.embed(target))
 
 
 def test_names_and_arrays_are_read_as_everywhere() -> None:
     digits = load("digits")
-    _, selection = SimCore(k=5, budget=10).pretrain(
-        "simclr", digits.x[:64, 0].numpy(), "digits", steps=1, batch_size=32, quiet=True
+    _, selection = pretrain_on_coreset(
+        "simclr",
+        digits.x[:64, 0].numpy(),
+        "digits",
+        simcore=SimCore(k=5, budget=10),
+        steps=1,
+        batch_size=32,
+        quiet=True,
     )
     assert selection.pool == len(digits)
 

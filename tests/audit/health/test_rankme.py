@@ -15,7 +15,6 @@ from torch import Tensor
 
 from tacita.audit.health.rankme import (
     RankMe,
-    drawn,
     embeddings,
     joint,
     rankme,
@@ -24,6 +23,7 @@ from tacita.audit.health.rankme import (
     spectrum_of,
 )
 from tacita.data.batch import Batch
+from tacita.data.splits import drawn
 from tacita.encoders import build
 from tacita.engine.history import Progress
 from tacita.engine.train import train

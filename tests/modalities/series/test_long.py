@@ -73,7 +73,7 @@ def test_the_order_of_rows_and_the_chunk_change_nothing(
         frame.to_csv(source, index=False) if kind == "csv" else frame.to_parquet(source)
         data = load(source, labels="y", **LONG)
     else:
-        data = as_dataset(frame, target="y", **LONG)
+        data = as_dataset(frame, labels="y", **LONG)
     lengths_found = (
         data.lengths if data.lengths is not None else torch.full((len(data),), data.x.shape[1])
     )

@@ -53,7 +53,7 @@ def test_every_format_gives_the_same_table(table, tmp_path, ending):
     assert torch.equal(found.x, expected.x)
     assert torch.equal(found.y, expected.y)
     assert found.meta.categories == expected.meta.categories
-    from_memory = as_dataset(frame, target="label")
+    from_memory = as_dataset(frame, labels="label")
     assert torch.equal(from_memory.x, expected.x)
     assert torch.equal(from_memory.y, expected.y)
 

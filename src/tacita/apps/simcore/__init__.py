@@ -3,14 +3,13 @@
 Kim, Bae and Yun, "Coreset Sampling from Open-Set for Fine-Grained Self-Supervised Learning", 2023. For
 a small special collection (birds, scans, machines) beside a large general one without labels: too few
 samples to pretrain on alone, and too much else in the pool. Three steps: pretrain on the target alone,
-select by its features, pretrain anew on target and selection. The selection is in
-`tacita.apps.simcore.coreset`.
+select by its features, pretrain anew on target and selection: `tacita.verbs.simcore.pretrain_on_coreset`.
+`tacita.apps.simcore.coreset` has the selection.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,6 @@ from tacita.apps.simcore.coreset import Picks, check_options, prototypes_of, sel
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.errors import ConfigError
-from tacita.modalities.load import load
-from tacita.modalities.memory import as_dataset
-from tacita.model.model import Model
-from tacita.verbs.one import pretrain
-from tacita.verbs.screen import Screen
 
 __all__ = ["Selection", "SimCore", "merge"]
 
@@ -86,7 +80,7 @@ class Selection:
     "target alone (90.8% against 90.4%), so that the claim fails on that.",
 )
 class SimCore:
-    """Selects from a pool by features, and pretrains on the target with what was selected.
+    """Selects from a pool what is like a target, by features of one encoder.
 
     k: prototypes of the target, by k-means; where it has fewer samples, each is one. The paper's.
     budget: the most samples to select; by default 50 for each of the target's, as in the paper.
@@ -131,40 +125,6 @@ class SimCore:
         budget = BUDGET * len(target) if self.budget is None else self.budget
         picks = select_nearest(prototypes, pool, budget, patience=self.patience, stop=self.stop)
         return Selection(picks, prototypes, len(target), len(pool))
-
-    def pretrain(
-        self,
-        method: str,
-        target: Any,
-        pool: Any,
-        *,
-        retrieval: Model | None = None,
-        quiet: bool = False,
-        out: Any = None,
-        **options: Any,
-    ) -> tuple[Model, Selection]:
-        """Pretrain on the target, select from the pool by that model, pretrain anew on both.
-
-        method: a pretraining method by name, for both models; the paper's is `simclr`.
-        target, pool: paths, names, arrays or data sets of one shape.
-        retrieval: a model that was pretrained on the target (or elsewhere), to select by.
-        out: the folder of the second model. `options` go to `tacita.pretrain`, for both models.
-
-        The second model starts from random weights again, as in the paper: for instance
-        `SimCore().pretrain("simclr", "flowers/", "photos/", steps=2000, out="runs/flowers")`. Raises as
-        `tacita.pretrain` and `merge` do.
-        """
-        small, large = (
-            load(data) if isinstance(data, str | Path) else as_dataset(data)
-            for data in (target, pool)
-        )
-        check_alike(small, large)
-        if retrieval is None:
-            retrieval = pretrain(method, small, quiet=quiet, **options)
-        selection = self.select(retrieval.embed(small), retrieval.embed(large))
-        Screen(quiet=quiet).line("selected", selection.line())
-        both = merge(small, large, selection.indices)
-        return pretrain(method, both, out=out, quiet=quiet, **options), selection
 
 
 def merge(target: Dataset, pool: Dataset, indices: Tensor) -> Dataset:

@@ -19,15 +19,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tacita.audit.health.rankme import LOW, SAMPLES, drawn, embeddings, joint
+from tacita.audit.health.rankme import LOW, embeddings, joint
 from tacita.data.dataset import Dataset
 from tacita.data.modality import default_views
+from tacita.data.splits import drawn
 from tacita.encoder import Encoder
 from tacita.learner import chunks, features
 from tacita.measures.spectrum import SpectrumTracker
 from tacita.objective import Objective
 
-__all__ = ["SAMPLES", "Health", "health", "uniformity"]
+__all__ = ["Health", "health", "uniformity"]
 
 NEIGHBOURS = 5
 ONE_POINT = 0.2

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
+from tacita.data.splits import drawn
 from tacita.engine.history import Progress
 from tacita.errors import ConfigError
-from tacita.learner import chunks
+from tacita.learner import chunks, evaluating
 from tacita.measures.spectrum import (
     SpectrumTracker,
     effective_rank,
@@ -31,8 +31,6 @@ from tacita.measures.spectrum import (
 )
 from tacita.objective import Objective
 
-SAMPLES = 2560
-"""Samples that gauges are computed on, drawn with a fixed seed: ten a feature of the usual projector."""
 LOW = 0.05
 """Share of the width below which a rank is alarming."""
 
@@ -143,27 +141,6 @@ def _anchors(objective: Objective[Any], batch: Batch) -> Tensor:
     weight = next(objective.parameters())
     x = batch.x.to(weight.dtype) if batch.x.is_floating_point() else batch.x
     return objective.anchors(batch.with_x(x).to(weight.device)).cpu()
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while: each part gets its own mode back, and the random numbers theirs."""
-    modes = [(part, part.training) for part in module.modules()]
-    devices = [p.device for p in module.parameters() if p.device.type == "cuda"][:1]
-    module.eval()
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-def drawn(data: Dataset, samples: int = SAMPLES, seed: int = 0) -> Dataset:
-    """At most `samples` of a data set, the same ones each time."""
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    return data.subset(order[:samples].sort().values)
 
 
 @method(

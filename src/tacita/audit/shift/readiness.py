@@ -18,14 +18,13 @@ from torch import Tensor
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
-from tacita.audit.health.rankme import drawn
 from tacita.audit.shift.pool_shift import pool_shift
 from tacita.audit.shift.readiness_report import Comparison, ReadinessReport
 from tacita.catalog import discover
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
 from tacita.data.shares import with_shares
-from tacita.data.splits import draw_labels, hold_out
+from tacita.data.splits import draw_labels, drawn, hold_out
 from tacita.encoder import Encoder
 from tacita.encoders import build, default_encoder
 from tacita.engine.guesses import Guesses

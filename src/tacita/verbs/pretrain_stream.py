@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, Unpack, get_args, overload
 
 from tacita.catalog.discover import did_you_mean
+from tacita.catalog.options import taking
 from tacita.catalog.recipe import Recipe, recipe_from_options
 from tacita.data.dataset import Dataset, check_alike
+from tacita.data.reading import Reading
 from tacita.engine.history import Callback, History, JsonLines
 from tacita.errors import ConfigError, DataError
 from tacita.files import write_text
@@ -24,9 +26,10 @@ from tacita.stream.pretraining import (
     StreamSchedule,
     kept_aside,
 )
-from tacita.verbs.common import read_dataset
+from tacita.verbs.common import read_dataset, told_with_method
 from tacita.verbs.folder import PROGRESS, STATE
-from tacita.verbs.one import Made, Settings, run_one
+from tacita.verbs.one_training import Made, run_one
+from tacita.verbs.options import Running, VerbOptions
 from tacita.verbs.screen import Screen
 
 FIGURES = "stream.json"
@@ -39,27 +42,35 @@ class Streamed(NamedTuple):
     figures: StreamFigures
 
 
+@overload
 def pretrain_stream(
     method: str,
     datasets: Sequence[Any],
     *,
     schedule: StreamSchedule = "infinite",
     replay: float = 0.0,
-    seed: int = 0,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    quiet: bool = False,
-    device: str = "auto",
-    precision: str = "32-true",
-    labels: str | Path | None = None,
-    task: str | None = None,
-    group: str | None = None,
-    missing: Any = "refuse",
-    modality: Any = None,
-    image_size: int | None = None,
-    series_id: str | None = None,
-    time: str | None = None,
+    **options: Unpack[VerbOptions],
+) -> Streamed: ...
+
+
+@overload
+def pretrain_stream(
+    method: str,
+    datasets: Sequence[Any],
+    *,
+    schedule: StreamSchedule = "infinite",
+    replay: float = 0.0,
+    **options: Any,
+) -> Streamed: ...
+
+
+@taking(Reading, Running)
+def pretrain_stream(
+    method: str,
+    datasets: Sequence[Any],
+    *,
+    schedule: StreamSchedule = "infinite",
+    replay: float = 0.0,
     **options: Any,
 ) -> Streamed:
     """Pretrain on one data set after another, and tell after each what is known of all so far.
@@ -68,10 +79,10 @@ def pretrain_stream(
         aside to measure on. All are seen through the normaliser of the first.
     schedule: `infinite`; or `repeated-cosine`, `one-cosine` over all of them, or `constant`, to compare.
     replay: share of every batch that is drawn evenly from all earlier data sets.
-    out: a folder for the model, its state to go on from (`tacita.pretrain(..., start=out)`), its report
-        and the figures (`stream.json`); `resume` goes on in it after a kill.
-    `options`: arguments of the method, of `tacita.train` (`steps` are those of each data set), `encoder`
-    and `encoder.NAME`. How data are read as in `tacita.load`.
+    `options`: as in `tacita.pretrain`; `steps` are those of each data set, and the budget is for all.
+
+    In the folder `out` are the model, its state to go on from (`tacita.pretrain(..., start=out)`), its
+    report and the figures (`stream.json`).
 
     Raises `DataError` where data sets are not alike, `ConfigError` for options that do not fit.
     """
@@ -83,23 +94,19 @@ def pretrain_stream(
         )
     if isinstance(datasets, str | Path | Dataset) or not len(datasets):
         raise DataError("A stream is a list of data sets.", remedy="Give a list of one or more.")
-    sets = _read(
-        datasets, labels=labels, task=task, group=group, missing=missing,
-        modality=modality, image_size=image_size, series_id=series_id, time=time,
-    )  # fmt: skip
+    reading, running, settings = told_with_method(pretrain_stream, method, options)
+    sets = _read(datasets, reading)
+    seed = running.seed
     parts = [kept_aside(data, seed) for data in sets]
     name = "cosine" if schedule.endswith("cosine") else schedule
-    recipe = recipe_from_options("pretrain", method, {**options, "schedule": name}, seed)
-    settings = Settings(
-        None, out, None, resume, overwrite, False, quiet, {"device": device, "precision": precision}
-    )
+    recipe = recipe_from_options("pretrain", method, {**settings, "schedule": name}, seed)
     found: list[StreamFigures] = []
 
     def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> Made:
         assert recipe.pretrain is not None
         work: Path = engine["checkpoint"].parent
         tick = engine["callbacks"][-1]
-        told = training_options(recipe, "pretrain") | settings.engine
+        told = training_options(recipe, "pretrain") | running.engine
         stream = ContinualPretraining(
             pretraining_for(recipe, encoder_for(recipe, pool.spec)),
             schedule=schedule,
@@ -129,18 +136,18 @@ def pretrain_stream(
 
     by = parts[0][0].normalised().normaliser
     last = parts[-1][0].normalised(by)
-    model = run_one(recipe, last, None, settings, make, trainings=len(sets))
+    model = run_one(None, recipe, last, running, make, trainings=len(sets))
     figures = found[0]
     if model.folder is not None:
         text = json.dumps({**asdict(figures), **figures.summary()}, indent=1)
         write_text(model.folder / FIGURES, text + "\n")
-    _tell(Screen(quiet=quiet), sets, figures)
+    _tell(Screen(quiet=running.quiet), sets, figures)
     return Streamed(model, figures)
 
 
-def _read(datasets: Sequence[Any], **reading: Any) -> list[Dataset]:
+def _read(datasets: Sequence[Any], reading: Reading) -> list[Dataset]:
     """Every data set, all of one kind."""
-    sets = [read_dataset(data, **reading) for data in datasets]
+    sets = [read_dataset(data, None, reading) for data in datasets]
     for other in sets[1:]:
         check_alike(sets[0], other)
     return sets

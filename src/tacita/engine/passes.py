@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 
-class Stream:
+class Passes:
     """Endless shuffled passes over some positions, cut into batches.
 
     Each pass is a fresh permutation drawn from (seed, pass). A batch may span two passes, so every
     sample is seen equally often whatever the batch size, and no sample is dropped.
 
-    >>> stream = Stream(torch.arange(3), batch_size=2, seed=0)
-    >>> sorted(torch.cat([stream.at(step) for step in range(3)]).tolist())
+    >>> passes = Passes(torch.arange(3), batch_size=2, seed=0)
+    >>> sorted(torch.cat([passes.at(step) for step in range(3)]).tolist())
     [0, 0, 1, 1, 2, 2]
     """
 

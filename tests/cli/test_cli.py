@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 
 import tacita
 from tacita import cli
+from tacita.cli.app import VERBS as DECLARED
 from tacita.errors import DataError, DryRun
 
 VERBS = {
@@ -106,13 +109,13 @@ def test_help_answers_at_once() -> None:
         start = time.perf_counter()
         subprocess.run(command, capture_output=True, check=True)
         times.append(time.perf_counter() - start)
-    assert min(times) < 0.7
+    assert min(times) < 0.7  # 0.25 on a machine that has nothing else to do
 
 
 def test_every_verb_has_help_with_two_examples(run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    assert set(cli._verbs()) == VERBS
+    assert set(DECLARED) == VERBS
     for verb in VERBS:
         assert f"\n  {verb} " in out
         code, page, _ = run(verb, "--help")
@@ -147,6 +150,9 @@ def test_version_and_no_verb(run) -> None:
         ("compare x --methods knn,knnn", "'knnn'; did you mean knn?"),
         ("compare x --methods ,", "--methods names no method"),
         ("methods --modality imags", "did you mean images?"),
+        ("methods --task clasification", "did you mean classification?"),
+        ("fit x --modality imags", "'imags' is not one of 'images'"),
+        ("pretrain mae x dry_run=true", "Write --dry-run"),
         ("methods --family pretran", "did you mean pretrain?"),
         ("show fixmach", "did you mean fixmatch?"),
         ("claim fixmach", "did you mean fixmatch?"),
@@ -198,7 +204,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
         "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
         "--modality images "
-        "--image-size 32 --series-id m --time t "
+        "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
     assert run(*command.split()) == (0, "", "")
@@ -219,6 +225,8 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "image_size": 32,
         "series_id": "m",
         "time": "t",
+        "text": "w",
+        "tokeniser": "bpe",
         "resume": True,
         "overwrite": True,
         "dry_run": True,
@@ -280,6 +288,22 @@ def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None
         ("export", (Path("m.pt2"), "torch")),
     ]
     assert {call[1] for call in calls if call[0] == "open"} == {("r",)}
+
+
+@pytest.mark.parametrize("verb, given", [("fit", {}), ("compare", {"methods": ["knn"]})])
+def test_what_is_left_out_is_at_the_default_that_python_has(
+    run, calls, verb: str, given: dict[str, Any]
+) -> None:
+    expected = {
+        p.name: p.default
+        for p in inspect.signature(
+            importlib.import_module(f"tacita.verbs.{verb}").__dict__[verb]
+        ).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    }
+    flags = [word for name, (value,) in given.items() for word in (f"--{name}", value)]
+    assert run(verb, "d.csv", *flags)[0] == 0
+    assert calls[0][2] == expected
 
 
 def test_describe_reads_and_then_describes(run, calls) -> None:

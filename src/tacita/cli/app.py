@@ -1,0 +1,92 @@
+"""The program: its verbs, and what an error or an interruption looks like."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import tacita
+from tacita.cli.adapt import adapt
+from tacita.cli.claim import claim
+from tacita.cli.compare import compare
+from tacita.cli.describe import describe
+from tacita.cli.embed import embed
+from tacita.cli.evaluate import evaluate
+from tacita.cli.export import export
+from tacita.cli.fit import fit
+from tacita.cli.methods import methods
+from tacita.cli.predict import predict
+from tacita.cli.pretrain import pretrain
+from tacita.cli.report import report
+from tacita.cli.show import show
+from tacita.errors import DryRun, TacitaError
+
+VERBS = {
+    verb.__name__: verb
+    for verb in (
+        fit, pretrain, adapt, predict, embed, evaluate, compare, describe, report, export, methods,
+        show, claim,
+    )
+}  # fmt: skip
+"""In the order of the help."""
+RESUMABLE = ("fit", "compare", "pretrain", "adapt")
+
+app = typer.Typer(
+    name="tacita",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Learn from much data and few labels.
+
+    \b
+    tacita fit DATA --labels COLUMN      a model, a comparison and a report
+    tacita methods                       what there is
+    """
+    if version:
+        print(f"tacita {tacita.__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for verb in VERBS.values():
+    app.command()(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit; a mistake of the user is one line with its remedy on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0] if given else ""
+    try:
+        code = app(given, prog_name="tacita", standalone_mode=False) or 0
+    except DryRun as planned:
+        print(planned, file=sys.stderr)
+        code = 0
+    except TacitaError as error:
+        code = _complain(str(error))
+    except typer.TyperException as error:
+        command = f"tacita {name}" if name in VERBS else "tacita"
+        message = error.format_message().replace("Value error, ", "")
+        code = _complain(f"{message}\n       Try: {command} --help")
+    except typer.Abort:
+        code = 130
+    if code == 130:
+        hint = "; run it again with --resume to go on" if name in RESUMABLE else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _complain(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,29 @@
+"""`tacita claim`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from tacita.cli.options import Method
+
+
+def claim(
+    method: Method,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to repeat it over.")] = 3,
+) -> None:
+    """Check the claim of a method's paper, against a baseline.
+
+    The exit code is 1 where the claim does not hold here.
+
+    \b
+    tacita claim barlow-twins
+    tacita claim fixmatch --seeds 5
+    """
+    from tacita.catalog.claims import claim_script
+
+    command = [sys.executable, str(claim_script(method)), "--seeds", str(seeds)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -1,0 +1,52 @@
+"""`tacita fit`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import tacita
+from tacita.cli.checks import check_budget, check_recipe
+from tacita.cli.options import (
+    READING,
+    RUNNING,
+    Data,
+    Draws,
+    LabelsPerClass,
+    Test,
+    Unlabelled,
+    with_options,
+)
+
+
+@with_options(READING, RUNNING)
+def fit(
+    data: Data,
+    recipe: Annotated[
+        str, typer.Option(help="auto, a recipe, a YAML file, or a run to repeat.")
+    ] = "auto",
+    test: Test = None,
+    unlabelled: Unlabelled = None,
+    labels_per_class: LabelsPerClass = None,
+    draws: Draws = None,
+    **options: Any,
+) -> None:
+    """Compare what could learn from the data, and keep the best.
+
+    \b
+    tacita fit photos/ --budget 5m --out runs/photos
+    tacita fit sensors.csv --labels state --group machine
+    """
+    check_budget(options["budget"])
+    if recipe != "auto":
+        check_recipe(recipe, options["modality"])
+    tacita.fit(
+        data,
+        recipe=recipe,
+        test=test,
+        unlabelled=unlabelled,
+        labels_per_class=labels_per_class,
+        draws=draws,
+        **options,
+    )

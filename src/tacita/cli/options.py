@@ -1,0 +1,175 @@
+"""What the verbs share on the command line: each option declared once, with its help.
+
+Names, types and defaults are those of `Reading` and `Running`; here stands what typer needs besides.
+Importing this brings no torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import typer
+
+from tacita.catalog.discover import modalities
+from tacita.catalog.options import options_of, with_parameters
+from tacita.catalog.tasks import task_cards
+from tacita.data.reading import Missing, Reading
+from tacita.engine.precision import Precision
+from tacita.verbs.options import LARGEST_SEED, Running
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """The type of an option that is one of these names, which are known when the program runs."""
+    return Literal[tuple(names)]
+
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A file, a folder, or a built-in set such as digits.")
+]
+ModelFolder = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a run.")]
+Method = Annotated[str, typer.Argument(metavar="METHOD", help="A name from `tacita methods`.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Options of the method, of the encoder (encoder=NAME, encoder.KEY=VALUE) and of the "
+        "training (steps=500); `tacita show METHOD` lists the method's.",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="The column, array or file with the labels, or the folder of label volumes; some may be "
+        "missing."
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option("--from", metavar="MODEL", help="The run whose encoder is to be used."),
+]
+Test = Annotated[
+    str | None, typer.Option(help="Samples with labels that are only for the last figures.")
+]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="Further samples without labels, to learn from as well."),
+]
+LabelsPerClass = Annotated[
+    int | None, typer.Option(min=1, help="Learn from this many labels a class; hide the rest.")
+]
+Draws = Annotated[
+    int | None, typer.Option(min=1, help="How many draws of these labels to average over.")
+]
+OutFile = Annotated[Path, typer.Option(help="The file to write.")]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options that belong together: the class that declares them, and how each is given here."""
+
+    declared: type[Any]
+    given: Mapping[str, Any]
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """The options as parameters of a function that typer reads."""
+        found = options_of(self.declared)
+        return [each.replace(annotation=self.given[each.name]) for each in found]
+
+
+READING = Group(
+    Reading,
+    {
+        "labels": Labels,
+        "task": Annotated[
+            one_of(task_cards()) | None,
+            typer.Option(help="What the labels are; by default told from the labels."),
+        ],
+        "group": Annotated[
+            str | None,
+            typer.Option(
+                help="The column of groups (patients, machines) that a split keeps together."
+            ),
+        ],
+        "missing": Annotated[
+            one_of(get_args(Missing)), typer.Option(help="What to do about missing values.")
+        ],
+        "modality": Annotated[
+            one_of(modalities()) | None,
+            typer.Option(help="What the samples are; by default told from the data."),
+        ],
+        "image_size": Annotated[
+            int | None, typer.Option(min=1, help="Resize images to this side.")
+        ],
+        "series_id": Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN",
+                help="For tables of one row a time step: the column naming the series.",
+            ),
+        ],
+        "time": Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN",
+                help="The times, as numbers or dates; irregular series are interpolated at their "
+                "median step.",
+            ),
+        ],
+        "text": Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN", help="The column of a table that holds texts to learn from."
+            ),
+        ],
+        "tokeniser": Annotated[
+            str | None,
+            typer.Option(
+                help="Of texts: bytes, words, bpe, or a folder with a transformers tokeniser."
+            ),
+        ],
+    },
+)
+RUNNING = Group(
+    Running,
+    {
+        "budget": Annotated[str | None, typer.Option(help="Time to spend: 90s, 5m, 2h.")],
+        "seed": Annotated[
+            int, typer.Option(min=0, max=LARGEST_SEED, help="Governs everything random.")
+        ],
+        "out": Annotated[
+            Path | None, typer.Option(help="The folder of the run; must not exist yet.")
+        ],
+        "resume": Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")],
+        "overwrite": Annotated[
+            bool, typer.Option("--overwrite", help="Replace the folder of the run.")
+        ],
+        "dry_run": Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")],
+        "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")],
+        "device": Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")],
+        "precision": Annotated[
+            one_of(get_args(Precision)), typer.Option(help="Of the arithmetic.")
+        ],
+    },
+)
+
+
+def with_options(*groups: Group) -> Callable[[FunctionT], FunctionT]:
+    """Give a verb the options of these groups, which reach its function as `**options`."""
+
+    def extend(function: FunctionT) -> FunctionT:
+        signature = inspect.signature(function, eval_str=True)
+        shared = [parameter for group in groups for parameter in group.parameters()]
+        signature = with_parameters(signature, shared)
+        parameters = [p for p in signature.parameters.values() if p.name != "options"]
+        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        # typer reads the types here.
+        function.__annotations__ = {p.name: p.annotation for p in parameters}
+        return function
+
+    return extend

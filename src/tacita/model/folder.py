@@ -1,0 +1,152 @@
+"""What a model is on disk, written and read.
+
+A folder holds `model.safetensors` (weights and normaliser), beside it `baseline.skops` where a learner
+is no network, `recipe.yaml` (what it is), `labels.json` (what goes in and what comes out),
+`metrics.json` (how good), `history.jsonl` and `report.html`. Reading checks every tensor against the
+recipe and never runs code from the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
+from tacita.data.batch import InputSpec
+from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors, write_tensors
+from tacita.errors import CheckpointError
+from tacita.files import write_text
+from tacita.learner import Learner
+from tacita.model.build import encoder_for, kept_files, learner_for, needs_encoder
+from tacita.model.labels_file import (
+    DAMAGED,
+    FORMAT,
+    LabelsFile,
+    empty_dataset,
+    labels_file_of,
+    parse_json,
+)
+from tacita.model.metrics import Metrics
+from tacita.tasks import Task
+
+WEIGHTS = "model.safetensors"
+Shapes = dict[str, tuple[int, ...]]
+
+
+def write_folder(folder: Path, recipe: Recipe, learner: Learner, metrics: Metrics) -> None:
+    """Write a model's files, each whole or not at all; the weights last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "recipe.yaml", dump_recipe(recipe))
+    write_text(folder / "labels.json", labels_file_of(learner).model_dump_json(indent=1))
+    write_text(folder / "metrics.json", metrics.model_dump_json(indent=1))
+    learner.save_files(folder)
+    tensors = _tensors(_modules(learner))
+    metadata = {"format": str(FORMAT), "digest": digest(folder, learner.files, tensors)}
+    write_tensors(folder / WEIGHTS, tensors, metadata)
+
+
+def read_folder(folder: Path) -> tuple[Recipe, Learner, Metrics]:
+    """What a model is made of; raises `CheckpointError` for a folder that is damaged or not whole."""
+    if not (folder / "recipe.yaml").is_file():
+        raise CheckpointError(
+            f"{folder}: not a model folder (it has no recipe.yaml).",
+            remedy="Give the folder that `tacita fit --out` wrote.",
+        )
+    recipe = load_recipe(folder / "recipe.yaml")
+    labels = parse_json(LabelsFile, folder / "labels.json")
+    recipe.check(labels.modality)
+    metrics = parse_json(Metrics, folder / "metrics.json")
+    if labels.format != FORMAT:
+        raise CheckpointError(
+            f"{folder}: format {labels.format}; this version reads format {FORMAT}.",
+            remedy="Load it with the version of tacita that metrics.json names.",
+        )
+    empty = empty_dataset(folder, labels)
+    tensors, metadata = read_tensors(folder / WEIGHTS, remedy=DAMAGED)
+    files = kept_files(recipe)
+    if {path.name for path in folder.glob("*.skops")} != set(files):
+        raise CheckpointError(
+            f"{folder}: the recipe and the files do not belong together.", remedy=DAMAGED
+        )
+    learner = _untrained(recipe, empty.spec, empty.task, tensors, folder)
+    learner.task_ = empty.task
+    learner.data_ = empty.normalised(empty.kind.normaliser(empty.spec))
+    modules = _modules(learner)
+    check_tensors(folder / WEIGHTS, tensors, _tensors(modules))
+    found = metadata.get("format"), metadata.get("digest")
+    if found != (str(FORMAT), digest(folder, files, tensors)):
+        raise CheckpointError(
+            f"{folder}: its files are damaged or of two models (their digest differs).",
+            remedy=DAMAGED,
+        )
+    for name, module in modules.items():
+        prefix = f"{name}/"
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        module.eval()
+    learner.load_files(folder, recipe.seed)
+    return recipe, learner, metrics
+
+
+def digest(folder: Path, files: Sequence[str], tensors: dict[str, Tensor]) -> str:
+    """One number for everything that decides a prediction: recipe, labels, the learner's files, weights."""
+    made = hashlib.sha256()
+    for name in ("recipe.yaml", "labels.json", *files):
+        with (folder / name).open("rb") as file:
+            made.update(hashlib.file_digest(file, "sha256").digest())
+    add_to_digest(made, tensors)
+    return made.hexdigest()
+
+
+def _modules(learner: Learner) -> dict[str, nn.Module]:
+    assert learner.data_.normaliser is not None
+    return {"normaliser": learner.data_.normaliser, **learner.modules()}
+
+
+def _tensors(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": value.detach()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def _untrained(
+    recipe: Recipe, spec: InputSpec, task: Task, tensors: dict[str, Tensor], folder: Path
+) -> Learner:
+    """The recipe's learner with networks of the file's shapes.
+
+    They are first made without memory, so that a recipe that promises huge networks is refused
+    before it takes any.
+    """
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    try:
+        with torch.device("meta"):
+            outline = _made(recipe, spec, task, shapes)
+        expected = {name: tuple(v.shape) for name, v in _tensors(outline.modules()).items()}
+    except (RuntimeError, NotImplementedError):
+        expected = {}  # A network of another library may need real numbers to be built.
+    for name, shape in expected.items():
+        if shapes.get(name) != shape:
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: {name} is not of the recipe's shape {shape}.",
+                remedy="The folder is damaged or its files are of two models.",
+            )
+    try:
+        return _made(recipe, spec, task, shapes)
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(
+            f"{folder / 'recipe.yaml'}: its networks cannot be built ({error}).", remedy=DAMAGED
+        ) from error
+
+
+def _made(recipe: Recipe, spec: InputSpec, task: Task, shapes: Shapes) -> Learner:
+    encoder = encoder_for(recipe, spec) if needs_encoder(recipe) else None
+    learner = learner_for(recipe, encoder)
+    learner.rebuild(task, shapes)
+    return learner

@@ -1,0 +1,46 @@
+"""Comparing as a verb: several methods on the same splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from tacita.catalog.options import taking
+from tacita.data.reading import Reading
+from tacita.model.model import Model
+from tacita.verbs.common import told
+from tacita.verbs.fit import fit
+from tacita.verbs.options import Running, VerbOptions
+
+
+@taking(Reading, Running)
+def compare(
+    data: Any,
+    methods: str | Sequence[str],
+    y: Any = None,
+    *,
+    test: Any = None,
+    unlabelled: Any = None,
+    labels_per_class: int | None = None,
+    draws: int | None = None,
+    **options: Unpack[VerbOptions],
+) -> Model:
+    """Several recipes, methods or YAML files on the same splits; all else is as in `tacita.fit`.
+
+    methods: their names, or one text with commas between them.
+
+    The best is refitted on all labels and given back, as `fit` does. Methods that pretrain need no
+    labels: they are compared by what their encoders are found to be.
+    """
+    told(compare, options)
+    names = methods.split(",") if isinstance(methods, str) else list(methods)
+    return fit(
+        data,
+        y,
+        recipe=names,
+        test=test,
+        unlabelled=unlabelled,
+        labels_per_class=labels_per_class,
+        draws=draws,
+        **options,
+    )

@@ -1,0 +1,108 @@
+"""One recipe trained: resolved, resumable, saved and told of, whichever verb asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from tacita.catalog.recipe import Recipe
+from tacita.data.dataset import Dataset
+from tacita.engine.devices import make_fabric
+from tacita.engine.history import History, JsonLines
+from tacita.errors import DryRun
+from tacita.learner import Learner
+from tacita.model.metrics import Metrics
+from tacita.model.model import Model
+from tacita.objective import Objective
+from tacita.report.describe import describe
+from tacita.verbs.common import (
+    finish,
+    gauges_of,
+    held_out_scores,
+    recipe_in_words,
+    run_folder,
+    save_run,
+    steps_of,
+    typed_command,
+)
+from tacita.verbs.folder import PLAN, PROGRESS, check_folder, work_folder
+from tacita.verbs.options import Running
+from tacita.verbs.plan import Plan, Splits, fit_to_budget, load_plan, resolved
+from tacita.verbs.screen import Screen
+
+
+class Made(NamedTuple):
+    """What a training made: a learner, how it went, and (of pretraining) what was trained."""
+
+    learner: Learner
+    history: History
+    objective: Objective[Any] | None = None
+
+
+def run_one(
+    origin: Any,
+    recipe: Recipe,
+    data: Dataset,
+    running: Running,
+    make: Callable[[Recipe, Dataset, dict[str, Any]], Made],
+    *,
+    held: Dataset | None = None,
+    facts: Mapping[str, str] | None = None,
+    trainings: int = 1,
+) -> Model:
+    """Resolve one recipe, train it where it can be resumed, save it and say how it went.
+
+    origin: what the user gave as data, after which the run's folder is called.
+    make: trains; it is given the resolved recipe, the data, and what the engine is told.
+    held: samples for the last figure; `facts`: further lines for the screen.
+    trainings: how often `make` takes the recipe's steps.
+    """
+    screen = Screen(quiet=running.quiet)
+    description = describe(data, held)
+    screen.lines(description.lines())
+    folder = run_folder(origin, running)
+    check_folder(folder, resume=running.resume, overwrite=running.overwrite)
+    make_fabric(running.device, running.precision)  # Refuses a device that is not there.
+    if running.resume and folder is not None and (folder / PLAN).exists():
+        plan = load_plan(folder / PLAN)
+    else:
+        seconds = None if running.seconds is None else running.seconds / trainings
+        recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **running.engine)
+        empty = Splits(train=[], score=[])
+        plan = Plan(seed=recipe.seed, protocol="one training", recipes=recipes, splits=empty)
+    recipe = plan.recipes[0]
+    screen.line("auto", recipe_in_words(recipe))
+    for key, text in (facts or {}).items():
+        screen.line(key, text)
+    if running.dry_run:
+        raise DryRun(plan)
+    with ExitStack() as stack:
+        work = work_folder(folder, resume=running.resume, stack=stack)
+        if folder is not None and not running.resume:
+            plan.save(folder / PLAN)
+        stack.enter_context(screen.bar)
+        screen.expect(trainings * steps_of([recipe], folds=1))
+        engine = {
+            **running.engine,
+            "checkpoint": work / "training.safetensors",
+            "resume": True,
+            "callbacks": (
+                JsonLines(work / PROGRESS, candidate=recipe.name, training="training"),
+                lambda step: screen.tick(recipe.name, step),
+            ),
+        }
+        learner, history, objective = make(recipe, data, engine)
+        gauges = gauges_of(learner, data, objective)
+        metrics = Metrics(
+            protocol=plan.protocol,
+            winner=recipe.name,
+            held_out=held_out_scores(learner, held),
+            health=None if gauges is None else gauges.as_dict(),
+        )
+        model = Model(recipe, learner, metrics)
+        if folder is not None:
+            curves = {recipe.name: history.rows}
+            save_run(model, data, held, curves, description, folder, typed_command())
+    finish(screen, model, gauges, folder)
+    return model
