@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import resource
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,13 @@ def test_help_answers_at_once() -> None:
     subprocess.run(command, capture_output=True, check=True)  # compiles, on a fresh checkout
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, capture_output=True, check=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.7  # 0.25 on a machine that has nothing else to do
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert (
+        min(times) < 0.4
+    )  # of a core: a machine that is busy with others takes longer by the clock
 
 
 def test_every_verb_has_help_with_two_examples(run) -> None:
