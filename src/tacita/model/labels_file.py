@@ -75,7 +75,7 @@ def empty_dataset(folder: Path, labels: LabelsFile) -> Dataset:
     except ValidationError as error:
         raise _wrong(path, error) from error
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error.message}", remedy=DAMAGED) from error
+        raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy or DAMAGED) from error
     if len(meta.shape) != meta.rank or math.prod(meta.shape) > MOST_NUMBERS:
         raise CheckpointError(
             f"{path}: the shape of the input, {tuple(meta.shape)}, makes no sense.", remedy=DAMAGED

@@ -47,7 +47,9 @@ def kind_of(name: str) -> type[Task]:
         near = nearest(name, known)
         raise ConfigError(
             f"task={name!r} is not a task.",
-            remedy=f"Did you mean {near!r}?" if near else f"Tasks: {', '.join(known)}.",
+            remedy=f"Did you mean {near!r}?"
+            if near
+            else f"Tasks: {', '.join(known)}; import the file of one of your own first.",
         )
     return known[name]
 
