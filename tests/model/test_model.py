@@ -103,6 +103,15 @@ def test_saving_twice_gives_the_same_files(tmp_path: Path) -> None:
         assert (tmp_path / "b" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.parametrize("kind", [("knn", "images"), ("random-forest", "tables")])
+def test_what_is_saved_is_what_the_learner_says(kind: tuple[str, str], tmp_path: Path) -> None:
+    model = model_of(*kind).save(tmp_path)
+    modules = {"normaliser": model.learner.data_.normaliser, **model.learner.modules()}
+    expected = {f"{name}/{key}" for name, module in modules.items() for key in module.state_dict()}
+    assert set(load_file(tmp_path / "model.safetensors")) == expected
+    assert {path.name for path in tmp_path.glob("*.skops")} == set(model.learner.files)
+
+
 def test_metrics_are_what_their_schema_says(tmp_path: Path) -> None:
     model = model_of(*TABLE).save(tmp_path)
     text = (tmp_path / "metrics.json").read_text()
@@ -270,6 +279,13 @@ def test_the_files_of_two_models_are_refused(
     (folder / "labels.json").write_text(swapped, encoding="utf-8")
     with pytest.raises(CheckpointError, match="of two models"):
         Model.load(folder)
+
+
+def test_a_file_of_another_kind_of_learner_is_refused(saved: dict[str, Path], copy: Any) -> None:
+    folder = copy("network")
+    shutil.copy(saved["baseline"] / "baseline.skops", folder)
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        Model.load(sealed(folder))
 
 
 def test_the_recipe_of_another_encoder_is_refused(copy: Any) -> None:
