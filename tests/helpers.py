@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -9,8 +10,11 @@ import torch
 from sklearn.datasets import load_digits, load_wine
 from torch import Tensor
 
+from tacita.catalog.discover import modalities
 from tacita.data.batch import Batch, InputSpec
-from tacita.values import Ragged, Values
+from tacita.data.dataset import Dataset
+from tacita.data.modality import find
+from tacita.values import Graphs, Ragged, Values
 
 TOLERANCES = {
     torch.float64: (1e-7, 1e-9),
@@ -35,6 +39,25 @@ def assert_close(actual: Tensor, expected: Tensor, message: str = "") -> None:
     )
 
 
+def same_values(actual: Values | None, expected: Values | None, message: str = "") -> None:
+    """Samples or targets of one kind, bit for bit the same, NaN as itself."""
+    assert type(actual) is type(expected), message
+    for one, other in zip(_tensors(actual), _tensors(expected), strict=True):
+        assert one.shape == other.shape, message
+        assert one.dtype == other.dtype, message
+        assert torch.equal(one.isnan(), other.isnan()), message
+        assert torch.equal(one.nan_to_num(0.0), other.nan_to_num(0.0)), message
+
+
+def _tensors(values: Values | None) -> list[Tensor]:
+    if isinstance(values, Ragged):
+        return [values.padded, values.lengths]
+    if isinstance(values, Graphs):
+        edges = [] if values.edges is None else [values.edges]
+        return [values.nodes, values.ends, values.node_counts, values.edge_counts, *edges]
+    return [] if values is None else [values]
+
+
 @cache
 def digits() -> tuple[Tensor, Tensor]:
     """`(1797, 1, 8, 8)` normalised images of digits, shuffled, and `(1797,)` their classes."""
@@ -42,6 +65,28 @@ def digits() -> tuple[Tensor, Tensor]:
     order = np.random.default_rng(0).permutation(len(images))
     x = torch.tensor(images[order], dtype=torch.float32).view(-1, 1, 8, 8)
     return (x - x.mean()) / x.std(), torch.tensor(classes[order])
+
+
+@cache
+def example(modality: str) -> Dataset:
+    """A modality's own example in normalised batches, each of its samples with a label."""
+    data = find(modality).example()
+    return data.subset(data.labelled).normalised()
+
+
+def with_examples() -> list[str]:
+    """Every modality of the catalog whose example there is."""
+    found = []
+    for name in modalities():
+        with suppress(NotImplementedError):
+            found.append(example(name).modality)
+    return found
+
+
+def example_batch(modality: str, size: int = 16) -> tuple[InputSpec, Batch]:
+    """The first samples of a modality's example, normalised, with the spec that an encoder needs."""
+    data = example(modality)
+    return data.spec, data.take(torch.arange(min(size, len(data))))
 
 
 def samples_of(x: torch.Tensor, lengths: torch.Tensor | None = None) -> Values:
