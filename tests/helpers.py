@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits, load_wine
 from torch import Tensor
@@ -14,6 +16,7 @@ from tacita.catalog.discover import modalities
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
 from tacita.data.modality import find
+from tacita.modalities.memory import as_dataset
 from tacita.values import Graphs, Ragged, Values
 
 TOLERANCES = {
@@ -69,8 +72,8 @@ def digits() -> tuple[Tensor, Tensor]:
 
 @cache
 def example(modality: str) -> Dataset:
-    """A modality's own example in normalised batches, each of its samples with a label."""
-    data = find(modality).example()
+    """A modality's own example, or a variant of one, its samples all labelled and in normalised batches."""
+    data = VARIANTS[modality]() if modality in VARIANTS else find(modality).example()
     return data.subset(data.labelled).normalised()
 
 
@@ -87,6 +90,46 @@ def example_batch(modality: str, size: int = 16) -> tuple[InputSpec, Batch]:
     """The first samples of a modality's example, normalised, with the spec that an encoder needs."""
     data = example(modality)
     return data.spec, data.take(torch.arange(min(size, len(data))))
+
+
+def mixed_tables() -> Dataset:
+    """Wines with a category and another of blanks, and numbers of which some are not known."""
+    rows, classes = load_wine(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(rows))[:60]
+    frame = pd.DataFrame(rows[order, :4], columns=["alcohol", "acid", "ash", "lime"])
+    frame["strength"] = np.where(frame["alcohol"] > 13, "strong", "light")
+    frame["ashes"] = np.where(frame["ash"] > 2.4, "much", "little").astype(object)
+    frame.loc[frame.index % 7 == 3, ["ashes", "acid"]] = None
+    frame["grower"] = np.array(["anna", "berta", "carla"])[classes[order]]
+    return as_dataset(frame, target="grower", missing="impute")
+
+
+def equal_series() -> Dataset:
+    """The rows of digits, none of them cut short."""
+    data = find("series").example()
+    return data.with_samples(data.x)
+
+
+def sensor_series() -> Dataset:
+    """Digits as two channels, of six samples a row and of two."""
+    data = equal_series()
+    return Dataset.of("series", data.x, data.targets, data.task, rates=(6, 2))
+
+
+def colour_images() -> Dataset:
+    """Digits in three colours that are not 8-bit ones."""
+    data = find("images").example()
+    x = torch.cat([data.x, data.x.flip(2), data.x.flip(3)], 1).float() / 7
+    return data.with_samples(x)
+
+
+VARIANTS: dict[str, Callable[[], Dataset]] = {
+    "mixed tables": mixed_tables,
+    "equal series": equal_series,
+    "sensor series": sensor_series,
+    "colour images": colour_images,
+}
+"""Samples that a modality takes besides those of its example."""
 
 
 def samples_of(x: torch.Tensor, lengths: torch.Tensor | None = None) -> Values:
