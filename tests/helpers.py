@@ -102,7 +102,7 @@ def mixed_tables() -> Dataset:
     frame["ashes"] = np.where(frame["ash"] > 2.4, "much", "little").astype(object)
     frame.loc[frame.index % 7 == 3, ["ashes", "acid"]] = None
     frame["grower"] = np.array(["anna", "berta", "carla"])[classes[order]]
-    return as_dataset(frame, target="grower", missing="impute")
+    return as_dataset(frame, labels="grower", missing="impute")
 
 
 def equal_series() -> Dataset:
