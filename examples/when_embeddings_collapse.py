@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tacita.audit import collapse_dynamics as dynamics
+from tacita.audit.health import collapse_dynamics as dynamics
 
 noise = 0.5  # variance of views about their sample, that of samples being 1
 print(f"weight decay above {dynamics.largest_weight_decay(augmentation=noise):.3f}: all modes die")

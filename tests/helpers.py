@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits, load_wine
 from torch import Tensor
 
+from tacita.catalog.discover import modalities
 from tacita.data.batch import Batch, InputSpec
-from tacita.values import Ragged, Values
+from tacita.data.dataset import Dataset
+from tacita.data.modality import find
+from tacita.modalities.memory import as_dataset
+from tacita.values import Graphs, Ragged, Values
 
 TOLERANCES = {
     torch.float64: (1e-7, 1e-9),
@@ -35,6 +42,25 @@ def assert_close(actual: Tensor, expected: Tensor, message: str = "") -> None:
     )
 
 
+def same_values(actual: Values | None, expected: Values | None, message: str = "") -> None:
+    """Samples or targets of one kind, bit for bit the same, NaN as itself."""
+    assert type(actual) is type(expected), message
+    for one, other in zip(_tensors(actual), _tensors(expected), strict=True):
+        assert one.shape == other.shape, message
+        assert one.dtype == other.dtype, message
+        assert torch.equal(one.isnan(), other.isnan()), message
+        assert torch.equal(one.nan_to_num(0.0), other.nan_to_num(0.0)), message
+
+
+def _tensors(values: Values | None) -> list[Tensor]:
+    if isinstance(values, Ragged):
+        return [values.padded, values.lengths]
+    if isinstance(values, Graphs):
+        edges = [] if values.edges is None else [values.edges]
+        return [values.nodes, values.ends, values.node_counts, values.edge_counts, *edges]
+    return [] if values is None else [values]
+
+
 @cache
 def digits() -> tuple[Tensor, Tensor]:
     """`(1797, 1, 8, 8)` normalised images of digits, shuffled, and `(1797,)` their classes."""
@@ -42,6 +68,71 @@ def digits() -> tuple[Tensor, Tensor]:
     order = np.random.default_rng(0).permutation(len(images))
     x = torch.tensor(images[order], dtype=torch.float32).view(-1, 1, 8, 8)
     return (x - x.mean()) / x.std(), torch.tensor(classes[order])
+
+
+@cache
+def example(modality: str) -> Dataset:
+    """A variant of samples, or the fullest of a modality: all labelled, and in normalised batches."""
+    name = FULLEST.get(modality, modality)
+    data = VARIANTS[name]() if name in VARIANTS else find(name).example()
+    return data.subset(data.labelled).normalised()
+
+
+def with_examples() -> list[str]:
+    """Every modality of the catalog whose example there is."""
+    found = []
+    for name in modalities():
+        with suppress(NotImplementedError):
+            found.append(example(name).modality)
+    return found
+
+
+def example_batch(modality: str, size: int = 16) -> tuple[InputSpec, Batch]:
+    """The first samples of a modality's example, normalised, with the spec that an encoder needs."""
+    data = example(modality)
+    return data.spec, data.take(torch.arange(min(size, len(data))))
+
+
+def mixed_tables() -> Dataset:
+    """Wines with a category and another of blanks, and numbers of which some are not known."""
+    rows, classes = load_wine(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(rows))[:60]
+    frame = pd.DataFrame(rows[order, :4], columns=["alcohol", "acid", "ash", "lime"])
+    frame["strength"] = np.where(frame["alcohol"] > 13, "strong", "light")
+    frame["ashes"] = np.where(frame["ash"] > 2.4, "much", "little").astype(object)
+    frame.loc[frame.index % 7 == 3, ["ashes", "acid"]] = None
+    frame["grower"] = np.array(["anna", "berta", "carla"])[classes[order]]
+    return as_dataset(frame, labels="grower", missing="impute")
+
+
+def equal_series() -> Dataset:
+    """The rows of digits, none of them cut short."""
+    data = find("series").example()
+    return data.with_samples(data.x)
+
+
+def sensor_series() -> Dataset:
+    """Digits as two channels, of six samples a row and of two."""
+    data = equal_series()
+    return Dataset.of("series", data.x, data.targets, data.task, rates=(6, 2))
+
+
+def colour_images() -> Dataset:
+    """Digits in three colours that are not 8-bit ones."""
+    data = find("images").example()
+    x = torch.cat([data.x, data.x.flip(2), data.x.flip(3)], 1).float() / 7
+    return data.with_samples(x)
+
+
+VARIANTS: dict[str, Callable[[], Dataset]] = {
+    "mixed tables": mixed_tables,
+    "equal series": equal_series,
+    "sensor series": sensor_series,
+    "colour images": colour_images,
+}
+"""Samples that a modality takes besides those of its example."""
+FULLEST = {"tables": "mixed tables"}
+"""Where a variant has more to learn from than the example of its modality."""
 
 
 def samples_of(x: torch.Tensor, lengths: torch.Tensor | None = None) -> Values:

@@ -40,6 +40,8 @@ class Encoder(nn.Module, ABC):
     """
 
     modalities: ClassVar[tuple[str, ...]]
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that make a small one, for suites and trials; nothing else depends on them."""
     dim: int
     spec: InputSpec
     built: tuple[str, Mapping[str, Any]] | None = None

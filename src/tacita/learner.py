@@ -34,6 +34,9 @@ class Learner(ABC):
     After `fit`: `task_` with the names of the classes, and what the learner has learnt.
     """
 
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Arguments under which it learns in a moment, for suites and trials; nothing else depends on them."""
+
     task_: Task
     data_: Dataset
     """The training data without its samples' values: what further samples must look like."""

@@ -58,6 +58,9 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Arguments under which it learns at once, for suites and trials; nothing else depends on them."""
+
     engine_defaults: ClassVar[Mapping[str, Any]] = {}
     """The method's own options for `tacita.engine.train.train`; a recipe overrides them."""
 

@@ -1,55 +1,104 @@
-"""What holds for every encoder in the catalog, for each modality on its card."""
+"""What holds for every encoder in the catalog, for each modality that it reads, on the modality's example."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tacita.catalog.discover import cards, load_class
+from tacita.catalog.discover import cards, load_class, modalities, reads
 from tacita.data.batch import Batch, InputSpec
-from tacita.encoder import Encoder, TokenEncoder
-from tacita.encoders import build, untrained
+from tacita.encoder import Encoder, Encoding, TokenEncoder
+from tacita.encoders import build, default_encoder, untrained
 from tacita.errors import ConfigError
-from tacita.values import length_mask
-from tests.helpers import BATCHES, assert_close
+from tacita.values import Ragged, Values, full
+from tests.helpers import assert_close, example_batch, same_values, with_examples
 
-TINY = {"backbone": {"name": "timm/test_efficientnet"}}
-"""Options where the default is a large network."""
-
+EXAMPLES = with_examples()
+SEEN = {**{name: name for name in EXAMPLES}, "sensor series": "series"}
+"""What encoders are tried on, and the modality of it."""
 CASES = [
-    pytest.param(card.slug, modality, id=f"{card.slug}-{modality}")
+    pytest.param(card.slug, name, id=f"{card.slug}-{name}")
     for card in cards().values()
     if card.family == "encoder"
-    for modality in card.modalities
-    if modality in BATCHES
+    for name, modality in SEEN.items()
+    if modality in reads(card)
 ]
-CONTINUOUS = [case for case in CASES if case.values[1] != "text"]
-SERIES = [case for case in CASES if case.values[1] == "series"]
+
+
+def samples_of(modality: str) -> Values:
+    return example_batch(modality)[1].samples
+
+
+CONTINUOUS = [case for case in CASES if samples_of(case.values[1]).dtype.is_floating_point]
+RAGGED = [case for case in CASES if isinstance(samples_of(case.values[1]), Ragged)]
 TOKENS = [case for case in CASES if issubclass(load_class(case.values[0]), TokenEncoder)]
 
 
 def make(slug: str, modality: str, seed: int = 0) -> tuple[Encoder, Batch]:
-    spec, batch = BATCHES[modality]()
+    spec, batch = example_batch(modality)
     torch.manual_seed(seed)
-    return build(slug, spec, **TINY.get(slug, {})), batch
+    return build(slug, spec, **load_class(slug).tiny), batch
+
+
+def ragged(slug: str, modality: str) -> tuple[Encoder, Ragged]:
+    encoder, batch = make(slug, modality)
+    assert isinstance(batch.samples, Ragged)
+    return encoder, batch.samples
 
 
 def states(encoder: Encoder) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in encoder.state_dict().items()}
 
 
+def of_tensors(samples: Values, x: Tensor) -> Values:
+    return Ragged.of(x, samples.lengths[: len(x)]) if isinstance(samples, Ragged) else x
+
+
+def same(actual: Encoding, expected: Encoding) -> None:
+    assert_close(actual.pooled, expected.pooled)
+    assert_close(actual.tokens, expected.tokens)
+
+
+def test_every_encoder_that_a_modality_names_is_there_and_reads_it() -> None:
+    known = cards()
+    for name, card in modalities().items():
+        for slug in (card.encoder, *card.encoders.values()):
+            assert known[slug].family == "encoder", f"{name}: {slug}"
+            assert name in reads(known[slug]), f"{name}: {slug}"
+
+
 @pytest.mark.parametrize("slug, modality", CASES)
 def test_shapes_follow_the_contract(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
-    tokens, pooled = encoder(batch)
-    assert encoder.spec.modality == modality
+    encoding = encoder(batch)
+    tokens, pooled = encoding
+    assert encoder.spec.modality == SEEN[modality]
     assert pooled.shape == (len(batch), encoder.dim)
-    assert tokens.shape == (len(batch), tokens.shape[1], encoder.dim)
+    if encoding.owner is None:
+        assert tokens.shape == (len(batch), tokens.shape[1], encoder.dim)
+    else:
+        assert tokens.shape == (len(encoding.owner), encoder.dim)
+        assert set(encoding.owner.tolist()) <= set(range(len(batch)))
     assert tokens.isfinite().all()
     assert pooled.isfinite().all()
+
+
+@pytest.mark.parametrize("slug, modality", CASES)
+def test_the_modalities_of_its_class_are_those_of_its_card(slug: str, modality: str) -> None:
+    assert load_class(slug).modalities == cards()[slug].modalities
+
+
+@pytest.mark.parametrize("slug, modality", CASES)
+def test_a_batch_and_its_samples_alone_are_encoded_alike(slug: str, modality: str) -> None:
+    encoder, batch = make(slug, modality)
+    encoder.eval()
+    other = replace(batch, targets=batch.targets + 1, index=batch.index + 7)
+    assert torch.equal(encoder(batch.samples).pooled, encoder(batch).pooled)
+    assert torch.equal(encoder(other).pooled, encoder(batch).pooled)
 
 
 @pytest.mark.parametrize("slug, modality", CASES)
@@ -69,7 +118,7 @@ def test_another_of_its_kind_has_its_shapes_and_weights_of_its_own(
 
 
 def test_an_encoder_made_by_hand_has_no_other_of_its_kind() -> None:
-    spec, _ = BATCHES["images"]()
+    spec, _ = example_batch("images")
     with pytest.raises(ConfigError, match=r"ResidualCNN.*not known"):
         untrained(load_class("residual-cnn")(spec))
 
@@ -77,15 +126,15 @@ def test_an_encoder_made_by_hand_has_no_other_of_its_kind() -> None:
 @pytest.mark.parametrize("slug, modality", CASES)
 def test_features_differ_between_samples(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
-    features = encoder.eval()(batch.x, batch.mask).pooled
+    features = encoder.eval()(batch).pooled
     assert (torch.pdist(features) > 0).all()
 
 
-@pytest.mark.parametrize("slug, modality", CASES)
-def test_another_modality_is_refused(slug: str, modality: str) -> None:
+@pytest.mark.parametrize("slug", {case.values[0] for case in CASES})
+def test_another_modality_is_refused(slug: str) -> None:
     encoder = load_class(slug)
-    for other in set(BATCHES) - set(encoder.modalities):
-        spec, _ = BATCHES[other]()
+    for other in set(EXAMPLES) - set(encoder.modalities):
+        spec, _ = example_batch(other)
         with pytest.raises(ConfigError, match=f"not {other}"):
             encoder(spec)
 
@@ -103,12 +152,12 @@ def test_a_seed_fixes_the_weights(slug: str, modality: str) -> None:
 def test_evaluation_repeats_itself_and_changes_nothing(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
     encoder.eval()
-    before, x = states(encoder), batch.x.clone()
+    before, untouched = states(encoder), copy.deepcopy(batch)
     first = encoder(batch)
     second = encoder(batch)
     assert torch.equal(first.pooled, second.pooled)
     assert torch.equal(first.tokens, second.tokens)
-    assert torch.equal(batch.x, x)
+    same_values(batch.samples, untouched.samples)
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -117,45 +166,53 @@ def test_evaluation_repeats_itself_and_changes_nothing(slug: str, modality: str)
 def test_a_sample_is_evaluated_apart_from_its_batch(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
     encoder.eval()
-    mask = None if batch.mask is None else batch.mask[3:5]
-    assert_close(encoder(batch.x[3:5], mask).pooled, encoder(batch).pooled[3:5])
+    some = torch.tensor([5, 3])
+    assert_close(encoder(batch.samples[some]).pooled, encoder(batch).pooled[some])
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("slug, modality", SERIES)
+@pytest.mark.parametrize("slug, modality", RAGGED)
 def test_values_beyond_the_length_do_not_matter(slug: str, modality: str, training: bool) -> None:
-    encoder, batch = make(slug, modality)
+    encoder, samples = ragged(slug, modality)
     encoder.train(training)
-    clean = encoder(batch)
-    for rubbish in (100.0, float("nan")):
-        dirty = encoder(batch.x.masked_fill(~batch.mask[:, :, None], rubbish), batch.mask)
-        assert_close(dirty.pooled, clean.pooled)
-        assert_close(dirty.tokens, clean.tokens)
+    clean = encoder(samples)
+    beyond = ~samples.mask
+    assert beyond.any()
+    for rubbish in (100.0, float("nan")) if samples.dtype.is_floating_point else (1, -1):
+        x = samples.padded.clone()
+        x[beyond] = rubbish
+        same(encoder(Ragged.of(x, samples.lengths)), clean)
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("slug, modality", SERIES)
+@pytest.mark.parametrize("slug, modality", RAGGED)
 def test_more_padding_does_not_matter(slug: str, modality: str, training: bool) -> None:
-    encoder, batch = make(slug, modality)
+    encoder, samples = ragged(slug, modality)
     encoder.train(training)
-    longer = torch.cat([batch.x, torch.ones(len(batch), 21, batch.x.shape[2])], 1)
-    mask = length_mask(batch.lengths, longer.shape[1])
-    assert_close(encoder(longer, mask).pooled, encoder(batch).pooled)
+    longer = samples.widened(samples.longest + 21)
+    assert_close(encoder(longer).pooled, encoder(samples).pooled)
 
 
-@pytest.mark.parametrize("slug, modality", SERIES)
-def test_a_full_mask_is_no_mask(slug: str, modality: str) -> None:
-    encoder, batch = make(slug, modality)
-    everything = torch.ones(batch.x.shape[:2], dtype=torch.bool)
-    assert_close(encoder(batch.x, everything).pooled, encoder(batch.x).pooled)
+@pytest.mark.parametrize("slug, modality", RAGGED)
+def test_samples_end_to_end_are_encoded_as_padded_ones(slug: str, modality: str) -> None:
+    encoder, samples = ragged(slug, modality)
+    padded = Ragged.of(samples.padded, samples.lengths)
+    flat = Ragged(samples.flat, samples.lengths, samples.longest)
+    same(encoder.eval()(flat), encoder(padded))
 
 
-@pytest.mark.parametrize("slug, modality", SERIES)
-def test_a_series_without_any_step_gives_finite_features(slug: str, modality: str) -> None:
-    encoder, batch = make(slug, modality)
-    mask = batch.mask.clone()
-    mask[0] = False
-    features = encoder(batch.x, mask).pooled
+@pytest.mark.parametrize("slug, modality", RAGGED)
+def test_full_lengths_are_no_lengths(slug: str, modality: str) -> None:
+    encoder, samples = ragged(slug, modality)
+    assert_close(encoder(full(samples.padded)).pooled, encoder(samples.padded).pooled)
+
+
+@pytest.mark.parametrize("slug, modality", RAGGED)
+def test_a_sample_without_any_step_gives_finite_features(slug: str, modality: str) -> None:
+    encoder, samples = ragged(slug, modality)
+    lengths = samples.lengths.clone()
+    lengths[0] = 0
+    features = encoder(Ragged.of(samples.padded, lengths)).pooled
     features.sum().backward()
     assert features.isfinite().all()
     assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
@@ -177,18 +234,18 @@ def test_the_gradient_is_that_of_finite_differences(slug: str, modality: str) ->
     encoder, batch = make(slug, modality)
     encoder.double().eval()
     x = batch.x[:4].double()
-    mask = None if batch.mask is None else batch.mask[:4]
     direction = torch.randn(
         x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
-    if modality == "tables":  # nothing varies between one category and the next
-        direction[:, torch.tensor(encoder.spec.cardinalities) > 0] = 0.0
+    categories = torch.tensor(encoder.spec.cardinalities) > 0
+    if categories.any():  # nothing varies between one category and the next
+        direction[:, categories] = 0.0
     # Backgrounds of one grey are ties of a max pooling, where there is more than one gradient.
     x = x + 0.01 * direction.flip(0)
     weights = torch.linspace(-1, 1, encoder.dim, dtype=torch.float64)
 
     def value(at: Tensor) -> Tensor:
-        return (encoder(at, mask).pooled * weights).sum()
+        return (encoder(of_tensors(batch.samples, at)).pooled * weights).sum()
 
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(value(x), x)
@@ -203,8 +260,8 @@ def test_saved_weights_give_the_same_features(slug: str, modality: str) -> None:
     encoder(batch)  # moves running statistics, which must be saved too
     other, _ = make(slug, modality, seed=1)
     other.load_state_dict(copy.deepcopy(encoder.state_dict()))
-    expected = encoder.eval()(batch.x, batch.mask).pooled
-    assert torch.equal(other.eval()(batch.x, batch.mask).pooled, expected)
+    expected = encoder.eval()(batch).pooled
+    assert torch.equal(other.eval()(batch).pooled, expected)
 
 
 @pytest.mark.parametrize("slug, modality", CASES)
@@ -217,24 +274,36 @@ def test_reduced_precision_stays_finite(slug: str, modality: str) -> None:
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
+class Program(nn.Module):
+    """An encoder as what is exported has it: tensors in, a tensor out."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.encoder(x if lengths is None else Ragged.of(x, lengths)).pooled
+
+
 @pytest.mark.parametrize("slug, modality", CASES)
 def test_it_can_be_exported_for_any_batch_size(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
-    encoder.eval()
-    samples = torch.export.Dim("samples", min=1, max=4096)
-    masked = batch.mask is not None
-    inputs = (batch.x, batch.mask) if masked else (batch.x,)
-    dynamic = {"x": {0: samples}, "mask": {0: samples} if masked else None}
-    program = torch.export.export(
-        encoder, inputs, dynamic_shapes=dynamic if masked else {"x": {0: samples}}
+    program = Program(encoder).eval()
+    samples = batch.samples
+    inputs = (samples.padded, samples.lengths) if isinstance(samples, Ragged) else (batch.x,)
+    count = torch.export.Dim("count", min=1, max=4096)
+    names = ("x", "lengths")[: len(inputs)]
+    exported = torch.export.export(
+        program, inputs, dynamic_shapes={name: {0: count} for name in names}
     )
     few = tuple(tensor[:3] for tensor in inputs)
-    assert_close(program.module()(*few).pooled, encoder(*few).pooled)
+    assert_close(exported.module()(*few), program(*few))
 
 
 @pytest.mark.parametrize("slug, modality", TOKENS)
 def test_tokens_have_patches_positions_and_weights(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
+    assert isinstance(encoder, TokenEncoder)
     patches, tokens = encoder.patches(batch.x), encoder.embed(batch.x)
     assert patches.shape[:2] == tokens.shape[:2]
     assert encoder.positions.shape == tokens.shape[1:]
@@ -251,6 +320,7 @@ def test_tokens_have_patches_positions_and_weights(slug: str, modality: str) -> 
 @pytest.mark.parametrize("slug, modality", TOKENS)
 def test_hidden_tokens_are_as_if_they_were_not_there(slug: str, modality: str) -> None:
     encoder, batch = make(slug, modality)
+    assert isinstance(encoder, TokenEncoder)
     encoder.eval()
     tokens = encoder.embed(batch.x)
     keep = torch.rand(tokens.shape[1], generator=torch.Generator().manual_seed(0)) < 0.5
@@ -261,6 +331,15 @@ def test_hidden_tokens_are_as_if_they_were_not_there(slug: str, modality: str) -
     every = torch.ones(tokens.shape[:2], dtype=torch.bool)
     assert (encoder.blocks(tokens)[:, keep] - among).abs().max() > 1e-4
     assert_close(encoder.blocks(tokens, every), encoder.blocks(tokens))
+
+
+def test_the_default_encoder_is_the_one_that_serves_the_need() -> None:
+    for name, card in modalities().items():
+        spec = InputSpec(name, (8, 8))
+        assert default_encoder(spec) == card.encoder
+        assert default_encoder(spec, ["nothing of it"]) == card.encoder
+        for need, slug in card.encoders.items():
+            assert default_encoder(spec, [need]) == slug
 
 
 def test_a_wrong_name_or_option_says_which_is_near() -> None:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tacita import layers
-from tacita.catalog.signature import parameters
 from tacita.errors import ConfigError
 from tacita.layers.base import SequenceLayer, State
 from tacita.layers.stack import Bidirectional, Block, Stack
@@ -25,14 +24,6 @@ from tests.helpers import assert_close
 WIDTH = 8
 LENGTH = 13
 """Neither a power of two nor a multiple of anything."""
-
-SMALL: dict[str, object] = {"d_state": 4, "max_length": 64}
-"""What every layer is made with that takes it, so that it is small."""
-OTHERWISE: dict[str, dict[str, object]] = {
-    "butterfly-conv": {"spread": 0.01},  # at the start it is a convolution, and causal
-    "s4": {"length": 8},  # less than LENGTH, so that it has to be doubled
-}
-"""Layers that are made with something else."""
 
 
 def stack() -> SequenceLayer:
@@ -51,9 +42,8 @@ every_layer = pytest.mark.parametrize("name", NAMES)
 
 
 def make_layer(name: str) -> SequenceLayer:
-    taken = parameters(name)
-    options = {key: value for key, value in SMALL.items() if key in taken}
-    return layers.get(name)(WIDTH, **{**options, **OTHERWISE.get(name, {})})
+    cls = layers.get(name)
+    return cls(WIDTH, **cls.tiny)
 
 
 def make(name: str, seed: int = 0) -> SequenceLayer:

@@ -1,7 +1,11 @@
-"""Whatever the bytes of a file are, a reader gives a data set or says what is wrong; nothing else."""
+"""Whatever the bytes of a file are, a reader gives a data set or says what is wrong; nothing else.
+
+This holds of the first reading and of any later one; and what was read at first is read again, in pieces,
+bit for bit the same.
+"""
 
 import io
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pandas as pd
@@ -11,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tacita.data.check import check_trainable
-from tacita.data.dataset import Dataset
+from tacita.data.dataset import Dataset, joined
 from tacita.errors import TacitaError
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 from tacita.report.describe import describe
+from tests.helpers import same_values
 
 FRAME = pd.DataFrame(
     {"a": [1.5, -2.0, 3e5], "b": ["u", "v", "u"], "c": [True, False, True], "y": ["p", "", "q"]}
@@ -72,22 +77,45 @@ fuzz = settings(
 
 
 def survives(folder, name, content):
-    """Reads the content in every way there is; only our own errors may come out."""
+    """Reads the content in every way there is; only our own errors may come out, and they say where."""
     path = folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     source = path.parent if path.parent != folder else path
     labels = "y" if name.startswith("t") else None
     for options in ({}, {"missing": "impute", "labels": labels}, {"modality": "series"}):
-        with suppress(TacitaError):
+        with refused(source):
             data = load(source, **options)
             assert isinstance(data, Dataset)
             assert not data.x.isinf().any()
             assert len(describe(data).lines()) >= 1
-            check_trainable(data)
-    modality = "images" if name.startswith("set/i") else "tables" if name[0] == "t" else "series"
-    with suppress(TacitaError):
-        assert sum(len(part) for part in read_like(source, SCHEMAS[modality], chunk=2))
+            reads_again(source, data)
+            with suppress(TacitaError):
+                check_trainable(data)
+    for schema in SCHEMAS.values():
+        with refused(source):
+            assert sum(len(part) for part in read_like(source, schema, chunk=2))
+
+
+@contextmanager
+def refused(source):
+    """Whatever is refused is refused by an error that names the source."""
+    try:
+        yield
+    except TacitaError as error:
+        said = str(error)
+    else:
+        return
+    assert str(source) in said
+
+
+def reads_again(source, data):
+    """The model of a data set takes the very source, in pieces of two, for the same samples and labels."""
+    again = joined(list(read_like(source, data.schema, chunk=2)))
+    same_values(again.samples, data.samples)
+    assert again.ids == data.ids
+    if again.labelled.any():
+        same_values(again.targets, data.targets)
 
 
 @pytest.mark.parametrize("name", VALID)
@@ -135,11 +163,12 @@ def test_text_that_is_almost_a_table(tmp_path, name, content):
 def test_text_that_is_almost_a_long_table(tmp_path, content):
     path = tmp_path / "t.csv"
     path.write_text("m,t,u\n" + content)
-    with suppress(TacitaError):
+    with refused(path):
         data = load(path, series_id="m", time="t")
         assert data.x.isfinite().all()
         assert len(describe(data).lines()) >= 1
-    with suppress(TacitaError):
+        reads_again(path, data)
+    with refused(path):
         assert sum(len(part) for part in read_like(path, LONG, chunk=2))
 
 
@@ -171,4 +200,6 @@ anything = st.recursive(
 )
 def test_anything_in_memory(x, y, lengths, task):
     with suppress(TacitaError):
-        as_dataset(x, y, lengths=lengths, task=task)
+        data = as_dataset(x, y, lengths=lengths, task=task)
+        if lengths is None:
+            reads_again(x, data)

@@ -125,10 +125,10 @@ class ModalityCard:
     gives: tuple[str, ...] = ()
     """What methods can ask of it:
 
-    `views` weak and strong views; `crops` parts of a sample; `rows` flat rows of numbers; `numbers`
-    samples of which two can be averaged; `patches` an encoder of patches that can be hidden; `neighbours`
-    patches that lie beside each other; `steps` an order in time, `tokens` words of a vocabulary;
-    `pixels`, `slices`, `columns` and `sensors` as their names say.
+    `views` weak and strong views; `crops` parts of a sample; `halves` which half of it is the first;
+    `rows` flat rows of numbers; `numbers` samples of which two can be averaged; `patches` an encoder of
+    patches that can be hidden; `neighbours` patches that lie beside each other; `steps` an order in
+    time, `tokens` words of a vocabulary; `pixels`, `slices`, `columns` and `sensors` as their names say.
     """
     encoders: Mapping[str, str] = field(default_factory=dict)
     """By need, the encoder that serves it where the usual one does not."""

@@ -42,6 +42,7 @@ class Backbone(Encoder):
     512
     """
 
+    tiny = {"name": "timm/test_efficientnet"}
     modalities = ("images",)
 
     def __init__(self, spec: InputSpec, *, name: str = "timm/resnet18") -> None:

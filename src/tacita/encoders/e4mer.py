@@ -52,6 +52,7 @@ class E4mer(Encoder):
     torch.Size([2, 60, 64])
     """
 
+    tiny = {"dim": 16, "depth": 2}
     modalities = ("series",)
 
     def __init__(

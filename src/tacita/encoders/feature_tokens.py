@@ -48,6 +48,8 @@ class FeatureTokens(ColumnTokens):
     [[[0.5, 0.0, 0.0], [0.0, 0.0, 1.0]]]
     """
 
+    tiny = {"dim": 16, "depth": 2}
+
     def __init__(self, spec: InputSpec, *, dim: int = 128, depth: int = 2) -> None:
         if dim < 1 or not 1 <= depth <= DEEPEST:
             raise ConfigError(

@@ -51,6 +51,8 @@ class FTTransformer(ColumnTokens):
     torch.Size([1, 2, 8])
     """
 
+    tiny = {"dim": 16, "depth": 2}
+
     def __init__(
         self,
         spec: InputSpec,

@@ -40,6 +40,7 @@ class ResidualCNN(Encoder):
     torch.Size([2, 4, 32])
     """
 
+    tiny = {"width": 8}
     modalities = ("images",)
 
     def __init__(self, spec: InputSpec, *, width: int = 32) -> None:

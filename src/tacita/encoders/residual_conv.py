@@ -47,6 +47,7 @@ class ResidualConv(Encoder):
     torch.Size([2, 50, 16])
     """
 
+    tiny = {"width": 8, "depth": 2}
     modalities = ("series",)
 
     def __init__(self, spec: InputSpec, *, width: int = 64, depth: int = 6) -> None:

@@ -47,6 +47,7 @@ class S4NDEncoder(Encoder):
     torch.Size([2, 8])
     """
 
+    tiny = {"width": 8, "depth": 2, "d_state": 4}
     modalities = ("images",)
 
     def __init__(

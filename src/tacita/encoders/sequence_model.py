@@ -60,6 +60,7 @@ class SequenceModel(Encoder):
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("series", "text")
+    tiny = {"d_model": 16, "depth": 2, "layer_options": {"d_state": 8}}
 
     def __init__(
         self,

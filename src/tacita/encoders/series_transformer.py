@@ -48,6 +48,7 @@ class SeriesTransformer(TokenEncoder):
     (4, torch.Size([2, 25, 96]))
     """
 
+    tiny = {"dim": 24, "depth": 2}
     modalities = ("series",)
     fixed = False
     position_line: Tensor

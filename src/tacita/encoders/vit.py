@@ -49,6 +49,7 @@ class ViT(TokenEncoder):
     (4, torch.Size([2, 49, 96]))
     """
 
+    tiny = {"dim": 24, "depth": 2}
     modalities = ("images",)
     position_grid: Tensor
     weights: Tensor | None

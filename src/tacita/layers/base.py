@@ -8,7 +8,9 @@ through it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +59,9 @@ class SequenceLayer(nn.Module, ABC):
     """Whether it has a time scale, so that `rate` means something."""
     channel_mixer: str = "glu"
     """What stands after it in a residual block: `glu`, `mlp`, or `none` where it mixes by itself."""
+
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that make a small one, for suites and trials; nothing else depends on them."""
 
     d_model: int
     max_length: int | None = None

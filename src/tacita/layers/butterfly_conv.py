@@ -43,6 +43,7 @@ class ButterflyConv(LongConv):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"max_length": 64, "spread": 0.01}  # at the start it is a convolution
     causal = False
     streams = False
 

@@ -51,6 +51,7 @@ class DSS(ModalSSM):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"d_state": 4, "max_length": 64}
     optimizer_hints = dict.fromkeys(("log_step", "decay", "frequency", "W"), SLOW)
 
     def __init__(

@@ -43,6 +43,7 @@ class GSS(SequenceLayer):
     torch.Size([2, 10, 8])
     """
 
+    tiny = {"d_state": 4}
     resettable: bool = True
     rescalable: bool = True
     channel_mixer: str = "none"

@@ -43,6 +43,7 @@ class H3(SequenceLayer):
     torch.Size([2, 10, 8])
     """
 
+    tiny = {"d_state": 4}
     resettable: bool = True
     channel_mixer: str = "mlp"
 

@@ -111,6 +111,7 @@ class Hyena(SequenceLayer):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"max_length": 64}
     channel_mixer = "mlp"
     max_length: int
 

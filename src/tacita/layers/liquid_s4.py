@@ -51,6 +51,7 @@ class LiquidS4(S4D):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"d_state": 4}
     time_invariant: bool = False  # products are not linear, though time shifts pass
 
     def __init__(

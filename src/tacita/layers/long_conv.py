@@ -116,6 +116,7 @@ class LongConv(FiniteConvolution):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"max_length": 64}
     optimizer_hints = {"kernel": {"learning_rate": 1e-3, "weight_decay": 0.0}}
 
     def __init__(

@@ -46,6 +46,7 @@ class LRU(SharedStateSSM):
     torch.Size([2, 8])
     """
 
+    tiny = {"d_state": 4}
     optimizer_hints = dict.fromkeys(("nu", "theta", "log_gamma", "B"), SLOW)
 
     def __init__(

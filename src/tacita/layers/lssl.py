@@ -61,6 +61,7 @@ class LSSL(SequenceLayer):
     torch.Size([2, 4])
     """
 
+    tiny = {"d_state": 4}
     time_invariant = True
     rescalable = True
     A: Tensor

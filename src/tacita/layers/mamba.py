@@ -60,6 +60,7 @@ class Mamba(SequenceLayer):
     torch.Size([2, 8])
     """
 
+    tiny = {"d_state": 4}
     resettable = True
     rescalable = True
     channel_mixer = "none"

@@ -49,6 +49,7 @@ class Mega(SequenceLayer):
     torch.Size([2, 8, 4])
     """
 
+    tiny = {"d_state": 4}
     resettable = True
     channel_mixer = "mlp"
     optimizer_hints = {

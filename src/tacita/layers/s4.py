@@ -59,6 +59,7 @@ class S4(SequenceLayer):
     torch.Size([2, 4])
     """
 
+    tiny = {"d_state": 4, "length": 8}  # often less than there is, so that it has to be doubled
     time_invariant = True
     rescalable = True
     made_for: Tensor

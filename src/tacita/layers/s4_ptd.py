@@ -48,6 +48,8 @@ class S4PTD(DiagonalSSM):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"d_state": 4}
+
     def __init__(
         self,
         d_model: int,

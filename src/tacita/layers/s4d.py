@@ -53,6 +53,8 @@ class S4D(DiagonalSSM):
     torch.Size([2, 4])
     """
 
+    tiny = {"d_state": 4}
+
     def __init__(
         self,
         d_model: int,

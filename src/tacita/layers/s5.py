@@ -49,6 +49,8 @@ class S5(MultiInputSSM):
     torch.Size([1, 4])
     """
 
+    tiny = {"d_state": 4}
+
     def __init__(
         self,
         d_model: int,

@@ -41,6 +41,8 @@ class S5PTD(MultiInputSSM):
     torch.Size([2, 10, 4])
     """
 
+    tiny = {"d_state": 4}
+
     def __init__(
         self,
         d_model: int,

@@ -41,6 +41,7 @@ class SGConv(FiniteConvolution):
     torch.Size([1, 4, 32])
     """
 
+    tiny = {"max_length": 64}
     norm: Tensor
     optimizer_hints = {"pieces": {"learning_rate": 1e-3, "weight_decay": 0.0}}
 

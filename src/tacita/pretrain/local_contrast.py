@@ -56,6 +56,7 @@ class LocalContrast(Objective[Batch]):
     the frozen half use their running statistics, so that it does not change at all.
     """
 
+    tiny = {"blocks": 2}  # small slices have room for the regions after the last step up only
     encoder: SliceEncoder
     reads = "unlabelled"
     engine_defaults = {"steps": 1000, "batch_size": 6, "learning_rate": 1e-3, "weight_decay": 0.0}

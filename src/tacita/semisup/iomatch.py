@@ -67,6 +67,7 @@ class IOMatch(SemiSupervised):
     Raises `ConfigError` for a task without classes, and for a threshold or a share out of range.
     """
 
+    tiny = {"open_threshold": 0.05}  # else no guess of an untrained network counts
     warm: Tensor
 
     def __init__(

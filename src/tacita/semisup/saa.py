@@ -37,7 +37,7 @@ from tacita.tasks import Task
     paper="https://arxiv.org/abs/2309.03598",
     year=2023,
     family="semisup",
-    needs=("views",),
+    needs=("views", "halves"),
     labels="few",
     tasks=("classification",),
     summary="Classify from a few labels a class, with stronger views of samples that became easy.",

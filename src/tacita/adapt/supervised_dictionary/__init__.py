@@ -49,6 +49,7 @@ class SupervisedDictionaryLearner(Settings, Baseline):
     no L1 penalty.
     """
 
+    tiny = {"rank": 2, "max_iter": 5}
     transductive = True
 
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:

@@ -71,6 +71,7 @@ class HippoMemory(SequenceLayer):
     torch.Size([2, 4, 2])
     """
 
+    tiny = {"d_state": 4}
     A: Tensor
     B: Tensor
 
