@@ -66,6 +66,6 @@ class DeepNeighbours(Detector):
     def scores(self, data: Dataset) -> Tensor:
         found = unit(features(self.encoder, data.normalised(self.normaliser)))
         parts = [
-            torch.cdist(rows, self.memory).kthvalue(self.k).values for rows in found.split(_ROWS)
+            torch.cdist(rows, self.memory).kthvalue(self.k).values for rows in found.tensor_split(range(_ROWS, len(found), _ROWS))
         ]
         return torch.cat(parts)
