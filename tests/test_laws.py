@@ -163,7 +163,7 @@ def room_circles(found: list[Edge]) -> list[list[str]]:
 
 
 def file_circles(found: list[Edge]) -> list[list[str]]:
-    """What is imported for types alone is left out within a room: two files of one may speak of each other."""
+    """What is imported for types alone is left out within a room: its files may speak of each other."""
     arrows: dict[str, set[str]] = {}
     for start, end, typing in found:
         if not (typing and room(start) == room(end)):
@@ -227,6 +227,8 @@ def _declarations(tree: ast.AST) -> set[ast.AST]:
     for node in ast.walk(tree):
         match node:
             case ast.keyword("modalities", value) | ast.Assign([ast.Name("modalities")], value):
+                found.add(value)
+            case ast.AnnAssign(ast.Name("modalities"), _, ast.expr() as value):
                 found.add(value)
     return found
 
@@ -336,6 +338,7 @@ def test_every_way_to_branch_on_a_modality_is_found(line: str) -> None:
         "f'these are {data.modality}'",
         "isinstance(values, Ragged)",
         "modalities = ('images', 'series')",
+        "modalities: ClassVar[tuple[str, ...]] = ('images', 'series')",
         "method('x', modalities=('images', 'series'))",
         "'numbers' in data.kind.card.gives",
     ],

@@ -20,7 +20,7 @@ from torch import Tensor
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import write_text
 
-Number = Annotated[int, Field(ge=0, lt=2**48, strict=True)]
+Number = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 LARGEST = 2**28
 """Bytes of a ledger's file: some ten million samples."""
 NAMES = "The ledger has the numbers: ledger.kept(session)."
@@ -62,7 +62,7 @@ class Ledger(BaseModel):
     def added(self, source: str, index: Tensor) -> Ledger:
         """With one more session of samples `index (n,)`, in the order in which they were learnt."""
         return Ledger(
-            sessions=(*self.sessions, Session(source=source, index=tuple(index.tolist())))
+            sessions=(*self.sessions, Session(source=source[:4096], index=tuple(index.tolist())))
         )
 
     def kept(self, session: int = 0) -> Tensor:

@@ -41,7 +41,7 @@ class Learner(ABC):
     encoder: Encoder | None = None
     """What its features come from; none where it takes samples as they are."""
     files: ClassVar[tuple[str, ...]] = ()
-    """What it keeps in a model's folder beside tensors, by name; they end in `.skops`."""
+    """What it keeps in a model's folder beside tensors, by name."""
 
     @abstractmethod
     def _fit(self, data: Dataset, seed: int) -> None:

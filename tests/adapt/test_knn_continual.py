@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from tacita.adapt.knn import Knn
+from tacita.continual import Ledger
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.encoders import build
-from tacita.errors import ConfigError, DataError
+from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.modalities.load import load
+from tacita.model.model import Model
 from tacita.tasks import Classification
 from tests.engine.runs import digits_data, equal, weights
+from tests.models import quick_model
 
 DATA = digits_data(samples=120, labelled=60)
 FIRST, NEXT = DATA.subset(torch.arange(40)), DATA.subset(torch.arange(40, 60))
@@ -134,3 +138,28 @@ def test_rows_in_memory_extend_too(encoder: Encoder) -> None:
     words = [DATA.task.classes[code] for code in DATA.y[40:60]]
     knn.extend(raw.x[40:60], words)
     same(knn, Knn(encoder).fit(FIRST).extend(NEXT))
+
+
+def test_a_saved_model_still_knows_whom_to_forget(tmp_path: Path) -> None:
+    saved = quick_model("knn", "images")
+    saved.save(tmp_path)
+    knn, again = saved.learner, Model.load(tmp_path).learner
+    assert isinstance(knn, Knn)
+    assert isinstance(again, Knn)
+    assert again.ledger_ == knn.ledger_
+    gone = knn.ledger_.kept()[:2]
+    assert again.forget(gone) == knn.forget(gone)
+    assert equal(weights(again.head), weights(knn.head))
+    Ledger().added("other", torch.arange(3)).save(tmp_path / "ledger.json")
+    with pytest.raises(CheckpointError, match="damaged"):
+        Model.load(tmp_path)
+    (tmp_path / "ledger.json").unlink()
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        Model.load(tmp_path)
+
+
+def test_a_ledger_of_another_memory_is_refused(encoder: Encoder, tmp_path: Path) -> None:
+    knn = Knn(encoder).fit(FIRST)
+    Ledger().added("other", torch.arange(3)).save(tmp_path / "ledger.json")
+    with pytest.raises(CheckpointError, match="3 samples, but the memory has 40"):
+        knn.load_files(tmp_path, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,7 +14,7 @@ from tacita.catalog.cards import method
 from tacita.continual import Continual, Ledger, Receipt
 from tacita.data.dataset import Dataset, check_alike
 from tacita.encoder import Encoder
-from tacita.errors import DataError
+from tacita.errors import CheckpointError, DataError
 from tacita.learner import NetworkLearner, features
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import Task, require_one_class
@@ -76,6 +77,7 @@ class Knn(NetworkLearner, Continual):
     """
 
     head: NearestNeighbours
+    files = ("ledger.json",)
 
     def __init__(self, encoder: Encoder, *, k: int = 20, temperature: float = 0.07) -> None:
         self.encoder = encoder
@@ -86,6 +88,19 @@ class Knn(NetworkLearner, Continual):
         """The head's memory is as large as the number of samples that it was given."""
         count = next(iter(shapes.get("head/memory", ())), 0)
         self.head = NearestNeighbours(count, self.encoder.dim, task, self.k, self.temperature)
+
+    def save_files(self, folder: Path) -> None:
+        self.learnt().save(folder / self.files[0])
+
+    def load_files(self, folder: Path, seed: int) -> None:
+        path = folder / self.files[0]
+        ledger = Ledger.load(path)
+        if len(ledger) != len(self.head.memory):
+            raise CheckpointError(
+                f"{path}: {len(ledger)} samples, but the memory has {len(self.head.memory)}.",
+                remedy="The folder is damaged or its files are of two models.",
+            )
+        self.ledger_ = ledger
 
     def _fit(self, data: Dataset, seed: int) -> None:
         labelled = data.subset(data.labelled)

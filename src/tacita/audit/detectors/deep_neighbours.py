@@ -65,7 +65,8 @@ class DeepNeighbours(Detector):
 
     def scores(self, data: Dataset) -> Tensor:
         found = unit(features(self.encoder, data.normalised(self.normaliser)))
-        parts = [
-            torch.cdist(rows, self.memory).kthvalue(self.k).values for rows in found.tensor_split(range(_ROWS, len(found), _ROWS))
-        ]
-        return torch.cat(parts)
+        blocks = (found[start : start + _ROWS] for start in range(0, len(found), _ROWS))
+        return torch.cat([self._distances(block) for block in blocks])
+
+    def _distances(self, rows: Tensor) -> Tensor:
+        return torch.cdist(rows, self.memory).kthvalue(self.k).values
