@@ -50,9 +50,8 @@ def measure(seed: int) -> Figures:
 def _trained(
     task: Environment, test: Environment, layer: str | None, updates: int, seed: int
 ) -> float:
-    agent = InContextRL(task, layer=layer, d_model=32, depth=1, rollout=128, seed=seed)
-    agent.fit(updates)
-    return agent.evaluate(test)
+    agent = InContextRL(layer=layer, d_model=32, depth=1, rollout=128, seed=seed)
+    return agent.fit(environment=task, updates=updates).evaluate(test)
 
 
 def judge(figures: Sequence[Figures]) -> bool:

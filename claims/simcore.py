@@ -68,13 +68,15 @@ def measure(seed: int) -> Figures:
     figures = {"digits in the pool": float(digit.mean()), "3, 5, 8 in the pool": float(few.mean())}
     draw = torch.Generator().manual_seed(seed)
     for name, (of_target, of_pool) in kinds.items():
-        chosen = SimCore(k=PROTOTYPES, budget=BUDGET, stop=0.0).select(of_target, of_pool).indices
+        simcore = SimCore(k=PROTOTYPES, budget=BUDGET, stop=0.0)
+        chosen = simcore.fit(target=of_target, pool=of_pool).selection_.indices
         by_chance = torch.randperm(len(pool), generator=draw)[: len(chosen)]
         figures[f"digits selected by {name}"] = float(digit[chosen].mean())
         figures[f"coverage by {name}"] = coverage(of_target, of_pool[chosen])
         figures[f"coverage by {name}, random"] = coverage(of_target, of_pool[by_chance])
         finer = of_target[torch.isin(target.y, torch.tensor(FEW))]
-        found = SimCore(k=PROTOTYPES, budget=FINE_BUDGET, stop=0.0).select(finer, of_pool).indices
+        simcore = SimCore(k=PROTOTYPES, budget=FINE_BUDGET, stop=0.0)
+        found = simcore.fit(target=finer, pool=of_pool).selection_.indices
         figures[f"3, 5, 8 selected by {name}"] = float(few[found].mean())
     # The last selection is by SimCLR, as the paper's.
     figures["target"] = probed(alone, target, target, test)

@@ -232,7 +232,7 @@ def test_names_of_columns_are_kept_and_asked_for() -> None:
         ({"steps": 0}, ConfigError, "steps=0", "1 or more"),
         ({"device": "gpu"}, ConfigError, "gpu", ""),
         ({"shape": (1, 4, 4)}, ConfigError, "holds 16 numbers, but a row of X has 13", "(C, H, W)"),
-        ({"shape": (13,)}, ConfigError, "shape=(13,) is neither", "tables"),
+        ({"shape": (1, 1, 1, 13)}, ConfigError, "shape=(1, 1, 1, 13) has 4 axes", "2 of series"),
         ({"method": "minirocket"}, ConfigError, "minirocket", "tables"),
     ],
 )

@@ -26,6 +26,7 @@ from sklearn.utils.validation import (
 from tacita.catalog.recipe import recipe_from_options
 from tacita.data.check import check_trainable
 from tacita.errors import ConfigError, DataError
+from tacita.modalities.choice import of_rows
 from tacita.modalities.memory import as_dataset
 from tacita.model.build import encoder_for, learner_for, needs_encoder, trains
 from tacita.model.metrics import Metrics
@@ -170,15 +171,7 @@ class TacitaClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def _modality(self) -> str | None:
-        if self.shape is None:
-            return None
-        kinds: dict[int, str] = {2: "series", 3: "images"}
-        if len(self.shape) not in kinds:
-            raise ConfigError(
-                f"shape={tuple(self.shape)} is neither an image (C, H, W) nor a series (L, C).",
-                remedy="Leave it out for tables.",
-            )
-        return kinds[len(self.shape)]
+        return None if self.shape is None else of_rows(self.shape)
 
     def _options(self) -> dict[str, Any]:
         """The arguments in the flat form of `tacita.adapt`, without those that the method has no use for."""

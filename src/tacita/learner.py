@@ -23,6 +23,7 @@ from tacita.errors import ConfigError
 from tacita.modalities.load import read_like
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import Task
+from tacita.values import Values
 
 CHUNK = 512
 """Samples a forward pass when predicting: large enough to be fast, small enough for any memory."""
@@ -43,7 +44,7 @@ class Learner(ABC):
     encoder: Encoder | None = None
     """What its features come from; none where it takes samples as they are."""
     files: ClassVar[tuple[str, ...]] = ()
-    """What it keeps in a model's folder beside tensors, by name; they end in `.skops`."""
+    """What it keeps in a model's folder beside tensors, by name."""
 
     @abstractmethod
     def _fit(self, data: Dataset, seed: int) -> None:
@@ -97,6 +98,17 @@ class Learner(ABC):
         data = self.like_training(data)
         return torch.cat([self._logits(batch) for batch in chunks(data)])
 
+    def differentiable_logits(self, samples: Values) -> Tensor:
+        """`(B, K)` raw outputs for raw samples, through which gradients reach these.
+
+        samples: floats in the data's own units; of 8-bit data values from 0 to 1. Raises `ConfigError`
+        for a learner that no gradient passes.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no gradients: it is no network.",
+            remedy="Give a model with an encoder, such as one of `supervised` or `linear-probe`.",
+        )
+
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N,)` predicted labels, in the user's own words."""
         logits = self.logits(data)
@@ -116,15 +128,20 @@ class Learner(ABC):
 
     def like_training(self, data: Any, y: Any = None) -> Dataset:
         """Further samples read by the training data's schema and normalised by its statistics."""
+        known = self.fitted()
+        if not isinstance(data, Dataset):
+            data = joined(list(read_like(data, known.schema)))
+        if y is not None:
+            data = as_dataset(data, y, task=self.task_.name)
+        return data.normalised(known.normaliser)
+
+    def fitted(self) -> Dataset:
+        """`data_`. Raises `ConfigError` before `fit`."""
         if not hasattr(self, "data_"):
             raise ConfigError(
                 f"This {type(self).__name__} has learnt nothing yet.", remedy="Call fit first."
             )
-        if not isinstance(data, Dataset):
-            data = joined(list(read_like(data, self.data_.schema)))
-        if y is not None:
-            data = as_dataset(data, y, task=self.task_.name)
-        return data.normalised(self.data_.normaliser)
+        return self.data_
 
 
 class NetworkLearner(Learner):
@@ -147,6 +164,11 @@ class NetworkLearner(Learner):
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
         return self.outputs(batch).float()
+
+    def differentiable_logits(self, samples: Values) -> Tensor:
+        normaliser = self.fitted().normaliser
+        assert normaliser is not None
+        return self.outputs(Batch.of(normaliser(samples))).float()
 
     @property
     def output(self) -> str:
@@ -180,7 +202,7 @@ class EncoderOnly(NetworkLearner):
     def exported(self, batch: Batch) -> Tensor:
         return self.encoder(batch).pooled
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def outputs(self, batch: Batch) -> Tensor:
         raise ConfigError(
             "This model was pretrained and has no head yet, so it predicts nothing.",
             remedy="Run: tacita adapt fine-tune DATA --from FOLDER",

@@ -124,14 +124,13 @@ def test_advantages_are_the_sums_of_their_definition() -> None:
 
 @pytest.mark.parametrize("layer", ["s5", "gru", "attention", None])
 def test_training_in_parallel_sees_what_acting_saw(layer: str | None) -> None:
-    agent = InContextRL(
-        MemoryLength(6, length=4), layer=layer, d_model=16, depth=2, rollout=23, minibatches=2
-    )
+    agent = InContextRL(layer=layer, d_model=16, depth=2, rollout=23, minibatches=2)
+    agent.fit(environment=MemoryLength(6, length=4), updates=0)
     agent._collect()  # so that the next rollout starts in the middle of episodes
     rollout = agent._collect()
     assert rollout.starts.any(1).all()
     assert not rollout.starts[:, 0].all()
-    logits, value = agent.policy(rollout.x, rollout.state, rollout.starts)
+    logits, value = agent.policy_(rollout.x, rollout.state, rollout.starts)
     chosen = logits.log_softmax(-1).gather(2, rollout.action[..., None])[..., 0]
     assert_close(chosen, rollout.log_probability)
     assert_close(value, rollout.value)
@@ -140,8 +139,8 @@ def test_training_in_parallel_sees_what_acting_saw(layer: str | None) -> None:
 def test_a_policy_with_memory_learns_what_one_without_cannot() -> None:
     def final(layer: str | None) -> float:
         task = MemoryLength(64, length=4)
-        agent = InContextRL(task, layer=layer, d_model=16, depth=1, rollout=64, learning_rate=3e-3)
-        agent.fit(25)
+        agent = InContextRL(layer=layer, d_model=16, depth=1, rollout=64, learning_rate=3e-3)
+        agent.fit(environment=task, updates=25)
         return agent.evaluate(MemoryLength(200, length=4, seed=1))
 
     assert final("s5") > 0.9
@@ -150,9 +149,11 @@ def test_a_policy_with_memory_learns_what_one_without_cannot() -> None:
 
 def test_a_seed_fixes_a_run_and_updates_add_up() -> None:
     def run(*parts: int) -> tuple[list[float], list[int]]:
-        agent = InContextRL(MemoryLength(8, length=3), d_model=16, depth=1, rollout=8, seed=3)
-        history = [update for part in parts for update in agent.fit(part)]
-        return [update.policy_loss for update in history], [u.steps for u in history]
+        agent = InContextRL(d_model=16, depth=1, rollout=8, seed=3)
+        agent.fit(environment=MemoryLength(8, length=3), updates=parts[0])
+        for part in parts[1:]:
+            agent.go_on(part)
+        return [u.policy_loss for u in agent.history_], [u.steps for u in agent.history_]
 
     assert run(3) == run(1, 2)
     assert run(3)[1] == [64, 128, 192]
@@ -161,11 +162,11 @@ def test_a_seed_fixes_a_run_and_updates_add_up() -> None:
 def test_what_cannot_work_is_refused() -> None:
     task = MemoryLength(4, length=3)
     with pytest.raises(ConfigError, match="minibatches=5 of 4"):
-        InContextRL(task, minibatches=5)
+        InContextRL(minibatches=5).fit(environment=task, updates=1)
     with pytest.raises(ConfigError, match="no method 's55'; did you mean s5"):
-        InContextRL(task, layer="s55")
+        InContextRL(layer="s55").fit(environment=task, updates=1)
     with pytest.raises(ConfigError, match="discount"):
-        InContextRL(task, discount=1.5)
+        InContextRL(discount=1.5)
     with pytest.raises(ConfigError, match="length=0"):
         MemoryLength(4, length=0)
     with pytest.raises(ConfigError, match="an action is 4 whole numbers"):

@@ -202,3 +202,41 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained() -> None:
         stream.fit([SETS[0], load("wine")])
     with pytest.raises(DataError, match="needs data sets"):
         stream.fit([])
+
+
+def test_extended_it_is_the_longer_run(tmp_path: Path) -> None:
+    whole, expected = streamed("infinite", tmp_path / "whole", replay_share=0.25)
+    options = {"steps": 10, "engine": ENGINE, "replay_share": 0.25}
+    stream = ContinualPretraining(mae(), **options)
+    stream.fit(SETS[:1], folder=tmp_path / "parts")
+    for data in SETS[1:]:
+        assert stream.extend(data) is stream
+    assert stream.figures_ == expected
+    assert equal(weights(stream.objective_), weights(whole.objective_))
+    assert stream.ledger_ == whole.ledger_
+    kept = [kept_aside(data, 0)[0].index for data in SETS]
+    assert all(torch.equal(stream.ledger_.kept(k), index) for k, index in enumerate(kept))
+
+
+def test_what_cannot_be_extended_or_forgotten_is_refused_by_name(tmp_path: Path) -> None:
+    stream = ContinualPretraining(mae(), steps=10, engine=ENGINE)
+    with pytest.raises(ConfigError, match="Call fit first"):
+        stream.extend(SETS[0])
+    stream.fit(SETS[:1])
+    with pytest.raises(ConfigError, match="state to go on from is gone"):
+        stream.extend(SETS[1])
+    with pytest.raises(ConfigError, match=r"knn.*forgets exactly"):
+        stream.forget([0])
+    planned = ContinualPretraining(mae(), steps=10, engine=ENGINE, schedule="one-cosine")
+    planned.fit(SETS[:1], folder=tmp_path / "one")
+    with pytest.raises(ConfigError, match="schedule='one-cosine'"):
+        planned.extend(SETS[1])
+    listed = ContinualPretraining(mae(), steps=[10], engine=ENGINE)
+    listed.fit(SETS[:1], folder=tmp_path / "listed")
+    with pytest.raises(ConfigError, match=r"steps=\[10\]"):
+        listed.extend(SETS[1])
+    going = ContinualPretraining(mae(), steps=10, engine=ENGINE)
+    going.fit(SETS[:1], folder=tmp_path / "going")
+    with pytest.raises(DataError, match="wine"):
+        going.extend(load("wine"))
+    assert len(going.figures_.loss) == len(going.ledger_.sessions) == 1

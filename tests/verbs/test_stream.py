@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import tacita
+from tacita.continual import Ledger
 from tacita.engine.carry import load_carried
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load
@@ -30,6 +31,8 @@ def test_the_verb_leaves_a_model_its_state_and_the_figures(
     assert f"loss {figures.loss[0][0]:.4f}\n" in said
     assert "forgetting" in said
     written = (tmp_path / "stream" / "stream.json").read_text()
+    ledger = Ledger.load(tmp_path / "stream" / "ledger.json")
+    assert len(ledger) == sum(len(kept_aside(data, 0)[0]) for data in SETS)
     assert f"{figures.summary()['final loss']}" in written
     assert not (tmp_path / "stream" / "work").exists()
     again = tacita.Model.load(tmp_path / "stream")

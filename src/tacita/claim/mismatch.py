@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from tacita.audit.poison import Poison, Poisoned
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError, DataError
 from tacita.tasks import UNLABELLED, Classification, require_classes
@@ -70,3 +71,17 @@ def mismatched(data: Dataset, known: Sequence[str], *, share: float, seed: int =
     drawn = others[torch.randperm(len(others), generator=generator)[:count]]
     positions = torch.cat([targets.nonzero().squeeze(1), drawn]).sort().values
     return data.with_labels(y, Classification(tuple(known))).subset(positions)
+
+
+class UnknownClasses(Poison):
+    """A pool with samples of classes not to be learnt, and which they are; see `mismatched`."""
+
+    def __init__(self, known: Sequence[str], *, share: float, seed: int = 0) -> None:
+        self.known = tuple(known)
+        self.share = share
+        self.seed = seed
+
+    def apply(self, data: Dataset) -> Poisoned:
+        pool = mismatched(data, self.known, share=self.share, seed=self.seed)
+        # Of the known classes every sample has its label here.
+        return Poisoned(pool, ~pool.labelled)

@@ -76,6 +76,10 @@ class Meta(BaseModel):
         """What an encoder must know."""
         return InputSpec(self.modality, tuple(self.shape))
 
+    def limits(self, samples: Values) -> tuple[float, float] | None:
+        """The least and the largest value that such samples may have; None where any will do."""
+        return (0.0, 255.0) if samples.dtype == torch.uint8 else None
+
     def empty(self) -> Values:
         """No samples of this kind."""
         return torch.zeros(0, *self.shape)

@@ -41,3 +41,12 @@ def forgetting(figures: Triangle, *, higher_is_better: bool = False) -> float:
     sign = -1.0 if higher_is_better else 1.0
     pairs = zip(figures[-1][:-1], figures[:-1], strict=True)
     return fmean(sign * (end - row[-1]) for end, row in pairs)
+
+
+def average_over_sessions(figures: Triangle) -> float:
+    """The figure over all data sets so far, averaged over the moments after each was learnt.
+
+    >>> average_over_sessions([[1.0], [3.0, 2.0]])
+    1.75
+    """
+    return fmean(fmean(row) for row in figures)

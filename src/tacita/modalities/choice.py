@@ -26,6 +26,28 @@ def chosen(source: Source, reading: Reading) -> Modality:
     return best
 
 
+def of_rows(shape: tuple[int, ...]) -> str:
+    """The modality of flat rows that are reshaped to samples of this shape.
+
+    Raises `ConfigError` for a shape that none has.
+
+    >>> of_rows((1, 8, 8)), of_rows((100, 3))
+    ('images', 'series')
+    """
+    known = {
+        find(name).meta.rank: name
+        for name, card in discover.modalities().items()
+        if "rows" in card.gives
+    }
+    if len(shape) not in known:
+        axes = ", ".join(f"{rank} of {name}" for rank, name in sorted(known.items()))
+        raise ConfigError(
+            f"shape={tuple(shape)} has {len(shape)} axes, but samples that come as rows have {axes}.",
+            remedy="Give the shape of one sample, such as (C, H, W) or (L, C).",
+        )
+    return known[len(shape)]
+
+
 def check_options(source: Source, modality: Modality, reading: Reading) -> None:
     """Raises `ConfigError` for options of reading that have no meaning for a source."""
     lengths = source.lengths if isinstance(source, ArraySource) else None

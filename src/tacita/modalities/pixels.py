@@ -27,6 +27,11 @@ class PixelsMeta(Meta):
     def seen(cls, samples: Values) -> dict[str, Any]:
         return {**super().seen(samples), "bytes": samples.dtype == torch.uint8}
 
+    def limits(self, samples: Values) -> tuple[float, float] | None:
+        """Those of 8 bits; floats beside such are shares of them."""
+        known = super().limits(samples)
+        return (0.0, 1.0) if known is None and self.bytes else known
+
     def empty(self) -> Values:
         return torch.zeros(0, *self.shape, dtype=torch.uint8 if self.bytes else torch.float32)
 

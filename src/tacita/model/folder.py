@@ -68,7 +68,10 @@ def read_folder(folder: Path) -> tuple[Recipe, Learner, Metrics]:
     empty = empty_dataset(folder, labels)
     tensors, metadata = read_tensors(folder / WEIGHTS, remedy=DAMAGED)
     files = kept_files(recipe)
-    if {path.name for path in folder.glob("*.skops")} != set(files):
+    there = {path.name for path in folder.glob("*.skops")} | {
+        name for name in files if (folder / name).is_file()
+    }
+    if there != set(files):
         raise CheckpointError(
             f"{folder}: the recipe and the files do not belong together.", remedy=DAMAGED
         )

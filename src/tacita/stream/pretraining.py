@@ -14,12 +14,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
+from torch import Tensor
 
 from tacita.adapt.linear_probe import LinearProbe
 from tacita.catalog.cards import method
+from tacita.continual import Continual, Ledger, Receipt
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.data.splits import hold_out_samples
@@ -64,6 +66,15 @@ class StreamFigures:
         return found
 
 
+class _Run(NamedTuple):
+    """What all trainings of a stream are told alike."""
+
+    folder: Path
+    resume: bool
+    seed: int
+    callbacks: Callable[[int], Sequence[Callback]] | None
+
+
 @method(
     "infinite-lr",
     title="Continual pretraining with an infinite learning-rate schedule",
@@ -76,7 +87,7 @@ class StreamFigures:
     claim="On five pairs of digits its final loss is 2% below the repeated cosine's at the same forgetting "
     "(five seeds, p < 0.001), and data like the first are not forgotten, as they are by a second warm-up.",
 )
-class ContinualPretraining:
+class ContinualPretraining(Continual):
     """Any objective without labels, over a stream of data sets.
 
     One at a time, as they come: `tacita pretrain METHOD FIRST schedule=infinite --out runs/first`, and
@@ -91,8 +102,9 @@ class ContinualPretraining:
     replay_share: share of every batch that is drawn evenly from all earlier data sets.
     engine: arguments of `tacita.train`; they override the objective's own.
 
-    After `fit`: `objective_`, annealed after the last data set; `state_`, the file that a further
-    training goes on from; `histories_`, one a data set.
+    After `fit` and `extend`: `objective_`, annealed after the last data set; `state_`, the file that a
+    further training goes on from; `histories_`, one a data set; `figures_`; `ledger_`, which samples of
+    each data set were trained on.
 
     Raises `ConfigError` for objectives that read labels and for options that do not fit the data,
     `DataError` for data sets of different kinds.
@@ -140,46 +152,94 @@ class ContinualPretraining:
 
         held: samples of each data set to measure on; by default a fifth of each is kept aside.
         folder: where states and checkpoints are kept; `resume` goes on in it after a kill, to the same
-            weights. Without one, `state_` is gone afterwards, and several processes cannot share it.
+            weights. Without one, `state_` is gone afterwards, so that nothing extends it, and several
+            processes cannot share it.
         callbacks: of the training of data set number k, from 0.
         """
         sets, held = self._sets(datasets, held, seed)
         steps = self._steps(len(sets))
         for data, count in zip(sets, steps, strict=True):
             check_options(self.objective, data, count, self.engine.get("batch_size", 64))
-        self.histories_ = []
-        loss: list[tuple[float, ...]] = []
-        accuracy: list[tuple[float, ...] | None] = []
         with ExitStack() as stack:
             if folder is None:
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="tacita-")))
-            start: Path | None = None
-            for number, data in enumerate(sets):
-                objective = copy.deepcopy(self.objective)
-                state = folder / f"state-{number}.safetensors"
-                options = {**self.engine, **self._schedule(number, steps, start)}
-                if number and self.replay_share:
-                    past = sets[0] if number == 1 else joined(sets[:number])
-                    options |= {"replay": past, "replay_share": self.replay_share}
-                history = train(
-                    objective,
-                    data,
-                    **{**options, "steps": steps[number], "seed": seed},
-                    start=start,
-                    keep=state,
-                    checkpoint=folder / f"training-{number}.safetensors",
-                    resume=resume,
-                    callbacks=() if callbacks is None else callbacks(number),
-                )
-                self.histories_.append(history)
-                start = state
-                seen = list(zip(sets, held, strict=True))[: number + 1]
-                size = self.engine.get("batch_size", 64)
-                loss.append(tuple(held_out_loss(objective, part, size, seed) for _, part in seen))
-                accuracy.append(probe_accuracies(objective.encoder, seen))
+            self._run = _Run(folder, resume, seed, callbacks)
+            self.ledger_, self.histories_ = Ledger(), []
+            self._seen: list[tuple[Dataset, Dataset]] = []
+            self._figures: list[tuple[tuple[float, ...], tuple[float, ...] | None]] = []
+            for data, aside in zip(sets, held, strict=True):
+                self._learn(data, aside, steps)
+        return self.figures_
+
+    def extend(self, data: Dataset, held: Dataset | None = None) -> Self:
+        """Go on with one more data set from the kept state, bit for bit as if `fit` had had it too.
+
+        held: samples to measure on; by default a fifth is kept aside.
+
+        Raises `ConfigError` before `fit`, after one without a folder, and for schedules and steps that
+        had to know the number of data sets before.
+        """
+        self.learnt()
+        if not self.state_.exists():
+            raise ConfigError(
+                f"{self.state_}: the state to go on from is gone.",
+                remedy="Call fit with folder=..., where it is kept.",
+            )
+        if self.schedule == "one-cosine" or not isinstance(self.steps, int):
+            raise ConfigError(
+                f"schedule={self.schedule!r}, steps={self.steps}: planned for the data sets that there were.",
+                remedy="Take schedule='infinite' and one number of steps for each data set.",
+            )
+        first = self._seen[0][0]
+        check_alike(first, data)
+        parts = kept_aside(data, self._run.seed) if held is None else (data, held)
+        data, aside = (part.normalised(first.normaliser) for part in parts)
+        check_options(self.objective, data, self.steps, self.engine.get("batch_size", 64))
+        self._learn(data, aside, self._steps(len(self._seen) + 1))
+        return self
+
+    def forget(self, index: Sequence[int] | Tensor, *, session: int = 0) -> Receipt:
+        """Raises `ConfigError`: every step moved all weights, so that no part is one sample's."""
+        raise ConfigError(
+            "pretraining cannot forget samples: each of them moved all of the weights.",
+            remedy="Pretrain again without them; of what stands on an encoder, `knn` forgets exactly.",
+        )
+
+    def _learn(self, data: Dataset, aside: Dataset, steps: list[int]) -> None:
+        """Train on the next data set, and measure it and all before; the state is kept."""
+        number, run = len(self._seen), self._run
+        start = self.state_ if number else None
+        objective = copy.deepcopy(self.objective)
+        state = run.folder / f"state-{number}.safetensors"
+        options = {**self.engine, **self._schedule(number, steps, start)}
+        if number and self.replay_share:
+            past = [before for before, _ in self._seen]
+            options |= {"replay": past[0] if number == 1 else joined(past)}
+            options |= {"replay_share": self.replay_share}
+        history = train(
+            objective,
+            data,
+            **{**options, "steps": steps[number], "seed": run.seed},
+            start=start,
+            keep=state,
+            checkpoint=run.folder / f"training-{number}.safetensors",
+            resume=run.resume,
+            callbacks=() if run.callbacks is None else run.callbacks(number),
+        )
         self.objective_, self.state_ = objective, state
-        probes = tuple(row for row in accuracy if row is not None)
-        return StreamFigures(tuple(loss), probes if len(probes) == len(accuracy) else None)
+        self.histories_.append(history)
+        self._seen.append((data, aside))
+        self.ledger_ = self.ledger_.added(data.source, data.index)
+        size = self.engine.get("batch_size", 64)
+        loss = tuple(held_out_loss(objective, part, size, run.seed) for _, part in self._seen)
+        self._figures.append((loss, probe_accuracies(objective.encoder, self._seen)))
+
+    @property
+    def figures_(self) -> StreamFigures:
+        """What was known of each data set after each."""
+        probes = tuple(row for _, row in self._figures if row is not None)
+        whole = len(probes) == len(self._figures)
+        return StreamFigures(tuple(row for row, _ in self._figures), probes if whole else None)
 
     def _sets(
         self, datasets: Sequence[Dataset], held: Sequence[Dataset] | None, seed: int

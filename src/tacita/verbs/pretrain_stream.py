@@ -33,6 +33,7 @@ from tacita.verbs.options import Running, VerbOptions
 from tacita.verbs.screen import Screen
 
 FIGURES = "stream.json"
+LEDGER = "ledger.json"
 
 
 class Streamed(NamedTuple):
@@ -82,7 +83,7 @@ def pretrain_stream(
     `options`: as in `tacita.pretrain`; `steps` are those of each data set, and the budget is for all.
 
     In the folder `out` are the model, its state to go on from (`tacita.pretrain(..., start=out)`), its
-    report and the figures (`stream.json`).
+    report, the figures (`stream.json`), and which samples were learnt from (`ledger.json`).
 
     Raises `DataError` where data sets are not alike, `ConfigError` for options that do not fit.
     """
@@ -100,7 +101,7 @@ def pretrain_stream(
     parts = [kept_aside(data, seed) for data in sets]
     name = "cosine" if schedule.endswith("cosine") else schedule
     recipe = recipe_from_options("pretrain", method, {**settings, "schedule": name}, seed)
-    found: list[StreamFigures] = []
+    found: list[ContinualPretraining] = []
 
     def make(recipe: Recipe, pool: Dataset, engine: dict[str, Any]) -> Made:
         assert recipe.pretrain is not None
@@ -119,16 +120,15 @@ def pretrain_stream(
             training = f"data set {number + 1}"
             return JsonLines(work / PROGRESS, candidate=recipe.name, training=training), tick
 
-        found.append(
-            stream.fit(
-                [kept for kept, _ in parts],
-                [aside for _, aside in parts],
-                folder=work,
-                resume=True,
-                seed=seed,
-                callbacks=callbacks,
-            )
+        stream.fit(
+            [kept for kept, _ in parts],
+            [aside for _, aside in parts],
+            folder=work,
+            resume=True,
+            seed=seed,
+            callbacks=callbacks,
         )
+        found.append(stream)
         if schedule == "infinite":
             shutil.copyfile(work / stream.state_.name, work / STATE)
         learner = EncoderOnly(stream.objective_.encoder).fit(pool)
@@ -137,10 +137,11 @@ def pretrain_stream(
     by = parts[0][0].normalised().normaliser
     last = parts[-1][0].normalised(by)
     model = run_one(None, recipe, last, running, make, trainings=len(sets))
-    figures = found[0]
+    figures = found[0].figures_
     if model.folder is not None:
         text = json.dumps({**asdict(figures), **figures.summary()}, indent=1)
         write_text(model.folder / FIGURES, text + "\n")
+        found[0].ledger_.save(model.folder / LEDGER)
     _tell(Screen(quiet=running.quiet), sets, figures)
     return Streamed(model, figures)
 

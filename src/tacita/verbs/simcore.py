@@ -41,7 +41,8 @@ def pretrain_on_coreset(
     check_alike(small, large)
     if retrieval is None:
         retrieval = pretrain(method, small, **options)
-    selection = (simcore or SimCore()).select(retrieval.embed(small), retrieval.embed(large))
+    of_target, of_pool = retrieval.embed(small), retrieval.embed(large)
+    selection = (simcore or SimCore()).fit(target=of_target, pool=of_pool).selection_
     Screen(quiet=options.get("quiet", False)).line("selected", selection.line())
     both = merge(small, large, selection.indices)
     return pretrain(method, both, out=out, **options), selection

@@ -32,7 +32,9 @@ def test_most_of_what_is_selected_by_a_pca_is_of_the_targets_classes() -> None:
     target, pool = fours_and_nines()
     pca = PCA(30, random_state=0).fit(target.x.flatten(1).numpy())
     features = [pca.transform(data.x.flatten(1).numpy()) for data in (target, pool)]
-    selection = SimCore(k=20, budget=200, stop=0.0).select(*features)
+    selection = (
+        SimCore(k=20, budget=200, stop=0.0).fit(target=features[0], pool=features[1]).selection_
+    )
     of_pool = torch.isin(pool.y, torch.tensor([4, 9])).float()
     assert len(selection.indices) == 200
     assert float(of_pool[selection.indices].mean()) > 4 * float(of_pool.mean())
@@ -41,7 +43,7 @@ def test_most_of_what_is_selected_by_a_pca_is_of_the_targets_classes() -> None:
 def test_the_selection_knows_its_sizes_and_who_picked() -> None:
     draw = np.random.default_rng(0)
     target, pool = draw.standard_normal((30, 6)), draw.standard_normal((500, 6))
-    selection = SimCore(k=10, patience=5).select(target, pool)
+    selection = SimCore(k=10, patience=5).fit(target=target, pool=pool).selection_
     assert selection.prototypes.shape == (10, 6)
     assert int(selection.counts.sum()) == len(selection.indices)
     assert (selection.target, selection.pool) == (30, 500)
@@ -57,8 +59,10 @@ def test_the_selection_knows_its_sizes_and_who_picked() -> None:
 
 def test_the_budget_is_fifty_times_the_target() -> None:
     draw = np.random.default_rng(0)
-    selection = SimCore(stop=0.0).select(
-        draw.standard_normal((2, 6)), draw.standard_normal((300, 6))
+    selection = (
+        SimCore(stop=0.0)
+        .fit(target=draw.standard_normal((2, 6)), pool=draw.standard_normal((300, 6)))
+        .selection_
     )
     assert len(selection.indices) == 100
     assert selection.picks.stopped == "budget"
@@ -95,7 +99,7 @@ def test_pretraining_selects_by_the_model_of_the_target_and_starts_anew() -> Non
     model, selection = pretrain_on_coreset("simclr", target, pool, simcore=simcore, **options)
     assert len(selection.indices) == 40
     retrieval = pretrain("simclr", target, **options)
-    again = simcore.select(retrieval.embed(target), retrieval.embed(pool))
+    again = simcore.fit(target=retrieval.embed(target), pool=retrieval.embed(pool)).selection_
     assert selection.indices.tolist() == again.indices.tolist()
     expected = pretrain("simclr", merge(target, pool, selection.indices), **options)
     np.testing.assert_array_equal(model.embed(target), expected.embed(target))

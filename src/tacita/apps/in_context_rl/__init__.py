@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tacita.apps.base import App
 from tacita.apps.in_context_rl.environments import Environment
 from tacita.apps.in_context_rl.policy import ActorCritic
 from tacita.catalog.cards import method
@@ -27,6 +28,9 @@ from tacita.kernels import linear_scan
 from tacita.layers.base import State
 
 __all__ = ["InContextRL", "Update"]
+
+WIDEST = 2**20
+"""Of what a file may say a policy is as wide as."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,9 @@ class Rollout:
     claim="A policy of S5 layers learns to recall a cue 30 steps later in every seed, where one with a GRU "
     "learns it in one of five within the same updates and one without memory never.",
 )
-class InContextRL:
+class InContextRL(App):
     """Proximal policy optimisation over whole rollouts, with episodes cut inside the layer.
 
-    environment: many copies of a task (`environments.py`, or your own subclass of `Environment`).
     layer: the memory, by the name of any sequence layer with resets; None for none.
     d_model, depth: width and number of its blocks; the paper has 256 and 4.
     layer_options: arguments of the layer.
@@ -85,20 +88,21 @@ class InContextRL:
     entropy_weight: of the bonus for staying undecided; the paper has 0.
     seed: of the weights, the actions and the minibatches.
 
-    Raises `ConfigError` for a layer without resets and for more minibatches than environments.
+    After `fit`: `policy_`, and `history_`, an `Update` each.
 
     Differs from the paper: a smaller network and fewer, larger steps by default; discrete actions only.
 
     >>> from tacita.apps.in_context_rl.environments import MemoryLength
-    >>> agent = InContextRL(MemoryLength(8, length=3), layer="gru", d_model=16, depth=1, rollout=8)
-    >>> history = agent.fit(2)
-    >>> history[-1].steps
+    >>> agent = InContextRL(layer="gru", d_model=16, depth=1, rollout=8)
+    >>> agent.fit(environment=MemoryLength(8, length=3), updates=2).history_[-1].steps
     128
     """
 
+    policy_: ActorCritic
+    history_: list[Update]
+
     def __init__(
         self,
-        environment: Environment,
         *,
         layer: str | None = "s5",
         d_model: int = 64,
@@ -114,73 +118,130 @@ class InContextRL:
         entropy_weight: float = 0.01,
         seed: int = 0,
     ) -> None:
-        if not 1 <= minibatches <= environment.count:
+        if rollout < 1 or epochs < 1 or minibatches < 1:
             raise ConfigError(
-                f"minibatches={minibatches} of {environment.count} environments.",
-                remedy="Sequences stay whole: give as many environments as minibatches, or more.",
+                f"rollout={rollout}, epochs={epochs} and minibatches={minibatches} must be positive."
             )
-        if rollout < 1 or epochs < 1:
-            raise ConfigError(f"rollout={rollout} and epochs={epochs} must be positive.")
         if not (0 <= discount <= 1 and 0 <= trace <= 1):
             raise ConfigError(f"discount={discount} and trace={trace} must be from 0 to 1.")
-        self.environment = environment
+        self.layer, self.d_model, self.depth = layer, d_model, depth
+        self.layer_options = dict(layer_options or {})
         self.rollout, self.epochs, self.minibatches = rollout, epochs, minibatches
+        self.learning_rate = learning_rate
         self.discount, self.trace, self.clip = discount, trace, clip
         self.entropy_weight = entropy_weight
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.policy = ActorCritic(
-                environment.observation_size + environment.actions + 1,
-                environment.actions,
-                layer=layer,
-                d_model=d_model,
-                depth=depth,
-                layer_options=layer_options or {},
-            ).to(environment.device)
-        if self.policy.stack is not None and not self.policy.stack.resettable:
-            raise ConfigError(
-                f"layer={layer!r} cannot erase its memory where an episode starts.",
-                remedy="Choose one that can: s5, lru, mamba, s4d, attention, gru.",
-            )
-        self.optimizer = build_optimizer(self.policy, "adamw", learning_rate, 0.0)
-        self.generator = torch.Generator(environment.device).manual_seed(seed)
-        self._updates = 0
-        self._moment = self._first(environment)
+        self.seed = seed
 
     def fit(
-        self, updates: int, *, callback: Callable[[Update], object] | None = None
-    ) -> list[Update]:
-        """So many updates more; a callback is told after each."""
-        history = []
+        self,
+        *,
+        environment: Environment,
+        updates: int,
+        callback: Callable[[Update], object] | None = None,
+    ) -> Self:
+        """Learn from the beginning; a callback is told after each update.
+
+        environment: many copies of a task (`environments.py`, or your own subclass of `Environment`).
+
+        Raises `ConfigError` for a layer without resets and for more minibatches than environments.
+        """
+        if self.minibatches > environment.count:
+            raise ConfigError(
+                f"minibatches={self.minibatches} of {environment.count} environments.",
+                remedy="Sequences stay whole: give as many environments as minibatches, or more.",
+            )
+        self.environment = environment
+        inputs = environment.observation_size + environment.actions + 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.policy_ = self._policy(inputs, environment.actions).to(environment.device)
+        self.optimizer = build_optimizer(self.policy_, "adamw", self.learning_rate, 0.0)
+        self.generator = torch.Generator(environment.device).manual_seed(self.seed)
+        self.history_ = []
+        self._moment = self._first(environment)
+        return self.go_on(updates, callback=callback)
+
+    def go_on(self, updates: int, *, callback: Callable[[Update], object] | None = None) -> Self:
+        """So many updates more, in the environment that `fit` was given."""
         for _ in range(updates):
             rollout = self._collect()
             losses = self._improve(rollout)
-            self._updates += 1
-            ended = rollout.returns
+            number, ended = len(self.history_) + 1, rollout.returns
             update = Update(
-                self._updates,
-                self._updates * self.rollout * self.environment.count,
+                number,
+                number * self.rollout * self.environment.count,
                 sum(ended) / len(ended) if ended else float("nan"),
                 *losses,
             )
-            history.append(update)
+            self.history_.append(update)
             if callback is not None:
                 callback(update)
-        return history
+        return self
 
-    @torch.no_grad()
+    def figures(self) -> dict[str, float]:
+        """Those of the last update."""
+        if not getattr(self, "history_", None):
+            raise ConfigError("There was no update yet.", remedy="Call fit first.")
+        last = self.history_[-1]
+        return {
+            "updates": last.number,
+            "steps": last.steps,
+            "mean return": last.mean_return,
+            "policy loss": last.policy_loss,
+            "value loss": last.value_loss,
+            "entropy": last.entropy,
+        }
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"policy": self.policy_} if hasattr(self, "policy_") else {}
+
+    def rebuild(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        first, last = (
+            shapes.get("policy/enter.0.weight", ()),
+            shapes.get("policy/actor.2.weight", ()),
+        )
+        if not (len(first) == len(last) == 2 and max(*first, *last) <= WIDEST):
+            raise ConfigError("the file holds no policy.", remedy="Give one that `save` wrote.")
+        self.policy_ = self._policy(first[1], last[0])
+
     def evaluate(self, environment: Environment, episodes: int = 1) -> float:
         """Mean return in other environments, so many episodes of each, by the likeliest actions."""
+        return float(self.predict(environment, episodes).mean() / episodes)
+
+    @torch.no_grad()
+    def predict(self, environment: Environment, episodes: int = 1) -> Tensor:
+        """`(E,)`: the return of the first episodes in each of other environments, by the likeliest actions.
+
+        Raises `ConfigError` before `fit`.
+        """
+        if not hasattr(self, "policy_"):
+            raise ConfigError("There is no policy yet.", remedy="Call fit or load first.")
         moment = self._first(environment)
         counted = torch.zeros(environment.count, device=environment.device)
         total = torch.zeros_like(counted)
         while bool((counted < episodes).any()):
-            logits, _, state = self.policy.step(self._input(moment), moment.state, moment.starts)
+            logits, _, state = self.policy_.step(self._input(moment), moment.state, moment.starts)
             moment = self._next(environment, moment, logits.argmax(1), state, [])
             # The first episodes of each, not the first to end: these would be the short ones.
             total += torch.where(counted < episodes, moment.reward, 0.0)
             counted += moment.starts
-        return float(total.mean() / episodes)
+        return total
+
+    def _policy(self, inputs: int, actions: int) -> ActorCritic:
+        policy = ActorCritic(
+            inputs,
+            actions,
+            layer=self.layer,
+            d_model=self.d_model,
+            depth=self.depth,
+            layer_options=self.layer_options,
+        )
+        if policy.stack is not None and not policy.stack.resettable:
+            raise ConfigError(
+                f"layer={self.layer!r} cannot erase its memory where an episode starts.",
+                remedy="Choose one that can: s5, lru, mamba, s4d, attention, gru.",
+            )
+        return policy
 
     @torch.no_grad()
     def _collect(self) -> Rollout:
@@ -189,14 +250,14 @@ class InContextRL:
         steps = []
         for _ in range(self.rollout):
             x = self._input(moment)
-            logits, value, state = self.policy.step(x, moment.state, moment.starts)
+            logits, value, state = self.policy_.step(x, moment.state, moment.starts)
             probabilities = logits.softmax(1)
             action = torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
             chosen = logits.log_softmax(1).gather(1, action[:, None])[:, 0]
             after = self._next(self.environment, moment, action, state, returns)
             steps.append((x, action, chosen, value, moment.starts, after.reward, after.starts))
             moment = after
-        _, last, _ = self.policy.step(self._input(moment), moment.state, moment.starts)
+        _, last, _ = self.policy_.step(self._input(moment), moment.state, moment.starts)
         self._moment = moment
         x, action, chosen, value, starts, reward, ended = (
             torch.stack(each, 1) for each in zip(*steps, strict=True)
@@ -214,7 +275,7 @@ class InContextRL:
             )
             for part in order.chunk(self.minibatches):
                 state = {name: value[part] for name, value in rollout.state.items()}
-                logits, value = self.policy(rollout.x[part], state, rollout.starts[part])
+                logits, value = self.policy_(rollout.x[part], state, rollout.starts[part])
                 logs = logits.log_softmax(-1)
                 ratio = logs.gather(2, rollout.action[part][..., None])[..., 0]
                 ratio = (ratio - rollout.log_probability[part]).exp()
@@ -232,7 +293,7 @@ class InContextRL:
                 loss = policy_loss + value_loss - self.entropy_weight * entropy
                 self.optimizer.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(self.policy.parameters(), 0.5)
+                nn.utils.clip_grad_norm_(self.policy_.parameters(), 0.5)
                 self.optimizer.step()
                 sums += torch.stack([policy_loss, value_loss, entropy]).detach()
         policy_mean, value_mean, entropy_mean = (sums / (self.epochs * self.minibatches)).tolist()
@@ -246,7 +307,7 @@ class InContextRL:
             none == 0,
             none,
             none.clone(),
-            self.policy.initial_state(environment.count),
+            self.policy_.initial_state(environment.count),
         )
 
     def _next(

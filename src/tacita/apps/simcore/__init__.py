@@ -9,14 +9,16 @@ select by its features, pretrain anew on target and selection: `tacita.verbs.sim
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from tacita.apps.base import App
 from tacita.apps.simcore.coreset import Picks, check_options, prototypes_of, select_nearest
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset, check_alike, joined
@@ -51,6 +53,17 @@ class Selection:
         """`(k,)`: how many samples each prototype picked first."""
         return np.bincount(self.picks.prototypes, minlength=len(self.prototypes))
 
+    def figures(self) -> dict[str, float]:
+        """How many were selected, in how many rounds, and how near the first and the last round was."""
+        values = self.picks.values
+        return {
+            "selected": len(self.picks.indices),
+            "pool": self.pool,
+            "rounds": len(values),
+            "first cosine": float(values[0]),
+            "last cosine": float(values[-1]),
+        }
+
     def line(self) -> str:
         """One line for the screen."""
         count, values = len(self.picks.indices), self.picks.values
@@ -66,6 +79,18 @@ class Selection:
         )
 
 
+class Prototypes(nn.Module):
+    """What is known of a target: `rows (k, D)`, unit vectors, and `count`, the samples that it has."""
+
+    rows: Tensor
+    count: Tensor
+
+    def __init__(self, rows: Tensor, count: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows)
+        self.register_buffer("count", torch.tensor(count))
+
+
 @method(
     "simcore",
     title="SimCore",
@@ -79,7 +104,7 @@ class Selection:
     "with them, a probe is 5 points above a random 800 and 9 above the whole pool, but not above the "
     "target alone (90.8% against 90.4%), so that the claim fails on that.",
 )
-class SimCore:
+class SimCore(App):
     """Selects from a pool what is like a target, by features of one encoder.
 
     k: prototypes of the target, by k-means; where it has fewer samples, each is one. The paper's.
@@ -94,11 +119,16 @@ class SimCore:
     Differs from the paper: of a last round that would pass the budget the nearest samples are kept,
     rather than some at random; the selection is made once.
 
-    >>> simcore = SimCore(k=2, stop=0.0, budget=2)
+    After `fit`: `selection_`, and `prototypes_`, by which `predict` selects from other pools.
+
     >>> target, pool = torch.eye(2, 3), torch.eye(3)[[2, 0, 2, 1]] + 0.1
-    >>> simcore.select(target, pool).indices.tolist()
-    [1, 3]
+    >>> simcore = SimCore(k=2, stop=0.0, budget=2).fit(target=target, pool=pool)
+    >>> simcore.selection_.indices.tolist(), simcore.predict(pool.flip(0)).indices.tolist()
+    ([1, 3], [0, 2])
     """
+
+    prototypes_: Prototypes
+    selection_: Selection
 
     def __init__(
         self,
@@ -116,15 +146,38 @@ class SimCore:
         self.patience = patience
         self.stop = stop
 
-    def select(self, target: Any, pool: Any) -> Selection:
-        """By features of one encoder, `target (M, D)` and `pool (N, D)`: arrays, tensors, or on disk.
+    def fit(self, *, target: Any, pool: Any) -> Self:
+        """Select by features of one encoder, `target (M, D)` and `pool (N, D)`: arrays, or on disk.
 
         Raises `DataError` for features that do not fit.
         """
-        prototypes = prototypes_of(target, self.k)
-        budget = BUDGET * len(target) if self.budget is None else self.budget
-        picks = select_nearest(prototypes, pool, budget, patience=self.patience, stop=self.stop)
-        return Selection(picks, prototypes, len(target), len(pool))
+        self.prototypes_ = Prototypes(prototypes_of(target, self.k), len(target))
+        self.selection_ = self.predict(pool)
+        return self
+
+    def predict(self, pool: Any) -> Selection:
+        """What is selected from another pool, for the target of `fit`."""
+        if not hasattr(self, "prototypes_"):
+            raise ConfigError("There is no target yet.", remedy="Call fit or load first.")
+        rows, count = self.prototypes_.rows, int(self.prototypes_.count)
+        budget = BUDGET * count if self.budget is None else self.budget
+        picks = select_nearest(rows, pool, budget, patience=self.patience, stop=self.stop)
+        return Selection(picks, rows, count, len(pool))
+
+    def figures(self) -> dict[str, float]:
+        """Those of `selection_`."""
+        if not hasattr(self, "selection_"):
+            raise ConfigError("Nothing was selected yet.", remedy="Call fit first.")
+        return self.selection_.figures()
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"prototypes": self.prototypes_} if hasattr(self, "prototypes_") else {}
+
+    def rebuild(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        shape = shapes.get("prototypes/rows", ())
+        if len(shape) != 2:
+            raise ConfigError("the file holds no prototypes.", remedy="Give one that `save` wrote.")
+        self.prototypes_ = Prototypes(torch.zeros(shape), 0)
 
 
 def merge(target: Dataset, pool: Dataset, indices: Tensor) -> Dataset:
