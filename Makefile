@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format bench claims clean
+.PHONY: demo test test-slow lint format tables bench claims clean
 
 demo: $(READY)
 	$(BIN)/tacita fit digits --labels-per-class 2 --draws 5 --out runs/demo --overwrite
@@ -23,6 +23,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+tables: $(READY)
+	$(BIN)/python -m tacita.catalog.tables README.md
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

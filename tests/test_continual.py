@@ -55,7 +55,10 @@ def test_two_samples_of_one_number_cannot_be_named() -> None:
     assert twice.places([2]).tolist() == [1]
 
 
-@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=6), max_size=4), st.data())
+@given(
+    st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=6), max_size=4),
+    st.data(),
+)
 def test_saved_and_read_it_is_the_same(sessions: list[list[int]], data: st.DataObject) -> None:
     import tempfile
 
