@@ -20,6 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from tacita import cli
+from tacita.catalog.tables import with_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -211,3 +212,8 @@ def test_the_readme_names_every_verb_and_every_method() -> None:
 def test_the_demo_has_its_place_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.search(r"<!-- demo -->\n```text\n.+?^```\n<!-- /demo -->", readme, re.M | re.S)
+
+
+def test_the_readmes_table_is_that_of_the_cards() -> None:
+    page = (ROOT / "README.md").read_text("utf-8")
+    assert with_table(page) == page, "run: make tables"

@@ -9,7 +9,6 @@ import pytest
 
 from tacita.catalog import claims, discover
 from tacita.catalog.pages import method_list, method_page
-from tacita.catalog.tables import with_table
 from tacita.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -68,8 +67,3 @@ def test_a_claim_script_is_found_in_the_clone_or_in_the_wheel(tmp_path: Path) ->
     wheel.parent.mkdir()
     wheel.touch()
     assert claims.claim_script("tiny-probe") == wheel
-
-
-def test_the_readmes_table_is_that_of_the_cards() -> None:
-    page = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    assert with_table(page) == page, "run: make tables"

@@ -18,7 +18,8 @@ from tacita.catalog.cards import MODALITIES, REGISTERED, Card, ModalityCard, cla
 from tacita.catalog.sources import decorated, read_card
 from tacita.errors import ConfigError, MissingExtraError
 
-ROOT = Path(__file__).parents[1]
+ROOT = HOUSE = Path(__file__).parents[1]
+"""Where methods are looked for, and where modalities are: the package itself."""
 ROOMS = (
     "layers",
     "encoders",
@@ -77,7 +78,7 @@ def load_class(slug: str) -> type[Any]:
 
 def modalities() -> dict[str, ModalityCard]:
     """Every modality's card by its name: those of the house, then those that a user has defined."""
-    return {**scan_modalities(ROOT), **{name: card for name, (card, _) in MODALITIES.items()}}
+    return {**scan_modalities(HOUSE), **{name: card for name, (card, _) in MODALITIES.items()}}
 
 
 def modality(name: str) -> ModalityCard:

@@ -1,4 +1,4 @@
-"""The README's table of what there is, written from the cards: `python -m tacita.catalog.tables README.md`."""
+"""The README's table of what there is, from the cards: `python -m tacita.catalog.tables README.md`."""
 
 from __future__ import annotations
 
