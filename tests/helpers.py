@@ -190,7 +190,8 @@ def text_batch(size: int = 16) -> tuple[InputSpec, Batch]:
     """Digits read as text: 16 steps (two pixels of each row), whose letters are four grey levels."""
     x, y = digits()
     levels = torch.bucketize(x[:size, 0, :, 2:6:2].flatten(1), torch.tensor([-0.8, 0.0, 0.9]))
-    return InputSpec("text", (16,), vocabulary=4), Batch(levels, y[:size], torch.arange(size))
+    spec = InputSpec("text", (16,), vocabulary=5, hidden_token=4, specials=(4,))
+    return spec, Batch(levels, y[:size], torch.arange(size))
 
 
 BATCHES = {

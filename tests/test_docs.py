@@ -37,6 +37,10 @@ NO_RUN = {
         "tacita pretrain simclr photos/ --budget 10m --out runs/first",
     ): "names the reader's own data",
     ("docs/how-claims-work.md", "tacita claim fixmatch --seeds 5"): "takes minutes",
+    (
+        "docs/text.md",
+        'data = tacita.load("docs.csv", text="said", labels="kind", tokeniser="all-MiniLM-L6-v2")',
+    ): "names the reader's own model",
 }
 IN_A_CLONE = {"docs/add-a-method.md"}
 """Pages whose commands need the contract suite beside them."""

@@ -51,6 +51,22 @@ class Encoder(nn.Module, ABC):
     def forward(self, batch: Batch) -> Encoding:
         """Encode a batch."""
 
+    @property
+    def causal(self) -> bool:
+        """Whether a token depends on the steps up to its own only."""
+        return False
+
+    @property
+    def table(self) -> Tensor:
+        """`(V, dim)`: of an encoder that reads tokens of a vocabulary, the vector of each.
+
+        Raises `ConfigError` for any other.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no vectors of tokens.",
+            remedy="Choose an encoder of texts; `tacita methods encoder` lists them.",
+        )
+
     def __call__(self, batch: Batch | Values) -> Encoding:
         return super().__call__(batch if isinstance(batch, Batch) else Batch.of(batch))
 

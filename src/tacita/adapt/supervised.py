@@ -10,7 +10,7 @@ from tacita.data.batch import Batch
 from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
-from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
+from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha, require_numbers
 from tacita.tasks import Task
 
 
@@ -32,7 +32,7 @@ class Supervised(Objective[Batch]):
         unlabelled data do not win by augmentation alone.
     head: a head to go on from; default: a new linear one.
 
-    Raises `ConfigError` for a parameter that is not above 0.
+    Raises `ConfigError` for a parameter that is not above 0, and where samples cannot be mixed.
     """
 
     head: nn.Module
@@ -49,6 +49,8 @@ class Supervised(Objective[Batch]):
         head: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if mixup is not None:
+            require_numbers(encoder.spec, "supervised with mixup")
         self.encoder = encoder
         self.head = head or task.head(encoder.dim)
         self.task = task

@@ -42,7 +42,14 @@ class LabelSpreading(Baseline):
 
     def _fit(self, data: Dataset, seed: int) -> None:
         super()._fit(data, seed)
-        # Where columns are few, scikit-learn keeps the samples in a tree of compiled code, which
-        # no file can hold safely; a plain search finds the same neighbours.
-        plain = NearestNeighbors(n_neighbors=self.neighbours, algorithm="brute")
-        self.estimator_.nn_fit = plain.fit(self.estimator_.X_)
+        plain_neighbours(self.estimator_)
+
+
+def plain_neighbours(fitted: SklearnLabelSpreading) -> None:
+    """Let a fitted estimator look for neighbours by a plain search, which finds the same.
+
+    Where columns are few, scikit-learn keeps the samples in a tree of compiled code, which no file can
+    hold safely.
+    """
+    plain = NearestNeighbors(n_neighbors=fitted.n_neighbors, algorithm="brute")
+    fitted.nn_fit = plain.fit(fitted.X_)

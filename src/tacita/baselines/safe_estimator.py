@@ -94,7 +94,9 @@ def _indices_fit(estimator: Any, spec: InputSpec) -> bool:
             or not (splits["bitset_idx"] < len(tree.raw_left_cat_bitsets)).all()
         ):
             return False
-    return all(_kernels_fit(step, spec) for _, step in getattr(estimator, "steps", ())[:1])
+    steps = [step for _, step in getattr(estimator, "steps", ())]
+    rockets = [step for step in steps if type(step).__name__ == "MiniRocket"]
+    return all(_kernels_fit(step, spec) for step in rockets)
 
 
 def _inside(

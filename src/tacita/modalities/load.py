@@ -61,7 +61,8 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     time: its column of times (of a `.npz`: the array; `time` is found), by which rows are sorted.
         Series whose times are irregular are interpolated at the median step of the data set.
     text: the column of a table that holds texts to learn from.
-    tokeniser: of texts: "bytes", "words", "bpe", or a folder with a transformers tokeniser.
+    tokeniser: of texts: "words" (the default), "bytes", "bpe", a folder with a transformers tokeniser, or
+        the folder of a model of texts, to read as it does.
 
     Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
 

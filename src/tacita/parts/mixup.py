@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tacita.catalog import discover
 from tacita.data.batch import Batch, InputSpec
 from tacita.errors import ConfigError
 from tacita.tasks import Task
@@ -20,6 +21,15 @@ def require_alpha(alpha: float, name: str = "alpha") -> float:
     if not 0 < alpha < float("inf"):
         raise ConfigError(f"{name}={alpha} is not above 0.", remedy="Usual are 0.2 to 1.")
     return alpha
+
+
+def require_numbers(spec: InputSpec, method: str) -> None:
+    """Refuse samples of which two cannot be averaged, such as texts; raises `ConfigError`."""
+    if "numbers" not in discover.modality(spec.modality).gives:
+        raise ConfigError(
+            f"{method} averages samples, and two of {spec.modality} have no average.",
+            remedy="Leave mixup out.",
+        )
 
 
 def draw_share(

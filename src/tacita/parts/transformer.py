@@ -48,7 +48,12 @@ class Block(nn.Module):
     """Attention, then a two-layer MLP, each on normalised tokens and added to what was there."""
 
     def __init__(
-        self, dim: int, heads: int, expansion: int = 4, head_dim: int | None = None
+        self,
+        dim: int,
+        heads: int,
+        expansion: int = 4,
+        head_dim: int | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
@@ -57,14 +62,17 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim)
         )
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), mask)
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.drop(self.attention(self.attention_norm(x), mask))
+        return x + self.drop(self.mlp(self.mlp_norm(x)))
 
 
 class Transformer(nn.Module):
     """`depth` blocks and a last norm. Shapes: `(B, T, dim)` to the same; `mask (B, T)` True = valid.
+
+    dropout: share of what each branch adds that is dropped in training.
 
     >>> import torch
     >>> Transformer(8, depth=1, heads=2)(torch.zeros(2, 3, 8)).shape
@@ -79,11 +87,16 @@ class Transformer(nn.Module):
         heads: int,
         expansion: int = 4,
         head_dim: int | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not 1 <= depth <= DEEPEST:
             raise ConfigError(f"depth={depth} is not from 1 to {DEEPEST}.")
-        self.layers = nn.ModuleList(Block(dim, heads, expansion, head_dim) for _ in range(depth))
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout={dropout} is not from 0 to below 1.")
+        self.layers = nn.ModuleList(
+            Block(dim, heads, expansion, head_dim, dropout) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

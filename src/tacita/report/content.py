@@ -1,7 +1,7 @@
 """Everything that a page may show, as plain values. What is left out is not shown.
 
 A sample in a list of errors is what it is: an image `(C, H, W)`, a volume `(C, D, H, W)`, a series
-`(L, C)`, or a table's row as a mapping from column to cell.
+`(L, C)`, a table's row as a mapping from column to cell, or a text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tacita.errors import DataError
 from tacita.report.words import metric_name, score
 
 Array = NDArray[Any]
-Sample = Array | Mapping[str, object]
+Sample = Array | Mapping[str, object] | str
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ class ReportContent:
     calibration: Calibration | None = None
     regression: RegressionFit | None = None
     errors: Sequence[SampleError] = ()
+    marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What the labelled samples of each class have oftener than those of the others, in words."""
     health: Health | None = None
     recipe: str = ""
 

@@ -32,7 +32,7 @@ CLASS_ROWS: Final = 200
 @dataclass(frozen=True)
 class _Error:
     error: SampleError
-    shown: samples.Picture | samples.Sketch | samples.Cells | None
+    shown: samples.Picture | samples.Sketch | samples.Cells | samples.Passage | None
     kind: str
 
     @property

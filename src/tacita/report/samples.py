@@ -1,5 +1,5 @@
 """A sample shown as what it is: an image as a small PNG, of a volume the middle slice, a series as a
-line, a row as its cells."""
+line, a row as its cells, a text as its beginning and end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PICTURE_SIDE: Final = 192
 SKETCH_BUCKETS: Final = 150
 SKETCH_CHANNELS: Final = 6
 ROW_CELLS: Final = 10
+TEXT_LENGTH: Final = 400
 WIDTH, HEIGHT = 240.0, 96.0
 
 
@@ -50,10 +51,19 @@ class Cells:
     more: int
 
 
-def shown(sample: Sample | None) -> Picture | Sketch | Cells | None:
+@dataclass(frozen=True)
+class Passage:
+    """A text of at most 400 characters; the page escapes it."""
+
+    text: str
+
+
+def shown(sample: Sample | None) -> Picture | Sketch | Cells | Passage | None:
     """What the page draws for a sample."""
     if sample is None:
         return None
+    if isinstance(sample, str):
+        return Passage(shorten(sample, TEXT_LENGTH))
     if isinstance(sample, Mapping):
         return cells(sample)
     if sample.ndim == 4:
@@ -64,8 +74,8 @@ def shown(sample: Sample | None) -> Picture | Sketch | Cells | None:
         return sketch(sample)
     raise DataError(
         f"A sample of shape {sample.shape} is neither an image, a volume, a series nor a row.",
-        remedy="Give an image (C, H, W), a volume (C, D, H, W), a series (L, C) or a mapping from"
-        " column to cell.",
+        remedy="Give an image (C, H, W), a volume (C, D, H, W), a series (L, C), a mapping from"
+        " column to cell, or a text.",
     )
 
 

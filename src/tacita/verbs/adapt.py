@@ -74,14 +74,13 @@ def adapt(
     whole = with_unlabelled(whole, unlabelled, Screen(quiet=running.quiet))
     check_trainable(whole)
     recipe = recipe_from_options("learn", method, settings, running.seed)
-    encoder = None
+    encoder, pretrained = None, None
     if start is not None:
         first = opened(start)
         encoder, whole = started(first, whole, recipe)
-        recipe = recipe.model_copy(
-            update={"encoder": first.recipe.encoder, "pretrain": first.recipe.pretrain}
-        )
+        recipe = recipe.model_copy(update={"encoder": first.recipe.encoder})
         recipe.check()
+        pretrained = first.recipe.pretrain
     held = None
     if enough_to_hold_out(whole):
         _, aside = hold_out(whole, HELD_OUT, running.seed)
@@ -98,4 +97,4 @@ def adapt(
         learner = learner_for(recipe, begin, engine, alarm).fit(pool, seed=running.seed)
         return Made(learner, learner.history_ if isinstance(learner, Trained) else History(0))
 
-    return run_one(data, recipe, whole, running, make, held=held)
+    return run_one(data, recipe, whole, running, make, held=held, pretrained=pretrained)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from tacita.catalog.recipe import Recipe
+from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.engine.devices import make_fabric
 from tacita.engine.history import History, JsonLines
@@ -50,6 +50,7 @@ def run_one(
     held: Dataset | None = None,
     facts: Mapping[str, str] | None = None,
     trainings: int = 1,
+    pretrained: Section | None = None,
 ) -> Model:
     """Resolve one recipe, train it where it can be resumed, save it and say how it went.
 
@@ -57,6 +58,7 @@ def run_one(
     make: trains; it is given the resolved recipe, the data, and what the engine is told.
     held: samples for the last figure; `facts`: further lines for the screen.
     trainings: how often `make` takes the recipe's steps.
+    pretrained: how the encoder was pretrained before: it is kept in the recipe, and not done again.
     """
     screen = Screen(quiet=running.quiet)
     description = describe(data, held)
@@ -69,6 +71,9 @@ def run_one(
     else:
         seconds = None if running.seconds is None else running.seconds / trainings
         recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **running.engine)
+        recipes = [
+            each.model_copy(update={"pretrain": pretrained or each.pretrain}) for each in recipes
+        ]
         empty = Splits(train=[], score=[])
         plan = Plan(seed=recipe.seed, protocol="one training", recipes=recipes, splits=empty)
     recipe = plan.recipes[0]

@@ -89,6 +89,7 @@ def report_content(
         curves=curves,
         map=_map(model, pool, held),
         classes=model.task.answers,
+        marks=pool.kind.marks(pool),
         health=_health(model.metrics),
         recipe=dump_recipe(model.recipe),
         **({} if held is None else _held_out_parts(model, held)),

@@ -39,4 +39,5 @@ def started(first: Model, whole: Dataset, recipe: Recipe) -> tuple[Encoder, Data
             f"but {whole.source} has {now.modality} of shape {now.shape}.",
             remedy="Pretrain on data like these.",
         )
+    whole.kind.check_terms(whole, first.schema)
     return encoder, whole.normalised(first.learner.data_.normaliser)

@@ -11,16 +11,17 @@ from tacita.errors import DataError
 from tacita.modalities.readers.values import damaged
 from tacita.words import nearest
 
-TABLE_FILES = frozenset({".csv", ".tsv", ".parquet"})
+TABLE_FILES = frozenset({".csv", ".tsv", ".parquet", ".jsonl"})
 ARRAY_FILES = frozenset({".npz", ".npy"})
 IMAGE_FILES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm"}
 )
 SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
 TEXT_SERIES = frozenset({".ts"})
+TEXT_FILES = frozenset({".txt"})
 READ = (
-    "Tables: .csv .tsv .parquet. Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
-    " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes,"
+    "Tables: .csv .tsv .parquet .jsonl. Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
+    " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes, of texts (.txt),"
     " or of a .csv, .tsv, .parquet or .npy a series."
 )
 NO_CLASS = "unlabelled"

@@ -1,4 +1,4 @@
-"""CSV, TSV, parquet and data frames as Arrow tables; streamed where the file may exceed the memory.
+"""CSV, TSV, parquet, JSONL and data frames as Arrow tables; streamed where the file may exceed the memory.
 
 CSV cells stay text here: whether a column is a number is decided over the whole column, later.
 """
@@ -17,6 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tacita.errors import DataError
+from tacita.modalities.readers.jsonl import stream_jsonl
 from tacita.modalities.readers.values import LARGEST, check_size, damaged
 
 _LINE = 2**20
@@ -24,6 +25,9 @@ _LINE = 2**20
 
 def read_table(path: Path) -> pa.Table:
     """A whole file as one table."""
+    if path.suffix.lower() == ".jsonl":
+        tables = list(stream_jsonl(path, None))
+        return _checked(tables[0] if tables else pa.table({}), str(path))
     if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
             # Runs of one value take no room in the file, so its size says nothing.
@@ -39,6 +43,9 @@ def read_table(path: Path) -> pa.Table:
 
 def stream_table(path: Path, chunk: int) -> Iterator[pa.Table]:
     """A file as consecutive tables of at most `chunk` rows, one block of it in memory at a time."""
+    if path.suffix.lower() == ".jsonl":
+        yield from stream_jsonl(path, chunk)
+        return
     if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
             for batch in file.iter_batches(batch_size=chunk, use_threads=False):

@@ -16,3 +16,8 @@ def spreadsheet_row(start: int = 0) -> RowName:
 def array_row(start: int = 0) -> RowName:
     """Names of rows as arrays count them, from 0."""
     return lambda position: f"row {start + position}"
+
+
+def line(start: int = 0) -> RowName:
+    """Names of rows that have a line each, from 1."""
+    return lambda position: f"line {start + position + 1}"

@@ -29,13 +29,13 @@ from tacita.modalities.readers.files import (
     unknown_extension,
 )
 from tacita.modalities.readers.frames import frame_table, is_frame, read_table, stream_table
-from tacita.modalities.readers.rows import RowName, array_row, spreadsheet_row
+from tacita.modalities.readers.rows import RowName, array_row, line, spreadsheet_row
 
 _LABELS = "labels"
 
 
 class TableSource(Source):
-    """Rows and named columns: a CSV, TSV or parquet file, or a data frame."""
+    """Rows and named columns: a CSV, TSV, parquet or JSONL file, or a data frame."""
 
     what = "a table"
 
@@ -59,9 +59,10 @@ class TableSource(Source):
             yield from (table.slice(start, rows) for start in range(0, len(table), rows))
 
     def row_name(self, start: int = 0) -> RowName:
-        """What rows are called, from row `start` on: as a spreadsheet counts them, or from 0."""
-        text = isinstance(self._table, Path) and self._table.suffix.lower() != ".parquet"
-        return spreadsheet_row(start) if text else array_row(start)
+        """What rows are called, from row `start` on: as a spreadsheet counts them, by line, or from 0."""
+        ending = self._table.suffix.lower() if isinstance(self._table, Path) else ""
+        named = {".csv": spreadsheet_row, ".tsv": spreadsheet_row, ".jsonl": line}
+        return named.get(ending, array_row)(start)
 
 
 class Header(Protocol):
