@@ -47,6 +47,9 @@ def make(slug: str, modality: str, seed: int = 0) -> tuple[Encoder, Batch]:
 def ragged(slug: str, modality: str) -> tuple[Encoder, Ragged]:
     encoder, batch = make(slug, modality)
     assert isinstance(batch.samples, Ragged)
+    for part in encoder.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0  # what is dropped is drawn anew for another padding
     return encoder, batch.samples
 
 

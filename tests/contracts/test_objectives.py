@@ -28,6 +28,8 @@ from tacita.values import Graphs
 from tests.helpers import assert_close, example, same_values, with_examples
 
 SIZE = 16
+WITHOUT_CHANCE = {"causal-language-modelling"}
+"""Whose loss depends on nothing that is drawn."""
 EXAMPLES = with_examples()
 
 
@@ -179,7 +181,7 @@ def test_a_seed_and_a_state_fix_the_loss(method: str, encoder: str, modality: st
     first, other_draw = loss_of(objective).total, loss_of(objective, seed=1).total
     objective.load_state_dict(state)
     assert torch.equal(loss_of(objective).total, first)
-    assert not torch.equal(other_draw, first)
+    assert method in WITHOUT_CHANCE or not torch.equal(other_draw, first)
 
 
 @every_objective

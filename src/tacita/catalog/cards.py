@@ -128,7 +128,8 @@ class ModalityCard:
     `views` weak and strong views; `crops` parts of a sample; `halves` which half of it is the first;
     `rows` flat rows of numbers; `numbers` samples of which two can be averaged; `patches` an encoder of
     patches that can be hidden; `neighbours` patches that lie beside each other; `steps` an order in
-    time, `tokens` words of a vocabulary; `pixels`, `slices`, `columns` and `sensors` as their names say.
+    time, `tokens` words of a vocabulary, `dropout` an encoder that reads a sample otherwise each time in
+    training; `pixels`, `slices`, `columns` and `sensors` as their names say.
     """
     encoders: Mapping[str, str] = field(default_factory=dict)
     """By need, the encoder that serves it where the usual one does not."""

@@ -7,7 +7,7 @@ frame for all layers, so that they can be compared; causal ones also run one ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn

@@ -9,7 +9,6 @@ from torch.nn import functional
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
-from tacita.objective import Losses
 from tacita.values import Ragged, as_tensor
 
 
@@ -46,17 +45,15 @@ class LanguageHead(nn.Module):
         logits = functional.linear(self.change(tokens), table, self.bias)
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def losses(self, tokens: Tensor, table: Tensor, truth: Tensor) -> Losses:
-        """The mean surprise at `truth (n,)`, zero where there is none, and how it compares.
+    def surprise(self, tokens: Tensor, table: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean cross-entropy of `truth (n,)`, zero where there is none, and how it compares.
 
-        The metric is the loss relative to that of saying how often each token occurs: above 1, nothing
-        has been learnt.
+        The second is relative to saying how often each token occurs: above 1, nothing has been learnt.
         """
         each = functional.cross_entropy(self(tokens, table), truth, reduction="none")
         told = -self.log_shares[truth].sum()
         relative = each.detach().sum() / told.clamp_min(1e-6)
-        loss = each.sum() / max(1, len(each))
-        return Losses({"relative_to_frequency": relative}, prediction=loss)
+        return each.sum() / max(1, len(each)), relative
 
 
 def require_language(encoder: Encoder, method: str) -> Encoder:

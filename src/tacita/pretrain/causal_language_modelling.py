@@ -67,4 +67,7 @@ class CausalLanguageModelling(Objective[Batch]):
             follows = batch.mask[:, 1:]
         tokens = self.encoder(batch).tokens[:, :-1]
         # Texts of one token have nothing to predict: where all are, the loss is zero.
-        return self.head_of_tokens.losses(tokens[follows], self.encoder.table, x[:, 1:][follows])
+        loss, relative = self.head_of_tokens.surprise(
+            tokens[follows], self.encoder.table, x[:, 1:][follows]
+        )
+        return Losses({"relative_to_frequency": relative}, prediction=loss)

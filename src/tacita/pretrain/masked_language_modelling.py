@@ -86,9 +86,10 @@ class MaskedLanguageModelling(Objective[Batch]):
         corruption = corrupt(x, allowed, self.mask_ratio, spec.hidden_token, spec.vocabulary)
         tokens = self.encoder(batch.with_x(corruption.x)).tokens
         # Where texts are of special tokens only, nothing is chosen, and the loss is zero.
-        return self.head_of_tokens.losses(
+        loss, relative = self.head_of_tokens.surprise(
             tokens[corruption.chosen], self.encoder.table, x[corruption.chosen]
         )
+        return Losses({"relative_to_frequency": relative}, prediction=loss)
 
 
 class Corruption(NamedTuple):

@@ -26,7 +26,7 @@ from tacita.parts.similarity import unit
     paper="https://arxiv.org/abs/2104.08821",
     year=2021,
     family="pretrain",
-    needs=("tokens",),
+    needs=("tokens", "dropout"),
     labels="none",
     summary="Pretrains an encoder of texts without labels: two readings under dropout attract.",
     reuses=("similarity",),

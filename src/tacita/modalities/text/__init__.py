@@ -42,8 +42,8 @@ _MARKS = 12
     "text",
     title="Texts",
     encoder="text-transformer",
-    encoders={"steps": "sequence-model"},
-    gives=("steps", "tokens", "views"),
+    encoders={"steps": "sequence-model", "dropout": "text-transformer"},
+    gives=("steps", "tokens", "views", "dropout"),
     usual=("supervised", "masked-language-modelling-fine-tune"),
     hidden_share=0.15,
 )

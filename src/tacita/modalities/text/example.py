@@ -28,12 +28,15 @@ def torch_docs() -> Dataset:
         "linear algebra": torch.linalg,
         "special function": torch.special,
     }
-    texts, kinds = [], []
-    for kind, room in rooms.items():
-        found = _described(room)[:FEW]
-        texts += found
-        kinds += [kind] * len(found)
-    data = as_dataset(texts, kinds)
+    found = {kind: _described(room) for kind, room in rooms.items()}
+    # One of each kind in turn, so that the first few are of all.
+    pairs = [
+        (texts[turn], kind)
+        for turn in range(FEW)
+        for kind, texts in found.items()
+        if turn < len(texts)
+    ]
+    data = as_dataset([text for text, _ in pairs], [kind for _, kind in pairs])
     return Dataset(
         data.samples, data.targets, data.meta, data.task, source="documentation of torch"
     )
