@@ -84,28 +84,37 @@ def survives(folder, name, content):
     source = path.parent if path.parent != folder else path
     labels = "y" if name.startswith("t") else None
     for options in ({}, {"missing": "impute", "labels": labels}, {"modality": "series"}):
-        with refused(source):
-            data = load(source, **options)
-            assert isinstance(data, Dataset)
-            assert not data.x.isinf().any()
-            assert len(describe(data).lines()) >= 1
-            reads_again(source, data)
-            with suppress(TacitaError):
-                check_trainable(data)
+        check_read(source, first_reading(source, **options))
     for schema in SCHEMAS.values():
         with refused(source):
             assert sum(len(part) for part in read_like(source, schema, chunk=2))
 
 
+def first_reading(source, **options):
+    with refused(source):
+        return load(source, **options)
+    return None
+
+
+def check_read(source, data):
+    if data is None:
+        return
+    assert isinstance(data, Dataset)
+    assert not data.x.isinf().any()
+    assert len(describe(data).lines()) >= 1
+    reads_again(source, data)
+    with suppress(TacitaError):
+        check_trainable(data)
+
+
 @contextmanager
 def refused(source):
     """Whatever is refused is refused by an error that names the source."""
+    said = str(source)
     try:
         yield
     except TacitaError as error:
         said = str(error)
-    else:
-        return
     assert str(source) in said
 
 
@@ -163,11 +172,7 @@ def test_text_that_is_almost_a_table(tmp_path, name, content):
 def test_text_that_is_almost_a_long_table(tmp_path, content):
     path = tmp_path / "t.csv"
     path.write_text("m,t,u\n" + content)
-    with refused(path):
-        data = load(path, series_id="m", time="t")
-        assert data.x.isfinite().all()
-        assert len(describe(data).lines()) >= 1
-        reads_again(path, data)
+    check_read(path, first_reading(path, series_id="m", time="t"))
     with refused(path):
         assert sum(len(part) for part in read_like(path, LONG, chunk=2))
 
@@ -199,7 +204,9 @@ anything = st.recursive(
     x=anything, y=anything, lengths=st.none() | anything, task=st.sampled_from([None, "regression"])
 )
 def test_anything_in_memory(x, y, lengths, task):
-    with suppress(TacitaError):
+    try:
         data = as_dataset(x, y, lengths=lengths, task=task)
-        if lengths is None:
-            reads_again(x, data)
+    except TacitaError:
+        return
+    if lengths is None:
+        reads_again(x, data)
