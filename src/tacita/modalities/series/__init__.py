@@ -34,7 +34,7 @@ from tacita.modalities.series.long import lie_together, long_series, whole_serie
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.rates import channel_rates
 from tacita.modalities.series.read import (
-    pad_to,
+    fit_to,
     ragged_series,
     roles_in,
     series_array,
@@ -238,7 +238,7 @@ class Series(Modality):
                 remedy="Give the file or the frame itself, so that its columns are matched by name.",
             )
         check_channels(samples, like)
-        values = pad_to(samples.values, known.shape[0])
+        values = fit_to(samples.values, known.shape[0])
         return replace(samples, values=values, meta=known.like(values))
 
     def join(self, parts: Sequence[Values], source: str) -> Values:

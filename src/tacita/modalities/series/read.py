@@ -35,7 +35,7 @@ from tacita.modalities.readers.values import (
 )
 from tacita.modalities.series.meta import SeriesMeta, series_samples
 from tacita.modalities.series.sampling import on_grid
-from tacita.values import Ragged, Values, as_tensor, full, lengths_of, shape_of
+from tacita.values import Ragged, Values, as_tensor, full, lengths_of
 
 _BLOCK = 2**20
 
@@ -283,13 +283,19 @@ def wide_series(
     return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids)
 
 
-def pad_to(samples: Values, length: int) -> Values:
-    """Series padded with zeros to at least this length, with their lengths where some are shorter."""
-    if shape_of(samples)[0] >= length:
-        return samples
+def fit_to(samples: Values, length: int) -> Values:
+    """Series padded to this length, or as far as the longest goes; without lengths where all go so far.
+
+    So a piece is padded as the whole is, whatever width its source had.
+    """
     ragged = full(samples) if isinstance(samples, Tensor) else samples
     assert isinstance(ragged, Ragged)
-    return ragged.widened(length)
+    longest = max(length, int(ragged.lengths.max())) if len(ragged) else length
+    if longest > ragged.longest:
+        ragged = ragged.widened(longest)
+    elif longest < ragged.longest:
+        ragged = Ragged.of(ragged.padded[:, :longest], ragged.lengths)
+    return ragged.padded if bool((ragged.lengths == longest).all()) else ragged
 
 
 def check_lengths(
