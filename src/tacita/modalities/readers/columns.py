@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tacita.errors import ConfigError, DataError
+from tacita.modalities.readers.rows import RowName
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
@@ -71,6 +72,25 @@ def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
     except pa.ArrowInvalid:
         return None
     return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def need_numbers(
+    column: pa.ChunkedArray, name: str, source: str, row_name: RowName
+) -> NDArray[np.float64]:
+    """A column as float64; raises `DataError` naming the first cell that is no number."""
+    numbers = parse_numbers(column)
+    if numbers is not None:
+        return numbers
+    for position, text in enumerate(strings(column).to_pylist()):
+        if parse_numbers(pa.chunked_array([[text]], pa.string())) is None:
+            raise DataError(
+                f"{source}: {text!r} at {row_name(position)}, column {name!r} is not a number.",
+                remedy="The model was trained with numbers in this column.",
+            )
+    raise DataError(
+        f"{source}: column {name!r} is {column.type}, but the model expects numbers.",
+        remedy="Convert the column to numbers.",
+    )
 
 
 def strings(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -34,8 +34,9 @@ from tacita.modalities.series.long import lie_together, long_series, whole_serie
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.rates import channel_rates
 from tacita.modalities.series.read import (
-    pad_to,
+    fit_to,
     ragged_series,
+    roles_in,
     series_array,
     series_files,
     series_list,
@@ -138,19 +139,24 @@ class Series(Modality):
                 f"{source.name}: time={reading.time!r} without series_id.",
                 remedy="Name the column that says which series a row belongs to (--series-id).",
             )
-        start = 0
+        start, roles = 0, None
         for table in source.pieces(chunk):
             if not len(table):
                 continue
-            yield wide_series(
+            samples = wide_series(
                 table,
                 labels=_there(reading.labels, table, like),
                 group=_there(reading.group, table, like),
+                known=_meta(like),
+                roles=roles,
                 missing=reading.missing,
                 source=source.name,
                 row_name=source.row_name(start),
                 start=start,
             )
+            yield samples
+            # What the first rows say of the columns holds of all others, however they are cut.
+            roles = roles_in(samples)
             start += len(table)
 
     def _long(
@@ -232,7 +238,7 @@ class Series(Modality):
                 remedy="Give the file or the frame itself, so that its columns are matched by name.",
             )
         check_channels(samples, like)
-        values = pad_to(samples.values, known.shape[0])
+        values = fit_to(samples.values, known.shape[0])
         return replace(samples, values=values, meta=known.like(values))
 
     def join(self, parts: Sequence[Values], source: str) -> Values:

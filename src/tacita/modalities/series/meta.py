@@ -21,6 +21,7 @@ class SeriesMeta(Meta):
     """`shape (L, C)`, with `L` the longest length.
 
     columns: the names of the channels, where they have names.
+    aside: of a table of one series a row, the columns that are no steps of it.
     series_id, time: the columns, or the array, that say which series a value belongs to and when it was.
     step: the time from one value to the next, where times are known; dates are in seconds.
     resampled, gaps: how many series were irregular and were interpolated at every step, and how many
@@ -33,6 +34,7 @@ class SeriesMeta(Meta):
     rank = 2
 
     columns: tuple[str, ...] = Field(default=(), max_length=_MOST_COLUMNS)
+    aside: tuple[str, ...] = Field(default=(), max_length=_MOST_COLUMNS)
     series_id: str | None = None
     time: str | None = None
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)

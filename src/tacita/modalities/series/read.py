@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,13 @@ from torch import Tensor
 from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.arrays import ArrayFile
-from tacita.modalities.readers.columns import parse_numbers, take_column, take_ids
+from tacita.modalities.readers.columns import (
+    need_numbers,
+    parse_numbers,
+    strings,
+    take_column,
+    take_ids,
+)
 from tacita.modalities.readers.files import ARRAY_FILES, Entry
 from tacita.modalities.readers.frames import read_table
 from tacita.modalities.readers.rows import RowName, spreadsheet_row
@@ -27,9 +33,9 @@ from tacita.modalities.readers.values import (
     to_float32,
     to_tensor,
 )
-from tacita.modalities.series.meta import series_samples
+from tacita.modalities.series.meta import SeriesMeta, series_samples
 from tacita.modalities.series.sampling import on_grid
-from tacita.values import Ragged, Values, as_tensor, full, lengths_of, shape_of
+from tacita.values import Ragged, Values, as_tensor, full, lengths_of
 
 _BLOCK = 2**20
 
@@ -193,11 +199,46 @@ def timed_series(
     return replace(samples, meta=samples.meta.model_copy(update=timed))
 
 
+class Roles(NamedTuple):
+    """Of the columns of a wide table, which one names the rows and which others are no steps."""
+
+    ids: str | None
+    aside: tuple[str, ...]
+
+
+def first_roles(table: pa.Table) -> Roles:
+    """The roles of columns that are yet unknown: what is no number is no step."""
+    parsed = {name: parse_numbers(table[name]) for name in table.column_names}
+    _, ids, rest = take_ids(table, parsed)
+    return Roles(ids, tuple(n for n in rest.column_names if parsed[n] is None or _is_id(n)))
+
+
+def roles_like(table: pa.Table, known: SeriesMeta) -> Roles:
+    """Those of a table for a model, which may have learnt from another with other columns."""
+    ids = known.id_column
+    if ids not in table.column_names:
+        ids = next((n for n in table.column_names if _is_id(n) and n not in known.aside), None)
+    others = [n for n in table.column_names if n != ids and n not in known.aside]
+    return Roles(ids, (*known.aside, *(n for n in others if parse_numbers(table[n]) is None)))
+
+
+def roles_in(samples: Samples) -> Roles:
+    """Those that were found in rows before."""
+    assert isinstance(samples.meta, SeriesMeta)
+    return Roles(samples.meta.id_column, samples.meta.aside)
+
+
+def _is_id(name: str) -> bool:
+    return name.lower() == "id"
+
+
 def wide_series(
     table: pa.Table,
     *,
     labels: str | None,
     group: str | None,
+    known: SeriesMeta | None,
+    roles: Roles | None,
     missing: Missing,
     source: str,
     row_name: RowName,
@@ -205,13 +246,19 @@ def wide_series(
 ) -> Samples:
     """A table of one series a row: its numeric columns in their order, one channel.
 
+    known: what a model learnt from. roles: of the columns, where rows before have told them.
+
     Empty cells at the end of a row are the end of a shorter series, not missing values.
     """
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
-    parsed = {name: parse_numbers(table[name]) for name in table.column_names}
-    ids, id_column, table = take_ids(table, parsed)
-    kept = [(name, n) for name in table.column_names if (n := parsed[name]) is not None]
+    if roles is None:
+        roles = first_roles(table) if known is None else roles_like(table, known)
+    ids: tuple[str, ...] = ()
+    if roles.ids in table.column_names:
+        ids = tuple(text or "" for text in strings(table[roles.ids]).to_pylist())
+    steps = [n for n in table.column_names if n != roles.ids and n not in roles.aside]
+    kept = [(name, need_numbers(table[name], name, source, row_name)) for name in steps]
     if not kept:
         raise DataError(
             f"{source}: no column is numeric, so there is no series in a row.",
@@ -232,17 +279,23 @@ def wide_series(
     ended = np.where(np.arange(x.shape[1]) < lengths[:, None], x, np.float32(0))
     check_finite(ended, source, place, missing=missing)
     data = series_array(ended, lengths, missing=missing, source=source, start=start)
-    meta = data.meta.model_copy(update={"id_column": id_column})
+    meta = data.meta.model_copy(update={"id_column": roles.ids, "aside": roles.aside})
     return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids)
 
 
-def pad_to(samples: Values, length: int) -> Values:
-    """Series padded with zeros to at least this length, with their lengths where some are shorter."""
-    if shape_of(samples)[0] >= length:
-        return samples
+def fit_to(samples: Values, length: int) -> Values:
+    """Series padded to this length, or as far as the longest goes; without lengths where all go so far.
+
+    So a piece is padded as the whole is, whatever width its source had.
+    """
     ragged = full(samples) if isinstance(samples, Tensor) else samples
     assert isinstance(ragged, Ragged)
-    return ragged.widened(length)
+    longest = max(length, int(ragged.lengths.max())) if len(ragged) else length
+    if longest > ragged.longest:
+        ragged = ragged.widened(longest)
+    elif longest < ragged.longest:
+        ragged = Ragged.of(ragged.padded[:, :longest], ragged.lengths)
+    return ragged.padded if bool((ragged.lengths == longest).all()) else ragged
 
 
 def check_lengths(

@@ -18,6 +18,7 @@ from tacita.errors import DataError
 from tacita.modalities.readers.columns import (
     blank_cells,
     is_blank,
+    need_numbers,
     parse_numbers,
     strings,
     take_column,
@@ -180,19 +181,7 @@ def _infer(
 def _numbers_like(
     column: pa.ChunkedArray, name: str, missing: Missing, source: str, row_name: RowName
 ) -> NDArray[np.float32]:
-    numbers = parse_numbers(column)
-    if numbers is None:
-        texts = strings(column)
-        for position, text in enumerate(texts.to_pylist()):
-            if parse_numbers(pa.chunked_array([[text]], pa.string())) is None:
-                raise DataError(
-                    f"{source}: {text!r} at {row_name(position)}, column {name!r} is not a number.",
-                    remedy="The model was trained with numbers in this column.",
-                )
-        raise DataError(
-            f"{source}: column {name!r} is {column.type}, but the model expects numbers.",
-            remedy="Convert the column to numbers.",
-        )
+    numbers = need_numbers(column, name, source, row_name)
     return _finite(numbers, name, missing, source, row_name)
 
 
