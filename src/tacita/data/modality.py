@@ -188,7 +188,7 @@ class Modality(ABC):
         ):  # fmt: skip
             raise unlike(data, other)
 
-    def check_terms(self, data: Dataset, like: Schema) -> None:
+    def check_terms(self, data: Dataset, like: Schema) -> None:  # noqa: B027 (most have no terms)
         """Raise `DataError` where what stands in the samples means something else than to a model."""
 
     # Words
