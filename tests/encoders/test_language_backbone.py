@@ -25,8 +25,8 @@ from tests.language import sentence_folder
 def data() -> Dataset:
     """The example's texts, read by the folder's own tokeniser."""
     example = find("text").example()
-    texts = [str(example.kind.show(example, i)) for i in range(0, len(example), 4)]
-    labels = example.task.decode(example.y[::4])
+    texts = [str(example.kind.show(example, i)) for i in range(0, len(example), 3)]
+    labels = example.task.decode(example.y[::3])
     return as_dataset(texts, labels, tokeniser=str(sentence_folder())).normalised()
 
 
@@ -150,4 +150,4 @@ def test_texts_of_another_tokeniser_or_too_long_are_refused() -> None:
         InputSpec("text", (1024,), vocabulary=data().spec.vocabulary),
     )
     with pytest.raises(ConfigError, match=r"has no config\.json"):
-        build("language-backbone", data().spec)
+        build("language-backbone", data().spec, folder="no/such/folder")

@@ -94,7 +94,7 @@ def test_a_label_file_beside_the_texts_is_found(tmp_path: Path) -> None:
 def test_lists_and_frames_are_read_like_files(tmp_path: Path) -> None:
     from_list = as_dataset(TEXTS, LABELS)
     frame = pd.DataFrame({"review": TEXTS, "stars": LABELS})
-    from_frame = as_dataset(frame, target="stars", text="review")
+    from_frame = as_dataset(frame, labels="stars", text="review")
     from_file = tacita.load(table(tmp_path / "x.csv"), text="review", labels="stars")
     for data in (from_frame, from_file):
         assert torch.equal(data.x, from_list.x)
