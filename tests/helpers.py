@@ -105,6 +105,18 @@ def mixed_tables() -> Dataset:
     return as_dataset(frame, labels="grower", missing="impute")
 
 
+def long_series() -> Dataset:
+    """Two digits one after the other, from 1 to 16 rows of them; the class is that of the first."""
+    _, batch = series_batch(60)
+    return Dataset.of("series", batch.samples, batch.targets, find("series").example().task)
+
+
+def voxel_volumes() -> Dataset:
+    """Stacked digits with a class for each voxel: ink or paper."""
+    data = find("volumes").example().subset(torch.arange(12))
+    return as_dataset(data.x.numpy(), (data.x[:, 0] > 100).long().numpy(), modality="volumes")
+
+
 def equal_series() -> Dataset:
     """The rows of digits, none of them cut short."""
     data = find("series").example()
@@ -126,12 +138,13 @@ def colour_images() -> Dataset:
 
 VARIANTS: dict[str, Callable[[], Dataset]] = {
     "mixed tables": mixed_tables,
+    "long series": long_series,
     "equal series": equal_series,
     "sensor series": sensor_series,
     "colour images": colour_images,
 }
 """Samples that a modality takes besides those of its example."""
-FULLEST = {"tables": "mixed tables"}
+FULLEST = {"tables": "mixed tables", "series": "long series"}
 """Where a variant has more to learn from than the example of its modality."""
 
 

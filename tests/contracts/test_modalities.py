@@ -293,7 +293,9 @@ def test_a_first_half_is_neither_all_nor_nothing_of_a_sample(name: str) -> None:
     batch, half = some(data), halves(data)
     assert half.dtype == torch.bool
     share = half.expand_as(batch.x).flatten(1).float().mean(1)
-    assert ((share > 0) & (share < 1)).all()
+    assert (share < 1).all()
+    long = slice(None) if batch.lengths is None else batch.lengths > 1  # one step has no half
+    assert (share[long] > 0).all()
 
 
 @every_example

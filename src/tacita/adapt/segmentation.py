@@ -101,7 +101,7 @@ class Segmentation(Trained):
     each slice; neither mixup nor self-training.
     """
 
-    tiny = {"engine": {"steps": 2}, "slices": 2}
+    tiny = {"slices": 2}
     engine_defaults = {"steps": 500, "batch_size": 2, "learning_rate": 1e-3, "weight_decay": 0.0}
 
     def __init__(

@@ -105,7 +105,6 @@ class FineTune(Trained):
     engine: arguments of `tacita.engine.train.train`; they override the method's own.
     """
 
-    tiny = {"engine": {"steps": 3, "batch_size": 8}}
     engine_defaults = {"steps": 300, "batch_size": 64, "learning_rate": 3e-4, "weight_decay": 5e-4}
 
     def __init__(

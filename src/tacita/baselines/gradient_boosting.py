@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.preprocessing import FunctionTransformer
 
 from tacita.baselines.base import Baseline
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
+from tacita.data.dataset import Dataset
 from tacita.tasks import Task
 
 
@@ -39,3 +41,12 @@ class GradientBoosting(Baseline):
         return boosting(
             random_state=seed, categorical_features=categories, min_samples_leaf=smallest
         )
+
+    def _fit(self, data: Dataset, seed: int) -> None:
+        super()._fit(data, seed)
+        # Beside categories scikit-learn passes numbers through a function, which no file can hold
+        # safely; it only checks and widens them, and what comes after it does so too.
+        kept = getattr(self.estimator_, "_preprocessor", None)
+        for _, step, _ in [] if kept is None else [*kept.transformers, *kept.transformers_]:
+            if isinstance(step, FunctionTransformer):
+                step.func = None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from aeon.transformations.collection.convolution_based import MiniRocket as AeonMiniRocket
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from tacita.baselines.base import Baseline
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
+from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError
 from tacita.tasks import Task
 
@@ -50,5 +55,23 @@ class MiniRocket(Baseline):
             ridge(alphas=np.logspace(-3, 3, 10)),
         )
 
+    def _fit(self, data: Dataset, seed: int) -> None:
+        with _same_threads():
+            super()._fit(data, seed)
+
+    def _logits(self, batch: Batch) -> Tensor:
+        with _same_threads():
+            return super()._logits(batch)
+
     def _rows(self, batch: Batch) -> Any:
         return batch.x.transpose(1, 2).contiguous().numpy()
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """aeon sets the threads of numba, and so of the OpenMP that torch runs on: sums come out otherwise."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

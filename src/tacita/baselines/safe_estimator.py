@@ -94,6 +94,9 @@ def _indices_fit(estimator: Any, spec: InputSpec) -> bool:
             or not (splits["bitset_idx"] < len(tree.raw_left_cat_bitsets)).all()
         ):
             return False
+    preprocessor = getattr(estimator, "_preprocessor", None)
+    if preprocessor is not None and not _keeps_columns(preprocessor, features):
+        return False
     steps = [step for _, step in getattr(estimator, "steps", ())]
     rockets = [step for step in steps if type(step).__name__ == "MiniRocket"]
     return all(_kernels_fit(step, spec) for step in rockets)
@@ -117,6 +120,28 @@ def _inside(
         and (children < count).all()
         and (asked >= 0).all()
         and (asked < features).all()
+    )
+
+
+def _keeps_columns(preprocessor: Any, features: int) -> bool:
+    """Whether what stands before the trees gives them as many columns as they ask for, and does no more."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+
+    if type(preprocessor) is not ColumnTransformer:
+        return False
+    (_, codes, coded), (_, numbers, rest), *others = preprocessor.transformers_
+    coded, rest = np.asarray(coded), np.asarray(rest)
+    return bool(
+        type(codes) is OrdinalEncoder
+        and type(numbers) is FunctionTransformer
+        and numbers.func is None
+        and all(step == "drop" for _, step, _ in others)
+        and coded.dtype == rest.dtype == bool
+        and coded.shape == rest.shape == (features,)
+        and (coded ^ rest).all()
+        and len(codes.categories_) == coded.sum()
+        and preprocessor.transform(np.zeros((1, features))).shape == (1, features)
     )
 
 

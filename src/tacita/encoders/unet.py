@@ -47,7 +47,7 @@ class UNet(SliceEncoder):
     torch.Size([2, 1024, 8])
     """
 
-    tiny = {"widths": (4, 8, 8)}
+    tiny = {"widths": [4, 8, 8]}
     modalities = ("volumes",)
 
     def __init__(self, spec: InputSpec, *, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:

@@ -1,0 +1,175 @@
+"""What holds for every learner and baseline in the catalog, on the example of each modality that it reads.
+
+Each is fitted once to few labels and few steps, and what becomes of it is looked at from all sides.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tacita.catalog.cards import Card
+from tacita.catalog.discover import cards, load_class, reads
+from tacita.catalog.recipe import Recipe
+from tacita.data.dataset import Dataset
+from tacita.encoder import Encoder
+from tacita.encoders import default_encoder
+from tacita.errors import ConfigError, DataError
+from tacita.learner import Learner, NetworkLearner
+from tacita.model.build import encoder_for, learner_for, needs_encoder, trains
+from tacita.model.metrics import Metrics
+from tacita.model.model import Model
+from tacita.tasks import Segmentation
+from tests.helpers import example, same_values, voxel_volumes, with_examples
+
+COUNT = 40
+TRAINING = {"steps": 3, "batch_size": 8}
+SEEN = {**{name: name for name in with_examples()}, "voxels": "volumes"}
+"""What learners are tried on, and the modality of it."""
+
+
+@cache
+def data_of(name: str) -> Dataset:
+    """At most forty samples, two thirds of them labelled, as they were read."""
+    whole = voxel_volumes() if name == "voxels" else replace(example(name), normaliser=None)
+    data = whole.subset(torch.arange(min(COUNT, len(whole))))
+    return data.hide_labels(torch.arange(2 * len(data) // 3))
+
+
+def learners() -> list[Card]:
+    return [card for card in cards().values() if card.family in ("adapt", "semisup", "baseline")]
+
+
+READ = [
+    pytest.param(card.slug, name, id=f"{card.slug}-{name}")
+    for card in learners()
+    for name, modality in SEEN.items()
+    if modality in reads(card)
+]
+
+
+def learns(case: Any) -> bool:
+    """A class a voxel is learnt by those alone that say so."""
+    method, name = case.values
+    task = data_of(name).task.name
+    return cards()[method].learns(task) and (name != "voxels" or task in cards()[method].tasks)
+
+
+CASES = [case for case in READ if learns(case)]
+every_learner = pytest.mark.parametrize("method, name", CASES)
+
+
+def recipe_of(method: str, name: str) -> Recipe:
+    card, spec = cards()[method], data_of(name).spec
+    sections = {"learn": {"method": method, **load_class(method).tiny}}
+    if card.needs_encoder:
+        slug = default_encoder(spec, card.needs)
+        sections["encoder"] = {"method": slug, **load_class(slug).tiny}
+    return Recipe.model_validate({"name": method, **sections})
+
+
+def unfitted(method: str, name: str) -> tuple[Recipe, Encoder | None, Learner]:
+    recipe = recipe_of(method, name)
+    encoder = encoder_for(recipe, data_of(name).spec) if needs_encoder(recipe) else None
+    training = TRAINING if trains(recipe, "learn") else {}
+    return recipe, encoder, learner_for(recipe, encoder, training)
+
+
+@cache
+def model_of(method: str, name: str) -> Model:
+    recipe, _, learner = unfitted(method, name)
+    return Model(recipe, learner.fit(data_of(name)), Metrics(winner=method, leaderboard=[]))
+
+
+def test_every_learner_is_tried() -> None:
+    tried = {case.values[0] for case in CASES}
+    assert {card.slug for card in learners() if set(reads(card)) & set(SEEN.values())} == tried
+
+
+@every_learner
+def test_it_predicts_classes_that_it_knows(method: str, name: str) -> None:
+    learner, data = model_of(method, name).learner, data_of(name)
+    predicted, probabilities = learner.predict(data), learner.predict_proba(data)
+    assert len(predicted) == len(data)
+    assert set(map(str, np.unique(predicted))) <= set(learner.task_.answers)
+    assert probabilities.shape[:2] == (len(data), len(learner.task_.answers))
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-4)
+    if not isinstance(learner.task_, Segmentation):
+        known = np.array(learner.task_.answers)[probabilities.argmax(1)]
+        assert (
+            known == np.array(list(map(str, predicted)))
+        ).mean() > 0.9  # ties may fall either way
+
+
+@every_learner
+def test_a_loaded_model_predicts_the_same(method: str, name: str, tmp_path: Path) -> None:
+    model, data = model_of(method, name), data_of(name)
+    model.save(tmp_path)
+    loaded = Model.load(tmp_path)
+    assert torch.equal(loaded.learner.logits(data), model.learner.logits(data))
+    assert (loaded.recipe, loaded.schema) == (model.recipe, model.schema)
+    assert type(loaded.learner) is type(model.learner)
+    if isinstance(model.learner, NetworkLearner):
+        assert np.array_equal(loaded.learner.embed(data), model.learner.embed(data))
+
+
+@every_learner
+def test_a_sample_is_predicted_apart_from_others(method: str, name: str) -> None:
+    learner, data = model_of(method, name).learner, data_of(name)
+    some = torch.tensor([5, 2])
+    torch.testing.assert_close(
+        learner.logits(data.subset(some)), learner.logits(data)[some], rtol=1e-3, atol=1e-4
+    )
+
+
+@every_learner
+def test_a_fit_repeats_and_leaves_the_data_and_the_encoder_as_they_were(
+    method: str, name: str
+) -> None:
+    data = data_of(name)
+    before = copy.deepcopy(data)
+    _, encoder, learner = unfitted(method, name)
+    weights = None if encoder is None else copy.deepcopy(encoder.state_dict())
+    learner.fit(data)
+    assert torch.equal(learner.logits(data), model_of(method, name).learner.logits(data))
+    same_values(data.samples, before.samples)
+    same_values(data.targets, before.targets)
+    assert (data.meta, data.task) == (before.meta, before.task)
+    if encoder is not None and weights is not None:
+        for key, value in encoder.state_dict().items():
+            assert torch.equal(value, weights[key]), key
+
+
+@every_learner
+def test_an_unknown_class_is_refused(method: str, name: str) -> None:
+    learner, data = model_of(method, name).learner, data_of(name)
+    renamed = ("quite another", *data.task.answers[1:])
+    with pytest.raises(DataError, match="quite another"):
+        learner.score(data.with_labels(data.targets, replace(data.task, classes=renamed)))
+
+
+@every_learner
+def test_it_scores_itself_between_nothing_and_all(method: str, name: str) -> None:
+    assert 0 <= model_of(method, name).learner.score(data_of(name)) <= 1
+
+
+@pytest.mark.parametrize("method, name", [case for case in READ if not learns(case)])
+def test_a_task_that_it_does_not_learn_is_refused(method: str, name: str) -> None:
+    _, _, learner = unfitted(method, name)
+    with pytest.raises(ConfigError, match=data_of(name).task.name):
+        learner.fit(data_of(name))
+
+
+@every_learner
+def test_what_has_learnt_nothing_predicts_nothing(method: str, name: str) -> None:
+    _, _, learner = unfitted(method, name)
+    with pytest.raises(ConfigError, match="learnt nothing yet"):
+        learner.predict(data_of(name))
