@@ -43,6 +43,8 @@ def image(kind, **options):
 VALID = {
     "t.csv": FRAME.to_csv(index=False).encode(),
     "t.tsv": FRAME.to_csv(index=False, sep="\t").encode(),
+    "t.jsonl": FRAME.to_json(orient="records", lines=True).encode(),
+    "set/t.txt": "gr\u00fc\u00dfe und mehr\n".encode(),
     "t.parquet": written(lambda file: FRAME.to_parquet(file)),
     "x.npy": written(lambda file: np.save(file, SERIES)),
     "x.npz": written(lambda file: np.savez(file, x=SERIES, y=["a", "", "b"], lengths=[4, 1, 2])),
