@@ -1,8 +1,8 @@
 """The documentation is true: its blocks and examples run, its links lead somewhere.
 
 A page runs as a reader would follow it: block after block in one empty folder, the Python blocks in
-one process, and the command line in forks of it. `python file=NAME` is a file that the page asks the
-reader to save.
+one process, a fork of one that has only imported tacita, and the command line in forks of that.
+`python file=NAME` is a file that the page asks the reader to save.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tacita import cli
 from tacita.catalog.tables import with_table
+from tacita.cli.app import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -90,6 +91,66 @@ for language, file, line, text in blocks:
 """
 
 
+READER = """
+import json, os, sys, traceback
+# What nearly every page asks for: imported once, so that a page costs its own seconds alone.
+import tacita.cli, tacita.verbs.adapt, tacita.verbs.compare, tacita.verbs.fit, tacita.verbs.pretrain
+
+for line in sys.stdin:
+    runner, script, folder, said = json.loads(line)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            out = os.open(said, os.O_WRONLY | os.O_CREAT)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            os.chdir(folder)
+            sys.argv = ["-c", script]
+            exec(compile(runner, "runner", "exec"), {"__name__": "__main__"})
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Reader:
+    """A process that has not seen a test; it reads each page in a fork of its own."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", READER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=surroundings(),
+            text=True,
+        )
+
+    def read(self, script: Path, folder: Path) -> None:
+        """Run the blocks of a page; what it says is shown where it fails."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        said = script.with_suffix(".txt")
+        job = json.dumps([RUNNER, str(script), str(folder), str(said)])
+        print(job, file=self.process.stdin, flush=True)
+        code = self.process.stdout.readline().strip()
+        assert code == "0", said.read_text(encoding="utf-8")[-6000:]
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    reader = Reader()
+    with reader.process:
+        yield reader
+
+
 class Block(NamedTuple):
     """A fenced block: its language, what else stands behind it, its line and its text."""
 
@@ -121,18 +182,11 @@ def prose_of(page: Path) -> str:
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
-def run(command: list[str], folder: Path) -> None:
-    """Run as a reader would: the environment's programs on the path, one thread, no pytest around."""
+def surroundings() -> dict[str, str]:
+    """As a reader has them: the environment's programs on the path, one thread, no pytest around."""
     outer = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**outer, "PATH": programs, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return {**outer, "PATH": programs, "OMP_NUM_THREADS": "1"}
 
 
 def runnable(page: Path) -> list[Block]:
@@ -140,17 +194,18 @@ def runnable(page: Path) -> list[Block]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=name)
-def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+def test_every_block_runs(page: Path, tmp_path: Path, reader: Reader) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     if name(page) in IN_A_CLONE:
         shutil.copytree(ROOT / "tests" / "contracts", folder / "tests" / "contracts")
-        shutil.copy(ROOT / "tests" / "helpers.py", folder / "tests")
+        for shared in ("helpers.py", "forms.py"):
+            shutil.copy(ROOT / "tests" / shared, folder / "tests")
         shutil.copy(ROOT / "pyproject.toml", folder)
     script = tmp_path / "blocks.json"
     rows = [(block.language, block.file, block.line, block.text) for block in runnable(page)]
     script.write_text(json.dumps([name(page), rows]), encoding="utf-8")
-    run([sys.executable, "-c", RUNNER, str(script)], folder)
+    reader.read(script, folder)
 
 
 def test_blocks_that_do_not_run_are_known_and_all_fences_are_of_known_kinds() -> None:
@@ -207,7 +262,7 @@ def test_the_readme_names_every_verb_and_every_method() -> None:
     from tacita.catalog.discover import cards
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for verb in cli._verbs():
+    for verb in VERBS:
         assert f"`tacita {verb}`" in readme, verb
     for slug in cards():
         assert f"`{slug}`" in readme, slug
