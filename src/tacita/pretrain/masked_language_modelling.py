@@ -33,6 +33,8 @@ HIDDEN, RANDOM = 0.8, 0.1
     labels="none",
     summary="Pretrains an encoder of texts without labels, by predicting hidden tokens from the others.",
     reuses=("language",),
+    claim="Pretraining makes ten labels a class go further: 84% against 71% on mails, but 38% against 37% on "
+    "descriptions of a line, so over both it does not hold here (p = 0.08); TF-IDF is as good or better.",
 )
 class MaskedLanguageModelling(Objective[Batch]):
     """Cross-entropy of the chosen tokens, given the text in which most of them are hidden.
