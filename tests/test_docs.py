@@ -147,8 +147,9 @@ class Reader:
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Reader]:
     reader = Reader()
-    with reader.process:
+    with reader.process as process:
         yield reader
+        process.kill()
 
 
 class Block(NamedTuple):

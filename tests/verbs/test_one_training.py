@@ -10,12 +10,17 @@ import pytest
 import torch
 
 import tacita
+from tacita.data.dataset import Dataset
 from tacita.engine.history import Progress
 from tacita.errors import ConfigError, DataError
 from tacita.learner import NetworkLearner
 from tacita.modalities.load import load
 from tacita.model.model import Model
 from tacita.verbs.screen import Screen
+
+
+def few_digits() -> Dataset:
+    return load("digits").subset(torch.arange(600))
 
 
 def pretrained(folder: Path, **options: object) -> Model:
@@ -27,12 +32,19 @@ def pretrained(folder: Path, **options: object) -> Model:
         "encoder.width": 8,
         **options,
     }
-    return tacita.pretrain("barlow-twins", "digits", **settings)
+    return tacita.pretrain("barlow-twins", few_digits(), **settings)
 
 
-def test_a_pretrained_model_embeds_and_says_what_it_cannot_do(tmp_path: Path) -> None:
-    model = pretrained(tmp_path / "encoder")
-    again = Model.load(tmp_path / "encoder")
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A pretrained model in a folder: what starts from it leaves it alone, as a test says."""
+    return pretrained(tmp_path_factory.mktemp("first") / "encoder")
+
+
+def test_a_pretrained_model_embeds_and_says_what_it_cannot_do(first: Model) -> None:
+    model, folder = first, first.folder
+    assert folder is not None
+    again = Model.load(folder)
     data = load("digits").subset(torch.arange(50))
     assert model.embed(data).shape == (50, 32)
     assert (model.embed(data) == again.embed(data)).all()
@@ -42,7 +54,7 @@ def test_a_pretrained_model_embeds_and_says_what_it_cannot_do(tmp_path: Path) ->
     assert health["embedding_dim"] == 256
     assert 1 < health["embedding_rank"] < 256  # type: ignore[operator]
     assert 1 < health["effective_rank"] < health["dim"] == 32  # type: ignore[operator]
-    page = (tmp_path / "encoder" / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert "embedding rank" in page
     with pytest.raises(ConfigError, match="adapt"):
         model.predict(data)
@@ -62,21 +74,21 @@ def test_a_collapse_during_training_is_a_line_on_the_screen_and_no_stop(
 
 
 def test_no_label_is_needed_or_used_to_pretrain(tmp_path: Path) -> None:
-    data = load("digits")
+    data = few_digits()
     options = {"steps": 10, "quiet": True, "encoder": "residual-cnn", "encoder.width": 8}
     with_labels = tacita.pretrain("barlow-twins", data, **options)
     without = tacita.pretrain("barlow-twins", data.x.numpy(), **options)
     assert (with_labels.embed(data) == without.embed(data)).all()
 
 
-def test_adapting_starts_from_the_pretrained_encoder_and_leaves_it_alone(tmp_path: Path) -> None:
-    model = pretrained(tmp_path / "encoder")
+def test_adapting_starts_from_the_pretrained_encoder_and_leaves_it_alone(
+    first: Model, tmp_path: Path
+) -> None:
+    model, digits = first, few_digits()
     assert isinstance(model.learner, NetworkLearner)
     before = {k: v.clone() for k, v in model.learner.encoder.state_dict().items()}
-    probe = tacita.adapt("linear-probe", "digits", start=model, quiet=True, out=tmp_path / "probe")
-    tuned = tacita.adapt(
-        "fine-tune", "digits", start=model, steps=5, quiet=True, out=tmp_path / "f"
-    )
+    probe = tacita.adapt("linear-probe", digits, start=model, quiet=True, out=tmp_path / "probe")
+    tuned = tacita.adapt("fine-tune", digits, start=model, steps=5, quiet=True, out=tmp_path / "f")
     for name, value in model.learner.encoder.state_dict().items():
         assert torch.equal(value, before[name])
     assert isinstance(probe.learner, NetworkLearner)
@@ -90,12 +102,11 @@ def test_adapting_starts_from_the_pretrained_encoder_and_leaves_it_alone(tmp_pat
     assert probe.recipe.pretrain == model.recipe.pretrain
     assert probe.metrics.held_out is not None
     assert probe.metrics.held_out["accuracy"] > 0.8
-    assert (Model.load(tmp_path / "probe").predict("digits") == probe.predict("digits")).all()
+    assert (Model.load(tmp_path / "probe").predict(digits) == probe.predict(digits)).all()
 
 
-def test_adapting_keeps_the_normaliser_of_the_pretraining(tmp_path: Path) -> None:
-    data = load("digits")
-    model = pretrained(tmp_path / "encoder")
+def test_adapting_keeps_the_normaliser_of_the_pretraining(first: Model) -> None:
+    data, model = few_digits(), first
     brighter = tacita.as_dataset((data.x // 2).numpy(), data.y.numpy(), modality="images")
     probe = tacita.adapt("knn", brighter, start=model, quiet=True)
     ours, theirs = probe.learner.data_.normaliser, model.learner.data_.normaliser
@@ -104,26 +115,25 @@ def test_adapting_keeps_the_normaliser_of_the_pretraining(tmp_path: Path) -> Non
     assert torch.equal(ours.mean, theirs.mean)
 
 
-def test_pretraining_goes_on_from_a_models_encoder_on_new_data(tmp_path: Path) -> None:
-    model = pretrained(tmp_path / "encoder")
-    data = load("digits")
+def test_pretraining_goes_on_from_a_models_encoder_on_new_data(first: Model) -> None:
+    model, data = first, few_digits()
     new = tacita.as_dataset((data.x[:300] // 2).numpy(), modality="images")
     still = {"steps": 1, "learning_rate": 0.0, "quiet": True}
-    first = tacita.pretrain("barlow-twins", new, start=tmp_path / "encoder", **still)
+    same = tacita.pretrain("barlow-twins", new, start=model.folder, **still)
     more = tacita.pretrain("barlow-twins", new, start=model, steps=5, quiet=True)
-    networks = [dict(m.learner.encoder.named_parameters()) for m in (model, first, more)]
+    networks = [dict(m.learner.encoder.named_parameters()) for m in (model, same, more)]
     assert all(torch.equal(networks[0][name], value) for name, value in networks[1].items())
     assert any(not torch.equal(networks[0][name], value) for name, value in networks[2].items())
-    assert first.recipe.encoder == model.recipe.encoder
-    assert first.recipe.encoder is not None
-    ours, theirs = first.learner.data_.normaliser, model.learner.data_.normaliser
+    assert same.recipe.encoder == model.recipe.encoder
+    assert same.recipe.encoder is not None
+    ours, theirs = same.learner.data_.normaliser, model.learner.data_.normaliser
     assert ours is not None
     assert theirs is not None
     assert torch.equal(ours.mean, theirs.mean)
 
 
-def test_pretraining_from_a_model_refuses_other_data_and_another_encoder(tmp_path: Path) -> None:
-    model = pretrained(tmp_path / "encoder")
+def test_pretraining_from_a_model_refuses_other_data_and_another_encoder(first: Model) -> None:
+    model = first
     with pytest.raises(ConfigError, match="images of shape"):
         tacita.pretrain("barlow-twins", "wine", start=model, quiet=True)
     for verb, method in ((tacita.pretrain, "barlow-twins"), (tacita.adapt, "linear-probe")):
@@ -147,10 +157,9 @@ def test_a_trainings_rows_are_on_disk_as_they_come(
     assert not (tmp_path / "run" / "work").exists()
 
 
-def test_an_encoder_of_other_data_is_refused(tmp_path: Path) -> None:
-    model = pretrained(tmp_path / "encoder")
+def test_an_encoder_of_other_data_is_refused(first: Model) -> None:
     with pytest.raises(ConfigError, match="images of shape"):
-        tacita.adapt("linear-probe", "wine", start=model, quiet=True)
+        tacita.adapt("linear-probe", "wine", start=first, quiet=True)
 
 
 def test_compare_gives_a_row_a_method() -> None:
