@@ -225,7 +225,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def chunks(data: Dataset, size: int = CHUNK) -> Iterator[Batch]:
-    """A data set as consecutive batches; a volume counts as the slices that it has."""
+    """A data set as consecutive batches, of as many samples as the modality takes at once."""
     size = data.kind.at_once(data.spec, size)
     for start in range(0, len(data), size):
         yield data.take(torch.arange(start, min(start + size, len(data))))

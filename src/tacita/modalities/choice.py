@@ -64,7 +64,7 @@ def check_options(source: Source, modality: Modality, reading: Reading) -> None:
                 f"{argument}={name!r}, but {source.name} is no table.",
                 remedy="Leave it out: it names a column of a table with one row a time step.",
             )
-    for argument in ("image_size", "series_id", "time", "text", "tokeniser"):
+    for argument in dict.fromkeys(o for name in discover.modalities() for o in find(name).options):
         value = getattr(reading, argument)
         if value is not None and argument not in modality.options:
             raise ConfigError(

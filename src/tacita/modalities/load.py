@@ -104,9 +104,8 @@ def read(source: Source, reading: Reading) -> Dataset:
     modality = chosen(source, reading)
     labelling = Labelling(source, modality, reading, None)
     pieces = [labelling.on(p) for p in modality.read(source, labelling.reading, None, None)]
-    if len(pieces) > 1:
-        raise AssertionError(f"{modality.card.name} was not read as a whole")
     labelling.close()
+    assert len(pieces) == 1, f"{modality.card.name} was asked for the whole and gave pieces"
     return finish(pieces[0], reading, target=labelling.target, group=labelling.group)
 
 
