@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/tacita fit digits --labels-per-class 2 --draws 5 --out runs/demo --overwrite
 
 test: $(READY) lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --durations 20
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ class Learnt(NamedTuple):
     history: History
 
 
+@cache  # several tests compare with the same training on labels alone
 def score_on_digits(objective: type[Objective[Any]], labels: int = 2, **options: Any) -> float:
     """The task's metric after `train_on_digits`."""
     return train_on_digits(objective, labels, **options).score

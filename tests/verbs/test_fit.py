@@ -34,15 +34,22 @@ def quick(folder: Path | None = None, **options: object) -> Model:
     return fit("wine", **settings)  # type: ignore[arg-type]
 
 
-def test_everything_promised_is_in_the_folder(tmp_path: Path) -> None:
-    model = quick(tmp_path / "run")
-    found = {path.name for path in (tmp_path / "run").iterdir()}
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    """A model and its folder, which no test changes."""
+    folder = tmp_path_factory.mktemp("quick") / "run"
+    return quick(folder, seed=3), folder
+
+
+def test_everything_promised_is_in_the_folder(run: tuple[Model, Path]) -> None:
+    model, folder = run
+    found = {path.name for path in folder.iterdir()}
     assert found >= {
         "recipe.yaml", "labels.json", "metrics.json", "history.jsonl", "report.html",
         "plan.json", "model.safetensors",
     }  # fmt: skip
     assert "work" not in found
-    metrics = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_bytes())
+    metrics = Metrics.model_validate_json((folder / "metrics.json").read_bytes())
     assert metrics.winner == metrics.leaderboard[0].name == model.recipe.name
     assert [row.name for row in metrics.leaderboard if row.baseline] == ["logistic-regression"]
     means = [row.mean for row in metrics.leaderboard]
@@ -52,17 +59,19 @@ def test_everything_promised_is_in_the_folder(tmp_path: Path) -> None:
     assert metrics.held_out["accuracy"] > 0.8
 
 
-def test_the_saved_model_predicts_what_the_returned_one_does(tmp_path: Path) -> None:
-    model = quick(tmp_path / "run")
-    again = Model.load(tmp_path / "run")
+def test_the_saved_model_predicts_what_the_returned_one_does(run: tuple[Model, Path]) -> None:
+    model, folder = run
+    again = Model.load(folder)
     data = load("wine")
     assert (model.predict(data) == again.predict(data)).all()
     assert again.recipe == model.recipe
 
 
-def test_the_held_out_figure_is_of_samples_that_the_model_never_saw(tmp_path: Path) -> None:
-    model = quick(tmp_path / "run")
-    plan = load_plan(tmp_path / "run" / "plan.json")
+def test_the_held_out_figure_is_of_samples_that_the_model_never_saw(
+    run: tuple[Model, Path],
+) -> None:
+    model, folder = run
+    plan = load_plan(folder / "plan.json")
     data = load("wine")
     held = set(plan.splits.held_out)
     for part in (*plan.splits.train, *plan.splits.score):
@@ -72,9 +81,11 @@ def test_the_held_out_figure_is_of_samples_that_the_model_never_saw(tmp_path: Pa
     assert model.evaluate(aside)["accuracy"] == pytest.approx(model.metrics.held_out["accuracy"])
 
 
-def test_a_run_replayed_from_its_own_folder_gives_the_same_model(tmp_path: Path) -> None:
-    first = quick(tmp_path / "run", seed=3)
-    again = quick(tmp_path / "again", recipe=str(tmp_path / "run"), budget=None)
+def test_a_run_replayed_from_its_own_folder_gives_the_same_model(
+    run: tuple[Model, Path], tmp_path: Path
+) -> None:
+    first, folder = run
+    again = quick(tmp_path / "again", recipe=str(folder), budget=None)
     assert again.recipe == first.recipe
     ours, theirs = first.metrics.leaderboard, again.metrics.leaderboard
     assert [(row.name, row.folds) for row in ours] == [(row.name, row.folds) for row in theirs]
