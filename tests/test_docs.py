@@ -43,6 +43,8 @@ NO_RUN = {
         'data = tacita.load("docs.csv", text="said", labels="kind", tokeniser="all-MiniLM-L6-v2")',
     ): "names the reader's own model",
 }
+LONG = {"docs/will-unlabelled-data-help.md", "docs/tour.md", "docs/did-pretraining-work.md"}
+"""Pages whose runs take ten seconds or more each: continuous integration runs them, and `CI=1 make test`."""
 IN_A_CLONE = {"docs/add-a-method.md"}
 """Pages whose commands need the contract suite beside them."""
 
@@ -196,6 +198,8 @@ def runnable(page: Path) -> list[Block]:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=name)
 def test_every_block_runs(page: Path, tmp_path: Path, reader: Reader) -> None:
+    if name(page) in LONG and not os.environ.get("CI"):
+        pytest.skip("a long page: CI=1 runs it")
     folder = tmp_path / "page"
     folder.mkdir()
     if name(page) in IN_A_CLONE:
