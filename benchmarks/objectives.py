@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import Result, peak_of_this_process, side_by_side
-from tacita.catalog.discover import load_class
+from tacita.catalog.discover import get, load_class
 from tacita.data.batch import Batch, InputSpec
-from tacita.encoders import build
+from tacita.encoders import build, default_encoder
 from tacita.objective import Objective
 from tacita.parts.blocks import draw_blocks, positions_of
 from tacita.parts.masking import gather_tokens
@@ -72,7 +72,7 @@ def objective_of(method: str) -> Any:
     """The objective with its own defaults, around a residual CNN or, where it hides tokens, a ViT."""
     torch.manual_seed(0)
     cls = load_class(method)
-    encoder = build(cls.default_encoders.get("images", "residual-cnn"), SPEC)
+    encoder = build(default_encoder(SPEC, get(method).needs), SPEC)
     known = inspect.signature(cls).parameters
     names = [name for name in ("views", "global_views", "local_views") if name in known]
     pair = views()
