@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -22,6 +23,7 @@ from tacita.cli.predict import predict
 from tacita.cli.pretrain import pretrain
 from tacita.cli.report import report
 from tacita.cli.show import show
+from tacita.data.notes import ReadingWarning
 from tacita.errors import DryRun, TacitaError
 
 VERBS = {
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit; a mistake of the user is one line with its remedy on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
+    warnings.showwarning = _show
     try:
         code = app(given, prog_name="tacita", standalone_mode=False) or 0
     except DryRun as planned:
@@ -85,6 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hint = "; run it again with --resume to go on" if name in RESUMABLE else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
     sys.exit(code)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """What a warning looks like: one of ours is a line of its own, any other as Python has it."""
+    if issubclass(category, ReadingWarning):
+        print(f"warning   {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 
 
 def _complain(message: str) -> int:

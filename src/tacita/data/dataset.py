@@ -18,6 +18,7 @@ from torch import Tensor
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
+from tacita.data.notes import Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
 from tacita.values import Values, as_tensor, cat, lengths_of, shape_of
@@ -53,6 +54,7 @@ class Dataset:
     index: `(N,)` int64, the sample's stable number in the data set that was read.
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
     source: where it was read from, for messages and reports.
+    notes: what was done when it was read that its user should know.
 
     `x` and `y` are samples and targets as plain tensors, padded where lengths differ.
 
@@ -71,6 +73,7 @@ class Dataset:
     ids: tuple[str, ...] = ()
     source: str = "array"
     normaliser: Normaliser | None = None
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.samples)
@@ -239,6 +242,7 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
         index=torch.cat([part.index for part in parts]),
         groups=None,
         ids=tuple(name for part in parts for name in part.ids),
+        notes=merged(note for part in parts for note in part.notes),
     )
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
+from tacita.data.notes import Note
 from tacita.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Samples:
     ids: a name for each sample; empty means "its number".
     owners: of samples cut out of something larger, its name, by which label files know them.
     skipped: names of what gave no sample, whose labels are then of no use.
+    notes: what was done to the source that its user should know.
     """
 
     values: Values
@@ -86,6 +88,7 @@ class Samples:
     ids: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)

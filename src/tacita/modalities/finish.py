@@ -36,6 +36,7 @@ def finish(
         groups=None if samples.groups is None else group_codes(samples.groups, count),
         ids=samples.ids,
         source=samples.source,
+        notes=samples.notes,
     )
 
 
@@ -59,4 +60,5 @@ def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[st
         index=torch.arange(start, start + count),
         ids=samples.ids,
         source=samples.source,
+        notes=samples.notes,
     )

@@ -15,6 +15,7 @@ or, as uint8, grey images `(N, H, W)`; 4-D are images, 5-D are volumes.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any, Unpack
 
@@ -24,6 +25,7 @@ from tacita.catalog import discover
 from tacita.catalog.options import refuse, taken, taking
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.modality import find
+from tacita.data.notes import Note, ReadingWarning, merged
 from tacita.data.reading import (
     Missing,
     PathLike,
@@ -125,6 +127,7 @@ def read_like(
     label file, the label column of the training data, or for volumes a folder of label volumes.
     `hide_labels`: labels are not looked at, so that they may be of other classes.
     Volumes in files come one at a time, at the spacing of the training data and each of its own size.
+    What had to be done to them is told at the end, in a `ReadingWarning` each.
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
     """
@@ -142,12 +145,15 @@ def read_like(
     else:
         opened = open_memory(source, reading)
     labelling = Labelling(opened, modality, reading, schema, hidden=hide_labels)
-    start = 0
+    start, notes = 0, list[Note]()
     for samples in pieces_like(opened, labelling.reading, schema, chunk):
         names = samples.names(start)
         yield finish_like(labelling.on(samples), schema, start, names)
         start += len(samples)
+        notes += samples.notes
     labelling.close()
+    for note in merged(notes):
+        warnings.warn(f"{opened.name}: {note}", ReadingWarning, stacklevel=2)
 
 
 def pieces_like(source: Source, reading: Reading, schema: Schema, chunk: int) -> Iterator[Samples]:

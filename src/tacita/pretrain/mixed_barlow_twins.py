@@ -167,7 +167,7 @@ def linearity_gap(
     >>> x = torch.randn(64, 2)
     >>> round(linearity_gap(lambda x: 3 * x + 1, x, x), 6)
     0.0
-    >>> linearity_gap(lambda x: (20 * x).sin(), x, x) > 0.5
+    >>> linearity_gap(lambda x: (20 * x).sin(), x, x) > 0.1
     True
     """
     if draws < 1:

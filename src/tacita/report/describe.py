@@ -40,10 +40,12 @@ class Description:
     id_column: str | None = None
     facts: list[tuple[str, str]] = field(default_factory=list)
     """What the modality has to say besides, a key and a phrase each."""
+    notes: list[str] = field(default_factory=list)
+    """What was done when the data were read."""
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The description as aligned text, a warning a line at the end."""
+        """The description as aligned text, notes and warnings a line each at the end."""
         labels = f"{self.labelled} labelled of {self.samples}"
         phrases = [self.what, labels, *([self.summary] if self.summary else [])]
         said = [("data", ", ".join(phrases)), *self.labels]
@@ -53,6 +55,7 @@ class Description:
         if self.groups is not None:
             origin = f" of {self.group!r}" if self.group else ""
             said.append(("groups", f"{self.groups}{origin}, never split between parts"))
+        said += [("note", text) for text in self.notes]
         said += [("warning", text) for text in self.warnings]
         return [f"{key:<9} {text}" for key, text in said]
 
@@ -91,6 +94,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         group=data.meta.group,
         id_column=data.meta.id_column,
         facts=data.kind.facts(data),
+        notes=[str(note) for note in data.notes],
         warnings=warnings,
     )
 

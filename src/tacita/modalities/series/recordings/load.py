@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tacita.data.dataset import Schema
+from tacita.data.notes import ReadingWarning
 from tacita.data.reading import Samples
 from tacita.errors import DataError
 from tacita.modalities.series.meta import SeriesMeta
@@ -23,7 +24,7 @@ from tacita.modalities.series.recordings.windows import channel_names, window_sa
 _NAMED = 3
 
 
-class SkippedRecording(UserWarning):
+class SkippedRecording(ReadingWarning):
     """A recording gave no window: it is too short, or was hardly worn."""
 
 

@@ -1,0 +1,52 @@
+"""What a reader did with a source that its user should know, said once and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+class ReadingWarning(UserWarning):
+    """A model's further samples were not quite as it knows them; the text counts and names them."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One kind of thing that was done to what was read.
+
+    what: the thing, for one and for many: `("cell of column 'x' is no number", "cells of ...")`, or
+        one sentence where nothing is counted.
+    count: how often; first: where it was first done.
+
+    >>> str(Note(("file was passed over", "files were passed over"), 2, "notes.txt"))
+    '2 files were passed over, the first: notes.txt'
+    >>> str(Note("the decimal sign is a comma"))
+    'the decimal sign is a comma'
+    """
+
+    what: str | tuple[str, str]
+    count: int = 1
+    first: str = ""
+
+    def __str__(self) -> str:
+        if isinstance(self.what, str):
+            return self.what
+        said = f"{self.count} {self.what[self.count != 1]}"
+        if not self.first:
+            return said
+        return f"{said}{', the first' * (self.count > 1)}: {self.first}"
+
+
+def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Notes of one kind as one, with the sum of their counts and the first place, in order.
+
+    >>> [str(note) for note in merged([Note(("b", "bs"), 1, "row 2"), Note(("b", "bs"), 2, "row 9")])]
+    ['3 bs, the first: row 2']
+    """
+    found: dict[str | tuple[str, str], Note] = {}
+    for note in notes:
+        before = found.get(note.what)
+        if before is not None:
+            note = replace(before, count=before.count + note.count)
+        found[note.what] = note
+    return tuple(found.values())
