@@ -23,11 +23,11 @@ from tacita.encoder import Encoder
 from tacita.engine.checkpoint import remove_checkpoint
 from tacita.engine.history import (
     Callback,
-    JsonLines,
     Progress,
     peak_memory_mb,
     reset_peak_memory,
 )
+from tacita.engine.loggers import JsonLines
 from tacita.errors import TacitaError
 from tacita.files import write_text
 from tacita.learner import Learner
