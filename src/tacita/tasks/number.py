@@ -52,6 +52,8 @@ class Number(Task):
 
     def check_enough(self, y: Values, source: str, fewest: int) -> None:
         values = torch.unique(as_tensor(y))
+        if len(y) == 1:
+            raise DataError(f"{source}: only 1 sample has a label.", remedy="Give more targets.")
         if len(values) < 2:
             raise DataError(
                 f"{source}: the labels are all {values[0].item():g}.",

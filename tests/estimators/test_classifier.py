@@ -252,7 +252,7 @@ def test_arguments_that_cannot_be_are_named(
     [
         ([-1] * 6, "none of the 6 samples has a label", "Give at least 1 label a class"),
         (["a", "a", "", "", "", ""], "all 2 labels are of one class, 'a'", "at least two classes"),
-        ([0.5, 1.5, 0.25, -1, -1, -1], "y is continuous, such as 0.5", "tacita.fit"),
+        ([0.5, 1.5, 0.25, -1, -1, -1], "y is continuous, such as 0.5", "TacitaRegressor"),
         (["a", 1, "b", -1, -1, -1], "words and numbers as labels, such as 'a' and 1", "as words"),
         ([0, 1, -1], "inconsistent numbers of samples: [6, 3]", ""),
     ],
