@@ -18,6 +18,9 @@ from torch.nn import functional
 
 from tacita.errors import DataError
 
+LARGEST_NUMBER = 1e140
+"""That a value or a target may be: its square, summed over any data set, still fits into 64 bits."""
+
 
 class Ragged:
     """Samples of unequal lengths: steps of series, tokens of texts, boxes of images.

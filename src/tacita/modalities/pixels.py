@@ -33,7 +33,7 @@ class PixelsMeta(Meta):
         return (0.0, 1.0) if known is None and self.bytes else known
 
     def empty(self) -> Values:
-        return torch.zeros(0, *self.shape, dtype=torch.uint8 if self.bytes else torch.float32)
+        return torch.zeros(0, *self.shape, dtype=torch.uint8 if self.bytes else self.floats)
 
 
 def check_channels(samples: Samples, like: Schema, word: str = "channels") -> None:

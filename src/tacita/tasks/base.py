@@ -233,6 +233,10 @@ class Task(ABC):
         """Logits that say what another model predicts: `(B, K)` probabilities, or `(B,)` values."""
         raise self.cannot("has no logits for another model's predictions")
 
+    def learnt_apart(self, y: Tensor) -> Tensor:
+        """Targets as scikit-learn's estimators are given them."""
+        return y
+
     def estimator(self, classifier: Any, regressor: Any) -> Any:
         """Which of two kinds of scikit-learn's estimators learns such targets."""
         raise self.cannot("is not learnt by scikit-learn's estimators")

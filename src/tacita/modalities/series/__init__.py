@@ -317,7 +317,7 @@ class Series(Modality):
         at = (lengths[:, None] * share).long().clamp_max(longest - 1)
         coarse = x.gather(1, at[:, :, None].expand(-1, -1, x.shape[2]))
         valid = length_mask(lengths, longest)[:, :, None]
-        count = lengths.clamp_min(1)[:, None].float() * x.shape[2]
+        count = lengths.clamp_min(1)[:, None].double() * x.shape[2]
         x = torch.where(valid, x, 0.0)
         steps = (x.diff(dim=1).abs() * valid[:, 1:]).flatten(1).sum(1, keepdim=True) / count
         mean = x.flatten(1).sum(1, keepdim=True) / count
@@ -340,6 +340,7 @@ class Series(Modality):
         assert isinstance(meta, SeriesMeta)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         if not meta.unequal:
             return x
         lengths = torch.randint(1, meta.shape[0] + 1, (size,), generator=generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from tacita.data.reading import Missing, Samples
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.columns import is_blank, parse_numbers, strings
 from tacita.modalities.readers.rows import RowName
-from tacita.modalities.readers.values import check_finite, to_float32
+from tacita.modalities.readers.values import check_finite, to_floats
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
 from tacita.tasks.labels import arrow_labels
@@ -109,7 +110,7 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
     """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty."""
     numbers = parse_numbers(column)
     if numbers is not None:
-        return numbers
+        return numbers.astype(np.float64)
     if not pa.types.is_temporal(column.type):
         text = strings(column)
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -207,7 +208,7 @@ def _channel_values(
     missing: Missing,
     source: str,
     row_name: RowName,
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+) -> tuple[NDArray[np.floating[Any]], tuple[str, ...]]:
     others = [
         name
         for name in table.column_names
@@ -221,7 +222,7 @@ def _channel_values(
             f"{source}: there is no channel {absent[0]!r}.",
             remedy=f"Did you mean {near!r}?" if near else "Channels are matched by name.",
         )
-    kept: dict[str, NDArray[np.float32]] = {}
+    kept: dict[str, NDArray[np.floating[Any]]] = {}
     for name in channels or others:
         numbers = parse_numbers(table[name])
         if numbers is None:
@@ -235,7 +236,7 @@ def _channel_values(
         def place(index: tuple[int, ...], name: str = name) -> str:
             return f"{row_name(index[0])}, column {name!r}"
 
-        kept[name] = to_float32(numbers, source, place)
+        kept[name] = to_floats(numbers, source, place)
         check_finite(kept[name], source, place, missing=missing)
     if not kept:
         raise DataError(

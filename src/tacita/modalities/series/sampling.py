@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ class Grid:
     Shapes: `values (sum of lengths, C)`, `lengths (N,)`.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[np.floating[Any]]
     lengths: NDArray[np.int64]
     step: float | None
     """None where no series has two values."""
@@ -34,7 +35,7 @@ class Grid:
 
 
 def on_grid(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     lengths: NDArray[np.int64],
     times: NDArray[np.float64],
     *,
@@ -74,22 +75,23 @@ def on_grid(
     at = np.where(np.abs(at - whole) <= close, whole, at)
     at = np.where(irregular[series], at, np.arange(len(times)) - first[series])
     ends = np.floor(at[first + lengths - 1])
-    check_size(source, (int(min(float(ends.sum()), 2.0**60)) + len(ends), values.shape[1]))
+    steps_in_all = int(min(float(ends.sum()), 2.0**60)) + len(ends)
+    check_size(source, (steps_in_all, values.shape[1]), values.itemsize)
     new = ends.astype(np.int64) + 1
-    out = np.empty((int(new.sum()), values.shape[1]), np.float32)
+    out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
         out[:, channel] = _channel(values[:, channel], at, series, new, channel, source)
     return Grid(out, new, step, int(irregular.sum()), gaps)
 
 
 def _channel(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     at: NDArray[np.float64],
     series: NDArray[np.int64],
     new: NDArray[np.int64],
     channel: int,
     source: str,
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     """One channel of all series at positions 0, 1, 2, ... of each, `new (N,)` of them."""
     filled = ~np.isnan(values)
     values, at, series = values[filled], at[filled], series[filled]
@@ -112,7 +114,7 @@ def _channel(
     width = np.where(right > left, at[right] - at[left], 1.0)
     share = np.clip((position - at[left]) / width, 0, 1)
     low, high = values[left].astype(np.float64), values[right].astype(np.float64)
-    return np.where(share == 0, values[left], low + share * (high - low)).astype(np.float32)
+    return np.where(share == 0, values[left], low + share * (high - low)).astype(values.dtype)
 
 
 def _check_times(

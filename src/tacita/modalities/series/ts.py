@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.values import LARGEST, check_size, damaged
 from tacita.modalities.series.read import ragged_series
+from tacita.values import LARGEST_NUMBER
 
 _LINE = 2**27
 _TRUTH = {"true": True, "false": False}
@@ -117,7 +118,7 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
 
 def _series(
     lines: Iterator[tuple[int, str]], header: _Header, path: Path, missing: Missing
-) -> Iterator[tuple[NDArray[np.float32], str | None]]:
+) -> Iterator[tuple[NDArray[np.floating[Any]], str | None]]:
     channels = header.numbers.get("@dimensions", header.numbers.get("@dimension", header.channels))
     length = header.numbers.get("@serieslength") if header.equal else None
     for number, line in lines:
@@ -153,7 +154,7 @@ def _series(
         yield np.stack(columns, 1), None if label == "?" else label
 
 
-def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.float32]:
+def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.floating[Any]]:
     cells = text.split(",")
     try:
         if "_" in text:
@@ -164,11 +165,10 @@ def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.
         raise _wrong(
             path, number, f"{bad.strip()[:40]!r} is not a number", "Write ? for a missing value."
         ) from error
-    with np.errstate(over="ignore"):
-        array = np.array(values).astype(np.float32)
-    if np.isinf(array).any():
+    array = np.array(values)
+    if (np.abs(array) > LARGEST_NUMBER).any():
         raise _wrong(
-            path, number, "an infinite value, or one beyond 32 bits", "Write ? if it is unknown."
+            path, number, "an infinite value, or one too large", "Write ? if it is unknown."
         )
     if missing == "refuse" and np.isnan(array).any():
         raise _wrong(

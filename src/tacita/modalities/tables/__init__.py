@@ -160,6 +160,7 @@ class Tables(Modality):
         assert isinstance(normaliser, Standardiser)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         for column, count in enumerate(meta.spec.cardinalities):
             if count:
                 x[:, column] = torch.randint(count, (size,), generator=generator).float()
