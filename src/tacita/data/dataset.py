@@ -18,7 +18,7 @@ from torch import Tensor
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
-from tacita.data.notes import Note, merged
+from tacita.data.notes import Doubt, Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
 from tacita.values import Values, as_tensor, cat, lengths_of, shape_of
@@ -55,6 +55,7 @@ class Dataset:
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
     source: where it was read from, for messages and reports.
     notes: what was done when it was read that its user should know.
+    doubt: what its samples may be instead; while there is one they are not split over parts.
 
     `x` and `y` are samples and targets as plain tensors, padded where lengths differ.
 
@@ -74,6 +75,7 @@ class Dataset:
     source: str = "array"
     normaliser: Normaliser | None = None
     notes: tuple[Note, ...] = ()
+    doubt: Doubt | None = None
 
     def __post_init__(self) -> None:
         count = len(self.samples)
