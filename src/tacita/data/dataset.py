@@ -139,8 +139,14 @@ class Dataset:
 
     @property
     def x(self) -> Tensor:
-        """The samples as one tensor, padded with zeros where lengths differ."""
-        return as_tensor(self.samples)
+        """The samples as one tensor, padded with zeros where lengths differ.
+
+        Raises `DataError` where that would be padding for the most part, and take too much memory.
+        """
+        try:
+            return as_tensor(self.samples)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error.message}", remedy=error.remedy) from error
 
     @property
     def y(self) -> Tensor:
