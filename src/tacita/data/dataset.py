@@ -18,7 +18,7 @@ from torch import Tensor
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
-from tacita.data.notes import Note, merged
+from tacita.data.notes import Doubt, Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
 from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
@@ -56,6 +56,7 @@ class Dataset:
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
     source: where it was read from, for messages and reports.
     notes: what was done when it was read that its user should know.
+    doubt: what its samples may be instead; while there is one they are not split over parts.
 
     `x` and `y` are samples and targets as plain tensors, padded where lengths differ.
 
@@ -75,6 +76,7 @@ class Dataset:
     source: str = "array"
     normaliser: Normaliser | None = None
     notes: tuple[Note, ...] = ()
+    doubt: Doubt | None = None
 
     def __post_init__(self) -> None:
         count = len(self.samples)
@@ -138,8 +140,14 @@ class Dataset:
 
     @property
     def x(self) -> Tensor:
-        """The samples as one tensor, padded with zeros where lengths differ."""
-        return as_tensor(self.samples)
+        """The samples as one tensor, padded with zeros where lengths differ.
+
+        Raises `DataError` where that would be padding for the most part, and take too much memory.
+        """
+        try:
+            return as_tensor(self.samples)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error.message}", remedy=error.remedy) from error
 
     @property
     def y(self) -> Tensor:

@@ -20,6 +20,7 @@ from tacita.catalog import discover
 from tacita.catalog.cards import ModalityCard
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.normalise import Normaliser
+from tacita.data.notes import Doubt
 from tacita.data.reading import Missing, Reading, Samples, Source
 from tacita.errors import ConfigError, DataError, TacitaError
 from tacita.values import Values, cat, shape_of
@@ -142,6 +143,10 @@ class Modality(ABC):
                 remedy="Give samples of the same shape.",
             )
         return samples
+
+    def doubt(self, source: Source, samples: Samples, reading: Reading) -> Doubt | None:
+        """What the samples of a source, read for the first time, may be instead; None where all is clear."""
+        return None
 
     @abstractmethod
     def example(self) -> Dataset:

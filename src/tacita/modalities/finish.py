@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from tacita.data.dataset import Dataset, Schema
+from tacita.data.notes import Doubt
 from tacita.data.reading import Reading, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.labels import group_codes
@@ -14,11 +15,17 @@ from tacita.tasks import encode
 
 
 def finish(
-    samples: Samples, reading: Reading, *, target: str | None = None, group: str | None = None
+    samples: Samples,
+    reading: Reading,
+    *,
+    target: str | None = None,
+    group: str | None = None,
+    doubt: Doubt | None = None,
 ) -> Dataset:
     """A data set whose task is told from its labels, or is the one of the reading.
 
     target, group: the columns or arrays that labels and groups came from.
+    doubt: what the samples may be instead.
     """
     count = len(samples)
     y, task = encode(samples.labels, reading.task, samples.values, samples.source)
@@ -37,6 +44,7 @@ def finish(
         ids=samples.ids,
         source=samples.source,
         notes=samples.notes,
+        doubt=doubt,
     )
 
 

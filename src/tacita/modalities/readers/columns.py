@@ -33,6 +33,7 @@ def take_column(
             if near
             else f"Columns: {', '.join(table.column_names[:10])}.",
         )
+    _refuse_bytes(table[name], name, source)
     return arrow_labels(table[name]), table.drop_columns([name])
 
 
@@ -51,6 +52,15 @@ def take_ids(
             if not any(is_blank(value) for value in ids):
                 return ids, name, table.drop_columns([name])
     return (), None, table
+
+
+def _refuse_bytes(column: pa.ChunkedArray, name: str, source: str) -> None:
+    """Raises `DataError` for a column of bytes, which is text in another encoding or no text at all."""
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        raise DataError(
+            f"{source}: column {name!r} holds bytes that are not UTF-8 text.",
+            remedy="Write it as text, or leave it out.",
+        )
 
 
 def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.floating[Any]] | None:
@@ -97,15 +107,16 @@ def need_numbers(
     )
 
 
-def strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def strings(column: pa.ChunkedArray, name: str | None = None) -> pa.ChunkedArray:
     """Any column as trimmed text; booleans as Python and pandas write them."""
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "True", "False")
     try:
         return pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        which = "a column" if name is None else f"column {name!r}"
         raise DataError(
-            f"a column of type {column.type} is neither numbers nor text.",
+            f"{which} of type {column.type} is neither numbers nor text.",
             remedy="Remove the column, or spread its values over columns of their own.",
         ) from error
 
@@ -150,6 +161,7 @@ def _all_different(column: pa.ChunkedArray) -> bool:
         len(column) > 1
         and not pa.types.is_nested(column.type)
         and not pa.types.is_dictionary(column.type)
+        and not pa.types.is_binary(column.type)
         and column.null_count == 0
         and int(pc.count_distinct(column).as_py()) == len(column)
     )

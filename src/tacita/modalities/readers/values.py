@@ -22,6 +22,8 @@ Place = Callable[[tuple[int, ...]], str]
 LARGEST = 16 * 2**30
 """Bytes that one array may take: what is declared beyond it is a mistake or an attack."""
 
+_BOMB = 2**30
+_RATIO = 200
 _BLOCK = 2**22
 
 
@@ -72,6 +74,19 @@ def check_size(source: str, shape: tuple[int, ...], itemsize: int = 4) -> None:
             f"{source}: an array of shape {shape} would take {size / 2**30:.0f} GiB;"
             f" the bound is {LARGEST // 2**30} GiB.",
             remedy="Read fewer samples, or shorter or smaller ones.",
+        )
+
+
+def check_unpacked(source: str, size: int, packed: int) -> None:
+    """Refuses what would unpack to more than any sensible memory, or from little to very much.
+
+    size, packed: bytes in memory, and those of the file that they come from.
+    """
+    if size > LARGEST or (size > _BOMB and size > _RATIO * packed):
+        raise DataError(
+            f"{source}: would unpack from {packed / 2**20:.1f} MiB to {size / 2**30:.1f} GiB or more;"
+            f" the bound is {LARGEST // 2**30} GiB, and {_RATIO} times what a file holds.",
+            remedy="The file is damaged or an attack, or it is to be split, or saved without compression.",
         )
 
 

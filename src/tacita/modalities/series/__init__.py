@@ -30,6 +30,7 @@ from tacita.modalities.readers.sources import (
     TableSource,
 )
 from tacita.modalities.series.crops import crop_series
+from tacita.modalities.series.layout import about_layout
 from tacita.modalities.series.long import lie_together, long_series, whole_series
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.rates import channel_rates
@@ -296,7 +297,7 @@ class Series(Modality):
     def suspicions(self, data: Dataset) -> list[str]:
         meta = data.meta
         assert isinstance(meta, SeriesMeta)
-        said = about_channels(data, 2, meta.columns)
+        said = [*about_channels(data, 2, meta.columns), *about_layout(data)]
         low, median, high = _lengths(data)
         if high > _UNEVEN_LENGTHS * median or median > _UNEVEN_LENGTHS * low:
             said.append(

@@ -22,6 +22,10 @@ from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
 
+_EXACT = 2**53
+"""Up to here a float64 holds every whole number."""
+
+
 def long_series(
     table: pa.Table,
     *,
@@ -107,10 +111,14 @@ def check_columns(table: pa.Table, source: str, **named: str | None) -> None:
 
 
 def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.float64]:
-    """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty."""
+    """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty.
+
+    Whole numbers that are too large to be exact, such as nanoseconds since 1970, count from the first.
+    """
     numbers = parse_numbers(column)
     if numbers is not None:
-        return numbers.astype(np.float64)
+        beyond = bool((np.abs(numbers) > _EXACT).any())
+        return _from_the_first(column, numbers) if beyond else numbers.astype(np.float64)
     if not pa.types.is_temporal(column.type):
         text = strings(column)
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -125,6 +133,15 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
         f"{source}: the time column {name!r} is neither all numbers nor all dates.",
         remedy="Give numbers, or dates such as 2024-05-31 14:00:00.",
     )
+
+
+def _from_the_first(column: pa.ChunkedArray, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        whole = pc.cast(column, pa.int64())
+        counted = pc.subtract_checked(whole, pc.min(whole))
+    except pa.ArrowInvalid:
+        return numbers
+    return np.asarray(pc.cast(counted, pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 def whole_series(

@@ -84,18 +84,25 @@ def ragged_series(
             f"{source}: the lengths sum to {int(known.sum())}, but there are {len(values)} values.",
             remedy="Give one length a series, in the order in which they lie.",
         )
-    longest = int(known.max())
 
     def place(index: tuple[int, ...]) -> str:
         sample = int(np.searchsorted(np.cumsum(known), index[0], side="right"))
         position = index[0] - int(known[:sample].sum())
         return f"sample {start + sample}, position {position}, channel {index[1]}"
 
-    values = to_floats(values, source, place)
-    check_size(source, (len(known), longest, values.shape[1]), values.itemsize)
-    x = np.zeros((len(known), longest, values.shape[1]), values.dtype)
-    x[np.arange(longest) < known[:, None]] = values
-    return series_array(x, known, missing=missing, source=source, start=start)
+    flat = to_floats(values, source, place)
+    if bool((known == known[0]).all()):
+        x = flat.reshape(len(known), int(known[0]), -1)
+        return series_array(x, known, missing=missing, source=source, start=start)
+    if check_finite(flat, source, place, missing=missing):
+        flat = flat.copy()
+        ends = np.cumsum(known)
+        for sample in np.unique(np.searchsorted(ends, np.isnan(flat).any(1).nonzero()[0], "right")):
+            part = slice(int(ends[sample] - known[sample]), int(ends[sample]))
+            flat[part] = interpolate(flat[None, part], None, source, start + int(sample))[0]
+    return Samples(
+        ragged := Ragged(to_tensor(flat), torch.from_numpy(known)), SeriesMeta.of(ragged), source
+    )
 
 
 def series_list(items: Sequence[Any], *, missing: Missing, source: str) -> Samples:

@@ -14,7 +14,10 @@ from tacita.modalities.readers.values import check_size
 
 _LONG_GAP = 10
 _CLOSE = 1e-6
-_LATEST = 1e18
+_LATEST = 1e19  # Nanoseconds since 1970 are 2e18 by now.
+_GROWTH = 1000
+"""How many values interpolation may make of one, on the average; more are made by a clock that failed."""
+_SMALL = 2**20
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,37 @@ def on_grid(
     at = np.where(np.abs(at - whole) <= close, whole, at)
     at = np.where(irregular[series], at, np.arange(len(times)) - first[series])
     ends = np.floor(at[first + lengths - 1])
-    steps_in_all = int(min(float(ends.sum()), 2.0**60)) + len(ends)
-    check_size(source, (steps_in_all, values.shape[1]), values.itemsize)
+    _check_growth(
+        float(ends.sum()) + len(ends), times, within, step, values.shape[1], source, place
+    )
     new = ends.astype(np.int64) + 1
     out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
         out[:, channel] = _channel(values[:, channel], at, series, new, channel, source)
     return Grid(out, new, step, int(irregular.sum()), gaps)
+
+
+def _check_growth(
+    count: float,
+    times: NDArray[np.float64],
+    within: NDArray[np.bool_],
+    step: float,
+    channels: int,
+    source: str,
+    place: Callable[[int], str],
+) -> None:
+    """Refuses a grid of `count` values out of all proportion to what it is interpolated from."""
+    if count > max(_SMALL, _GROWTH * len(times)):
+        gaps = np.where(within, np.diff(times), 0)
+        worst = int(gaps.argmax())
+        raise DataError(
+            f"{source}: the time {times[worst + 1]:.15g} at {place(worst + 1)} is {gaps[worst] / step:.3g}"
+            f" steps of {step:g} behind the one before it, so that {len(times)} values would be"
+            f" interpolated to {count:.3g}.",
+            remedy="Correct the time, leave the row out, or make each stretch a series of its own.",
+        )
+    # Beside the values of a channel there are several numbers a position while it is interpolated.
+    check_size(source, (int(count), channels + 16))
 
 
 def _channel(

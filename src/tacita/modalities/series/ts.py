@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
-from tacita.modalities.readers.values import LARGEST, check_size, damaged
+from tacita.modalities.readers.values import LARGEST, damaged
 from tacita.modalities.series.read import ragged_series
 from tacita.values import LARGEST_NUMBER
 
@@ -38,7 +38,7 @@ class _Header:
 
 
 def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Samples]:
-    """At most `chunk` series at a time, padded to the longest; None for all of them.
+    """At most `chunk` series at a time; None for all of them.
 
     Raises `DataError` naming the line for whatever is not the format, and for timestamped values.
     """
@@ -49,8 +49,6 @@ def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Sa
         series = _series(lines, header, path, missing)
         while part := list(islice(series, chunk or LARGEST)):
             arrays = [values for values, _ in part]
-            longest = max(len(values) for values in arrays)
-            check_size(str(path), (len(arrays), longest, arrays[0].shape[1]))
             samples = ragged_series(
                 np.concatenate(arrays),
                 np.array([len(values) for values in arrays]),

@@ -161,7 +161,7 @@ def _infer(
 ) -> tuple[NDArray[np.floating[Any]], tuple[str, ...]]:
     if numbers is not None:
         return _finite(numbers, name, missing, source, row_name), ()
-    text = strings(column)
+    text = strings(column, name)
     blank = blank_cells(text)
     if blank.any() and missing == "refuse":
         raise _empty_cells(blank, name, source, row_name)

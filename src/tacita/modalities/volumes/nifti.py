@@ -27,6 +27,7 @@ from tacita.errors import DataError, MissingExtraError
 from tacita.files import replacing
 from tacita.modalities.readers.files import NIFTI_FILES, Entry
 from tacita.modalities.readers.values import check_finite, check_size, damaged, to_floats
+from tacita.modalities.volumes.head import check_head
 from tacita.modalities.volumes.meta import Spacing, VolumesMeta
 from tacita.tasks import UNLABELLED
 
@@ -211,6 +212,7 @@ def _opened(path: Path) -> Any:
         import nibabel
     except ModuleNotFoundError as error:
         raise MissingExtraError("nibabel", "volumes") from error
+    check_head(path)
     image = nibabel.load(path)
     if not isinstance(image, nibabel.Nifti1Image):
         raise DataError(f"{path}: not a NIfTI file.", remedy="Convert it to .nii.gz.")
