@@ -43,6 +43,7 @@ class Meta(BaseModel):
     shape: of one sample; of series and texts with the longest length first.
     target, group, id_column: the columns that labels, groups and names came from.
     missing: what was done about missing values, and is done again.
+    unlabelled_as, as_class: words that are no labels, and words that are, as the user said.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +57,8 @@ class Meta(BaseModel):
     group: str | None = None
     id_column: str | None = None
     missing: Missing = "refuse"
+    unlabelled_as: tuple[str, ...] = ()
+    as_class: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Values, **facts: Any) -> Self:

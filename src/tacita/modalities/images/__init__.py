@@ -56,7 +56,7 @@ class Images(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 2 * bool(source.files(IMAGE_FILES))
+            return 2 * source.has(IMAGE_FILES)
         if isinstance(source, ArraySource) and not source.ragged and source.lengths is None:
             return 2 * (len(source.shape) == 4 or (len(source.shape) == 3 and source.dtype == "u1"))
         return 0

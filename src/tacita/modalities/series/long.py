@@ -17,6 +17,7 @@ from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_float32
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
@@ -252,7 +253,7 @@ def _constant(
     what: str,
     name: str,
     source: str,
-) -> NDArray[np.object_]:
+) -> NDArray[np.object_] | Declared:
     """One raw value a series from a column that may not vary within one; empty cells do not count."""
     encoded = strings(column).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
@@ -269,7 +270,10 @@ def _constant(
             f" {words[values[chosen[codes[bad]]]]!r} and {words[values[bad]]!r}.",
             remedy=f"Give one {what} a series, or make each stretch a series of its own.",
         )
-    raw = arrow_labels(column).astype(object)
+    raw = arrow_labels(column)
     out = np.full(len(names), None, dtype=object)
-    out[owners] = raw[chosen[owners]]
+    if isinstance(raw, Declared):
+        out[owners] = raw.names[chosen[owners]]
+        return replace(raw, names=out)
+    out[owners] = raw.astype(object)[chosen[owners]]
     return out

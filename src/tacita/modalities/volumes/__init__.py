@@ -50,7 +50,7 @@ class Volumes(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 3 * bool(source.files(NIFTI_FILES))
+            return 3 * source.has(NIFTI_FILES)
         if isinstance(source, FileSource):
             return 3 * source.name.lower().endswith(NIFTI_FILES)
         return 3 * (isinstance(source, ArraySource) and len(source.shape) == 5)
