@@ -153,9 +153,10 @@ def read_like(
     start, notes = 0, list[Note]()
     for samples in pieces_like(opened, labelling.reading, schema, chunk):
         names = samples.names(start)
-        yield finish_like(labelling.on(samples), schema, start, names)
+        labelled = labelling.on(samples)
+        yield finish_like(labelled, schema, start, names)
         start += len(samples)
-        notes += samples.notes
+        notes += labelled.notes
     labelling.close()
     for note in merged(notes):
         warnings.warn(f"{opened.name}: {note}", ReadingWarning, stacklevel=2)
