@@ -106,6 +106,8 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
 
 def _about_words(data: Dataset) -> list[str]:
     """Classes whose names may mean that there is no label, and names that may be of one class."""
+    if data.task.codes(data.targets[data.labelled]) is None:
+        return []
     said = [
         f"the class {word!r} may mean that there is no label. {told_either_way(word)}"
         for word in doubtful_classes(data)

@@ -29,6 +29,8 @@ UNLABELLED: Final = -1
 _NOTHING = frozenset({"NAType", "NaTType"})
 """The types of pandas' missing values; pandas itself need not be there."""
 _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
+_ROUNDING = 0.02
+"""Labels up to 10, scaled into 8 bits, lie up to half of 10 / 255 beside whole numbers."""
 _FEW = 10
 """Distinct fractional labels that may still be classes (0.5, 1.5, ...); more are a measurement."""
 
@@ -161,6 +163,17 @@ def numbers_of(values: Any, source: str) -> Tensor:
             remedy="Give a finite number, or NaN if it is unknown.",
         )
     return torch.from_numpy(y32)
+
+
+def whole_numbers(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Numbers rounded, where all are whole but for what scaling headers and 8 bits leave of them.
+
+    >>> whole_numbers(np.array([0.0, 2.9999999993, 7.01])), whole_numbers(np.array([0.5]))
+    (array([0., 3., 7.]), None)
+    """
+    rounded = np.rint(values)
+    near = np.isfinite(values).all() and bool((np.abs(values - rounded) <= _ROUNDING).all())
+    return rounded if near else None
 
 
 def as_array(values: Any) -> NDArray[Any]:
