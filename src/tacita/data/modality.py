@@ -45,6 +45,7 @@ class Meta(BaseModel):
     wide: whether the values are floats of 64 bits.
     target, group, id_column: the columns that labels, groups and names came from.
     missing: what was done about missing values, and is done again.
+    unlabelled_as, as_class: words that are no labels, and words that are, as the user said.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +60,8 @@ class Meta(BaseModel):
     group: str | None = None
     id_column: str | None = None
     missing: Missing = "refuse"
+    unlabelled_as: tuple[str, ...] = ()
+    as_class: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Values, **facts: Any) -> Self:

@@ -71,6 +71,8 @@ class Task(ABC):
     """The figure that ranks candidates; higher is better for every task."""
     told_anew: ClassVar[bool] = False
     """Whether other labels for the same samples may be of another task, which is then told from them."""
+    ordered: ClassVar[bool] = False
+    """Whether its classes have an order that can be told."""
     further: ClassVar[tuple[str, ...]] = ()
     """What may be answered and is no class to learn; its codes come after those of the classes."""
     output: ClassVar[str] = "probabilities"

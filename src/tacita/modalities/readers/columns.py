@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.rows import RowName
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
@@ -21,7 +22,7 @@ _NO_NUMBER = pa.array(["", "nan", "na", "n/a", "none", "null"])
 
 def take_column(
     table: pa.Table, name: str | None, source: str, argument: str
-) -> tuple[NDArray[np.generic] | None, pa.Table]:
+) -> tuple[NDArray[Any] | Declared | None, pa.Table]:
     """A column taken out of the features as raw values, and the table that is left."""
     if name is None:
         return None, table

@@ -85,7 +85,7 @@ class Series(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 5 if is_device(source.path) else int(bool(source.files(SERIES_FILES)))
+            return 5 if is_device(source.path) else int(source.has(SERIES_FILES))
         if isinstance(source, FileSource):
             return 3 * (_is(source.path, TEXT_SERIES) or is_device(source.path))
         if isinstance(source, ArraySource):

@@ -18,9 +18,9 @@ from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_floats
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
-
 
 _EXACT = 2**53
 """Up to here a float64 holds every whole number."""
@@ -118,7 +118,8 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
     numbers = parse_numbers(column)
     if numbers is not None:
         beyond = bool((np.abs(numbers) > _EXACT).any())
-        return _from_the_first(column, numbers) if beyond else numbers.astype(np.float64)
+        exact = numbers.astype(np.float64)
+        return _from_the_first(column, exact) if beyond else exact
     if not pa.types.is_temporal(column.type):
         text = strings(column)
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -270,7 +271,7 @@ def _constant(
     what: str,
     name: str,
     source: str,
-) -> NDArray[np.object_]:
+) -> NDArray[np.object_] | Declared:
     """One raw value a series from a column that may not vary within one; empty cells do not count."""
     encoded = strings(column).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
@@ -287,7 +288,10 @@ def _constant(
             f" {words[values[chosen[codes[bad]]]]!r} and {words[values[bad]]!r}.",
             remedy=f"Give one {what} a series, or make each stretch a series of its own.",
         )
-    raw = arrow_labels(column).astype(object)
+    raw = arrow_labels(column)
     out = np.full(len(names), None, dtype=object)
-    out[owners] = raw[chosen[owners]]
+    if isinstance(raw, Declared):
+        out[owners] = raw.names[chosen[owners]]
+        return replace(raw, names=out)
+    out[owners] = raw.astype(object)[chosen[owners]]
     return out

@@ -21,6 +21,7 @@ from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.values import LARGEST, damaged
 from tacita.modalities.series.read import ragged_series
+from tacita.tasks.declared import Declared
 from tacita.values import LARGEST_NUMBER
 
 _LINE = 2**27
@@ -56,7 +57,9 @@ def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Sa
                 source=str(path),
                 start=start,
             )
-            labels = [label for _, label in part] if header.labelled else None
+            labels: Any = [label for _, label in part] if header.labelled else None
+            if header.classes and labels is not None:
+                labels = Declared.of(labels)
             yield replace(samples, labels=labels)
             start += len(part)
     if not start:
@@ -149,7 +152,8 @@ def _series(
                 else f"{len(columns[0])} values, where @equalLength promises {length}",
                 "Give every channel of a series the same number of values.",
             )
-        yield np.stack(columns, 1), None if label == "?" else label
+        unknown = label == "?" and label not in header.classes
+        yield np.stack(columns, 1), None if unknown else label
 
 
 def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.floating[Any]]:
