@@ -227,6 +227,14 @@ class Modality(ABC):
         """
         return None
 
+    def features(self, data: Dataset) -> tuple[str, ...]:
+        """What each sample tells in the same place, by name, such as columns; of most, nothing."""
+        return ()
+
+    def shuffled(self, data: Dataset, feature: int, order: Tensor) -> Dataset:
+        """The samples where each has one of its `features` from another: from that at `order (N,)`."""
+        raise self.lacks("features")
+
     def marks(self, data: Dataset) -> dict[str, list[str]]:
         """What the labelled samples of each class have oftener than the others, in words; none to say."""
         return {}

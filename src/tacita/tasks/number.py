@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tacita.errors import DataError
 from tacita.measures.errors import largest_errors
-from tacita.tasks.base import Fact, Shown, Task
+from tacita.tasks.base import Fact, Task
 from tacita.tasks.labels import numbers_of
+from tacita.tasks.shown import Shown
 from tacita.values import Values, as_tensor
 
 
@@ -22,6 +23,7 @@ class Number(Task):
     """A label is a number, `(N,)`; logits are `(B, 1)` unless a subclass says otherwise."""
 
     output = "values"
+    of_few = "mean_absolute_error"
 
     @classmethod
     def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
@@ -76,6 +78,10 @@ class Number(Task):
 
     def estimated(self, estimator: Any, rows: Any) -> Tensor:
         return self.logits_from(torch.as_tensor(estimator.predict(rows)))
+
+    def prior(self, y: Values) -> Tensor | None:
+        """The mean of the targets."""
+        return self.logits_from(as_tensor(y).double().mean().reshape(1))
 
     def facts(self, y: Values) -> list[Fact]:
         values = as_tensor(y)

@@ -21,6 +21,8 @@ class Regression(Number):
     """A number. Targets are standardised inside the loss by the training labels' mean and deviation."""
 
     metric = "r2"
+    ranking = ("mean_absolute_error", "root_mean_squared_error")
+    lower = ranking
     mean: float = field(default=0.0)
     std: float = field(default=1.0)
 
@@ -53,6 +55,12 @@ class Regression(Number):
     def logits_from(self, prediction: Tensor) -> Tensor:
         """Values may come as `(B,)` or `(B, 1)`."""
         return ((prediction.double() - self.mean) / self.std).float().reshape(-1, 1)
+
+    def translated(self, logits: Tensor, old: Self) -> Tensor:
+        return self.logits_from(old.predict(logits))
+
+    def chance(self) -> dict[str, float]:
+        return {"r2": 0.0}
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         y = y.double()

@@ -147,6 +147,15 @@ class Tables(Modality):
     def suspicions(self, data: Dataset) -> list[str]:
         return about_columns(data)
 
+    def features(self, data: Dataset) -> tuple[str, ...]:
+        """The columns."""
+        return tuple(self.show(data, 0)) if len(data) else ()
+
+    def shuffled(self, data: Dataset, feature: int, order: Tensor) -> Dataset:
+        x = data.x.clone()
+        x[:, feature] = x[order, feature]
+        return data.with_samples(x)
+
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """The numbers, and a column of 0 and 1 for each category; without texture."""
         columns = []
