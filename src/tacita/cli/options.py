@@ -66,6 +66,14 @@ LabelsPerClass = Annotated[
 Draws = Annotated[
     int | None, typer.Option(min=1, help="How many draws of these labels to average over.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse samples that are not quite as the model knows them, such as categories that it "
+        "never saw, where there would be a warning.",
+    ),
+]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 
 
@@ -80,6 +88,18 @@ class Group:
         """The options as parameters of a function that typer reads."""
         found = options_of(self.declared)
         return [each.replace(annotation=self.given[each.name]) for each in found]
+
+
+def _columns(what: str) -> Any:
+    """The type of an option that names columns, several with commas between them or one after another."""
+    return Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help=what, callback=_split),
+    ]
+
+
+def _split(given: list[str] | None) -> list[str] | None:
+    return [name.strip() for each in given or () for name in each.split(",")] or None
 
 
 READING = Group(
@@ -133,6 +153,9 @@ READING = Group(
                 help="Of texts: bytes, words, bpe, or a folder with a transformers tokeniser."
             ),
         ],
+        "ignore": _columns("Columns of a table to leave out: a,b or the option again."),
+        "categorical": _columns("Columns whose values are categories, whatever they look like."),
+        "numeric": _columns("Columns whose values are numbers, whatever they look like."),
     },
 )
 RUNNING = Group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 Missing: TypeAlias = Literal["refuse", "impute"]
 PathLike: TypeAlias = str | os.PathLike[str]
+Columns: TypeAlias = str | Sequence[str]
+"""Names of columns: a list, or one text with commas between them."""
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -30,6 +33,9 @@ class ReadingOptions(TypedDict, total=False):
     time: str | None
     text: str | None
     tokeniser: str | None
+    ignore: Columns | None
+    categorical: Columns | None
+    numeric: Columns | None
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,29 @@ class Reading:
     time: str | None = None
     text: str | None = None
     tokeniser: str | None = None
+    ignore: Columns | None = None
+    categorical: Columns | None = None
+    numeric: Columns | None = None
 
     def __post_init__(self) -> None:
+        for option in ("ignore", "categorical", "numeric"):
+            object.__setattr__(self, option, _names(getattr(self, option)))
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",
                 remedy="Use missing='refuse' (stop at the first) or missing='impute' (fill them in).",
             )
+
+
+def _names(columns: Columns | None) -> tuple[str, ...] | None:
+    """The names of columns; None for none.
+
+    >>> _names("age, height"), _names(["age, in years"]), _names("")
+    (('age', 'height'), ('age, in years',), None)
+    """
+    if isinstance(columns, str):
+        columns = [name.strip() for name in columns.split(",")]
+    return tuple(name for name in columns or () if name) or None
 
 
 class Source:
