@@ -208,6 +208,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
         "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
+        "--ignore a,b --ignore c --categorical k "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
     assert run(*command.split()) == (0, "", "")
@@ -233,6 +234,9 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "time": "t",
         "text": "w",
         "tokeniser": "bpe",
+        "ignore": ["a", "b", "c"],
+        "categorical": ["k"],
+        "numeric": None,
         "resume": True,
         "overwrite": True,
         "dry_run": True,

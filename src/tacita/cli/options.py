@@ -75,6 +75,14 @@ Metric = Annotated[
         "for uneven classes balanced_accuracy.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse samples that are not quite as the model knows them, such as categories that it "
+        "never saw, where there would be a warning.",
+    ),
+]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 
 
@@ -89,6 +97,18 @@ class Group:
         """The options as parameters of a function that typer reads."""
         found = options_of(self.declared)
         return [each.replace(annotation=self.given[each.name]) for each in found]
+
+
+def _columns(what: str) -> Any:
+    """The type of an option that names columns, several with commas between them or one after another."""
+    return Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help=what, callback=_split),
+    ]
+
+
+def _split(given: list[str] | None) -> list[str] | None:
+    return [name.strip() for each in given or () for name in each.split(",")] or None
 
 
 READING = Group(
@@ -165,6 +185,9 @@ READING = Group(
                 help="Of texts: bytes, words, bpe, or a folder with a transformers tokeniser."
             ),
         ],
+        "ignore": _columns("Columns of a table to leave out: a,b or the option again."),
+        "categorical": _columns("Columns whose values are categories, whatever they look like."),
+        "numeric": _columns("Columns whose values are numbers, whatever they look like."),
     },
 )
 RUNNING = Group(

@@ -18,6 +18,8 @@ Missing: TypeAlias = Literal["refuse", "impute"]
 PathLike: TypeAlias = str | os.PathLike[str]
 Words: TypeAlias = str | Sequence[str]
 """One word or several; in a `Reading` a tuple of them."""
+Columns: TypeAlias = str | Sequence[str]
+"""Names of columns: a list, or one text with commas between them."""
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -36,6 +38,9 @@ class ReadingOptions(TypedDict, total=False):
     time: str | None
     text: str | None
     tokeniser: str | None
+    ignore: Columns | None
+    categorical: Columns | None
+    numeric: Columns | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,9 @@ class Reading:
     time: str | None = None
     text: str | None = None
     tokeniser: str | None = None
+    ignore: Columns | None = None
+    categorical: Columns | None = None
+    numeric: Columns | None = None
 
     def __post_init__(self) -> None:
         for name in ("unlabelled_as", "as_class", "order"):
@@ -72,6 +80,8 @@ class Reading:
                 words = [word.strip() for word in words[0].split(",")]
             object.__setattr__(self, name, tuple(words))
         self._check_words()
+        for option in ("ignore", "categorical", "numeric"):
+            object.__setattr__(self, option, _names(getattr(self, option)))
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",
@@ -93,6 +103,17 @@ class Reading:
                 f"order={list(order)!r} is not an order of classes.",
                 remedy="Name each class once, from the lowest: --order low,medium,high.",
             )
+
+
+def _names(columns: Columns | None) -> tuple[str, ...] | None:
+    """The names of columns; None for none.
+
+    >>> _names("age, height"), _names(["age, in years"]), _names("")
+    (('age', 'height'), ('age, in years',), None)
+    """
+    if isinstance(columns, str):
+        columns = [name.strip() for name in columns.split(",")]
+    return tuple(name for name in columns or () if name) or None
 
 
 class Source:

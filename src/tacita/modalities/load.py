@@ -68,6 +68,9 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     text: the column of a table that holds texts to learn from.
     tokeniser: of texts: "words" (the default), "bytes", "bpe", a folder with a transformers tokeniser, or
         the folder of a model of texts, to read as it does.
+    ignore: columns of a table that are left out; categorical: those whose values are categories,
+        though they look like numbers, dates or free text; numeric: those whose values are numbers. A list
+        of names, or one text with commas between them.
 
     Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
 
@@ -123,6 +126,7 @@ def read_like(
     missing: Missing | None = None,
     labels: PathLike | None = None,
     hide_labels: bool = False,
+    strict: bool = False,
 ) -> Iterator[Dataset]:
     """Read further samples for a model, piece by piece: encoded by its schema, at most `chunk` at a time.
 
@@ -131,7 +135,8 @@ def read_like(
     label file, the label column of the training data, or for volumes a folder of label volumes.
     `hide_labels`: labels are not looked at, so that they may be of other classes.
     Volumes in files come one at a time, at the spacing of the training data and each of its own size.
-    What had to be done to them is told at the end, in a `ReadingWarning` each.
+    What had to be done to them, such as taking values that were never seen in training for none of the
+    known, is told at the end, in a `ReadingWarning` each; with `strict` it is an error at once.
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
     """
@@ -153,6 +158,11 @@ def read_like(
     labelling = Labelling(opened, modality, reading, schema, hidden=hide_labels)
     start, notes = 0, list[Note]()
     for samples in pieces_like(opened, labelling.reading, schema, chunk):
+        if strict and samples.notes:
+            raise DataError(
+                f"{opened.name}: {samples.notes[0]}.",
+                remedy="Mend it, or go on with a warning by leaving out strict (--strict).",
+            )
         names = samples.names(start)
         labelled = labelling.on(samples)
         yield finish_like(labelled, schema, start, names)

@@ -73,10 +73,8 @@ def test_a_column_with_an_empty_cell_is_no_name_of_the_samples(tmp_path):
         load(path)
 
 
-def test_dates_and_the_column_called_id_name_the_samples():
-    frame = pd.DataFrame({"when": pd.date_range("2020", periods=3), "a": [1, 2, 3]})
-    assert as_dataset(frame).meta.id_column == "when"
-    frame["ID"] = [7, 5, 9]
+def test_the_column_called_id_names_the_samples():
+    frame = pd.DataFrame({"name": ["x", "y", "z"], "a": [1, 2, 3], "ID": [7, 5, 9]})
     assert as_dataset(frame).ids == ("7", "5", "9")
 
 
