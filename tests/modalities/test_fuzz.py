@@ -28,6 +28,9 @@ FRAME = pd.DataFrame(
 )
 SERIES = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
 
+# Damage makes odd cells and unseen values, which are told of.
+pytestmark = pytest.mark.filterwarnings("ignore::tacita.data.notes.ReadingWarning")
+
 
 def written(write):
     buffer = io.BytesIO()

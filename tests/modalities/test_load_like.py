@@ -13,7 +13,7 @@ from tacita.data.notes import ReadingWarning
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 
-CSV = "name,a,colour,y\np,1,red,u\nq,2,blue,v\nr,3,red,\ns,4,red,u\n"
+CSV = "id,a,colour,y\np,1,red,u\nq,2,blue,v\nr,3,red,\ns,4,red,u\n"
 
 
 def joined(chunks):
@@ -44,7 +44,7 @@ def test_a_table_comes_back_as_it_was_loaded(table, form, chunk):
     elif form == "frame":
         source = frame
     elif form == "shuffled":
-        frame.assign(extra=1)[["colour", "extra", "y", "a", "name"]].to_csv(source, index=False)
+        frame.assign(extra=1)[["colour", "extra", "y", "a", "id"]].to_csv(source, index=False)
     chunks = list(read_like(source, data.schema, chunk=chunk))
     assert all(len(part) <= chunk for part in chunks)
     x, y, index, ids = joined(chunks)
@@ -112,7 +112,7 @@ def test_an_empty_cell_is_the_category_missing_or_none_of_the_known(table):
 
 def test_a_label_file_serves_a_stream_and_must_fit_it(table, tmp_path):
     schema = load(table, labels="y").schema
-    table.write_text("name,a,colour\np,1,red\nq,2,red\nr,3,red\n")
+    table.write_text("id,a,colour\np,1,red\nq,2,red\nr,3,red\n")
     (tmp_path / "l.csv").write_text("id,label\nr,v\np,u\n")
     _, y, _, _ = joined(read_like(table, schema, chunk=1, labels=tmp_path / "l.csv"))
     assert y.tolist() == [0, -1, 1]
@@ -123,7 +123,7 @@ def test_a_label_file_serves_a_stream_and_must_fit_it(table, tmp_path):
 
 def test_an_id_that_two_chunks_have_is_refused(table, tmp_path):
     schema = load(table, labels="y").schema
-    table.write_text("name,a,colour\np,1,red\nq,2,red\np,3,red\n")
+    table.write_text("id,a,colour\np,1,red\nq,2,red\np,3,red\n")
     (tmp_path / "l.csv").write_text("id,label\np,u\n")
     for chunk in (1, 10):
         with pytest.raises(errors.DataError, match="'p' fits"):

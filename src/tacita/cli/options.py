@@ -17,7 +17,7 @@ import typer
 from tacita.catalog.discover import modalities
 from tacita.catalog.options import options_of, with_parameters
 from tacita.catalog.tasks import task_cards
-from tacita.data.reading import Missing, Reading
+from tacita.data.reading import Decimal, Missing, Reading
 from tacita.engine.precision import Precision
 from tacita.verbs.options import LARGEST_SEED, Running
 
@@ -188,6 +188,19 @@ READING = Group(
         "ignore": _columns("Columns of a table to leave out: a,b or the option again."),
         "categorical": _columns("Columns whose values are categories, whatever they look like."),
         "numeric": _columns("Columns whose values are numbers, whatever they look like."),
+        "decimal": Annotated[
+            one_of(get_args(Decimal)) | None,
+            typer.Option(
+                help="The sign before the fraction in a table's cells, where they do not tell it."
+            ),
+        ],
+        "id_column": Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN",
+                help="The column that names the rows; by default one called id.",
+            ),
+        ],
     },
 )
 RUNNING = Group(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tacita.values import Values
 
 Missing: TypeAlias = Literal["refuse", "impute"]
+Decimal: TypeAlias = Literal[".", ","]
 PathLike: TypeAlias = str | os.PathLike[str]
 Words: TypeAlias = str | Sequence[str]
 """One word or several; in a `Reading` a tuple of them."""
@@ -41,6 +42,8 @@ class ReadingOptions(TypedDict, total=False):
     ignore: Columns | None
     categorical: Columns | None
     numeric: Columns | None
+    decimal: Decimal | None
+    id_column: str | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Reading:
     ignore: Columns | None = None
     categorical: Columns | None = None
     numeric: Columns | None = None
+    decimal: Decimal | None = None
+    id_column: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("unlabelled_as", "as_class", "order"):
@@ -82,6 +87,10 @@ class Reading:
         self._check_words()
         for option in ("ignore", "categorical", "numeric"):
             object.__setattr__(self, option, _names(getattr(self, option)))
+        if self.decimal not in (None, ".", ","):
+            raise ConfigError(
+                f"decimal={self.decimal!r} is no decimal sign.", remedy="Give '.' or ','."
+            )
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",

@@ -22,6 +22,7 @@ from tacita.modalities.choice import unreadable
 from tacita.modalities.crops import Crops
 from tacita.modalities.pixels import about_channels, check_channels
 from tacita.modalities.readers.files import SERIES_FILES
+from tacita.modalities.readers.numbers import Written
 from tacita.modalities.readers.sources import (
     ArraySource,
     FileSource,
@@ -119,7 +120,12 @@ class Series(Modality):
             for start in range(0, len(entries), step):
                 part = entries[start : start + step]
                 yield series_files(
-                    part, columns=columns, missing=missing, source=source.name, start=start
+                    part,
+                    columns=columns,
+                    missing=missing,
+                    source=source.name,
+                    start=start,
+                    written=_written(reading, _meta(like)),
                 )
         elif isinstance(source, FileSource) and _is(source.path, TEXT_SERIES):
             yield from stream_ts(source.path, chunk, missing=missing)
@@ -154,6 +160,8 @@ class Series(Modality):
                 source=source.name,
                 row_name=source.row_name(start),
                 start=start,
+                written=_written(reading, _meta(like)),
+                ids_in=reading.id_column,
             )
             yield samples
             # What the first rows say of the columns holds of all others, however they are cut.
@@ -188,6 +196,7 @@ class Series(Modality):
                 channels=() if known is None else known.columns,
                 step=None if known is None else known.step,
                 start=start,
+                written=_written(reading, known),
             )
             start += len(samples)
             yield from _in_parts(samples, chunk)
@@ -361,6 +370,11 @@ class Series(Modality):
 
 def _is(path: Path, ending: str) -> bool:
     return path.name.lower().endswith(ending)
+
+
+def _written(reading: Reading, known: SeriesMeta | None) -> Written:
+    """How numbers are written: as it was told, or as a model learnt it."""
+    return Written(reading.decimal) if known is None else Written(known.decimal, known.marks)
 
 
 def _meta(like: Schema | None) -> SeriesMeta | None:

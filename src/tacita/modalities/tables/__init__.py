@@ -75,7 +75,15 @@ class Tables(Modality):
                 }
                 if known is None:
                     labels = None if reading.labels is None else str(reading.labels)
-                    yield table_samples(table, labels=labels, group=reading.group, told=told, **how)
+                    yield table_samples(
+                        table,
+                        labels=labels,
+                        group=reading.group,
+                        told=told,
+                        decimal=reading.decimal,
+                        ids_in=reading.id_column,
+                        **how,
+                    )
                 else:
                     yield table_like(*by_name(table, known, source.name), **how)
                 start += len(table)

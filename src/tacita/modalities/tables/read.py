@@ -14,10 +14,11 @@ from pydantic import Field, model_validator
 from tacita.data.batch import InputSpec
 from tacita.data.modality import Meta
 from tacita.data.notes import Note
-from tacita.data.reading import Missing, Samples
+from tacita.data.reading import Decimal, Missing, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.columns import (
     blank_cells,
+    ids_named,
     is_blank,
     need_numbers,
     parse_numbers,
@@ -25,6 +26,7 @@ from tacita.modalities.readers.columns import (
     take_column,
     take_ids,
 )
+from tacita.modalities.readers.numbers import Written, with_numbers
 from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_floats, to_tensor
 from tacita.modalities.tables.dates import DateColumn, date_columns, spread
@@ -79,20 +81,33 @@ def table_samples(
     source: str,
     row_name: RowName,
     told: Told,
+    decimal: Decimal | None = None,
+    ids_in: str | None = None,
 ) -> Samples:
     """A table whose columns are yet unknown: each becomes numbers, categories, parts of dates, or ids."""
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
     table = told.kept(table, source)
+    table, written, numbers = with_numbers(
+        table,
+        written=Written(decimal),
+        known=False,
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        aside={*told.categorical, *ids_named(table.column_names, ids_in)},
+        surely=told.numeric,
+    )
     parsed = {name: parse_numbers(table[name]) for name in table.column_names}
     aside = [*dict.fromkeys((*told.categorical, *told.numeric))]
-    others = [n for n in parsed if parsed[n] is None and n not in aside and n.lower() != "id"]
+    named = ids_named(table.column_names, ids_in)
+    others = [n for n in parsed if parsed[n] is None and n not in aside and n not in named]
     dates, notes = date_columns(table, others, source)
     table, odd = spread(table, dates, missing=missing, source=source, row_name=row_name)
     parsed |= {n: parse_numbers(table[n]) for date in dates for n in date.columns}
     parsed |= dict.fromkeys(told.categorical)
     parsed |= {n: _told_numbers(table[n], n, source, row_name) for n in told.numeric}
-    ids, id_column, _ = take_ids(table.drop_columns(aside), parsed)
+    ids, id_column, _ = take_ids(table.drop_columns(aside), ids_in, source)
     table = table if id_column is None else table.drop_columns([id_column])
     if not table.num_columns:
         raise DataError(
@@ -113,8 +128,11 @@ def table_samples(
         categories=tuple(categories),
         dates=tuple(dates),
         id_column=id_column,
+        decimal=written.decimal,
+        marks=dict(written.marks),
     )
-    return Samples(x, meta, source, raw_labels, raw_groups, ids, notes=(*notes, *odd))
+    said = (*numbers, *notes, *odd)
+    return Samples(x, meta, source, raw_labels, raw_groups, ids, notes=said)
 
 
 def unseen_values(column: str, count: int, first: str) -> Note:
@@ -160,6 +178,17 @@ def table_like(
     table: pa.Table, meta: TablesMeta, *, missing: Missing, source: str, row_name: RowName
 ) -> Samples:
     """A table with the columns, the categories and the dates that a model knows, matched by name."""
+    learnt = {name for name, names in zip(meta.columns, meta.categories, strict=True) if not names}
+    table, _, numbers = with_numbers(
+        table,
+        written=Written(meta.decimal, meta.marks),
+        known=True,
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        aside={name for name in table.column_names if name not in learnt},
+        surely=learnt,
+    )
     table, odd = spread(table, meta.dates, missing=missing, source=source, row_name=row_name)
     absent = [name for name in meta.columns if name not in table.column_names]
     if absent:
@@ -171,7 +200,7 @@ def table_like(
             if near
             else "Columns are matched by name.",
         )
-    notes = list(odd)
+    notes = [*numbers, *odd]
     arrays = [
         _numbers_like(table[name], name, missing, source, row_name)
         if not names
