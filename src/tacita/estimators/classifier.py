@@ -6,6 +6,8 @@ It is what `tacita.adapt` does for one method, over arrays: `Pipeline`, `GridSea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,8 +23,10 @@ from sklearn.utils.validation import (
 )
 
 from tacita.data.check import check_trainable
+from tacita.data.reading import Reading, Words
 from tacita.errors import DataError
 from tacita.estimators.base import Array, TacitaEstimator, need_some, weights_of
+from tacita.modalities.finish import as_told
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification
 from tacita.tasks.labels import class_names
@@ -31,11 +35,14 @@ from tacita.tasks.labels import class_names
 class TacitaClassifier(ClassifierMixin, TacitaEstimator):
     """Learn classes from rows of which some have a label: -1, NaN, None or "" means that there is none.
 
-    Numeric labels are missing as -1 or NaN, words as "-1", "" or None, or in an object array as -1:
-    scikit-learn's marker. A class can therefore not be called -1.
+    Numeric labels are missing as -1 or NaN, words as "" or None, or in an object array as the number -1:
+    scikit-learn's marker. Every other word is a class.
 
-    Arguments are those of `TacitaEstimator`; the usual method is `fixmatch`, and any that learns from
-    labels will do, baselines too. `y (N,)`. After `fit` there are `classes_` as well.
+    Arguments are those of `TacitaEstimator` and these; the usual method is `fixmatch`, and any that
+    learns from labels will do, baselines too. `y (N,)`. After `fit` there are `classes_` as well.
+
+    unlabelled_as: words that mean that there is no label, such as "NA".
+    as_class: words that are classes though they may look like no label, such as "none" or "-1".
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
@@ -48,6 +55,35 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
     usual = "fixmatch"
     classes_: Array
 
+    def __init__(
+        self,
+        method: str | None = None,
+        *,
+        encoder: str | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        shape: tuple[int, ...] | None = None,
+        unlabelled_as: Words | None = None,
+        as_class: Words | None = None,
+        random_state: Any = None,
+        device: str = "auto",
+    ) -> None:
+        super().__init__(
+            method,
+            encoder=encoder,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            options=options,
+            shape=shape,
+            random_state=random_state,
+            device=device,
+        )
+        self.unlabelled_as = unlabelled_as
+        self.as_class = as_class
+
     def fit(self, X: Any, y: Any) -> Self:
         """Learn from all rows and the labels that there are.
 
@@ -57,7 +93,7 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
         if y is None:
             validate_data(self, X, y)  # Says that y is needed.
         x = self._samples(X, reset=True)
-        known, labels = known_labels(y)
+        known, labels = known_labels(y, self._reading)
         check_consistent_length(x, known)
         if labels.dtype.kind == "f" and bool((labels != np.round(labels)).any()):
             raise DataError(
@@ -70,6 +106,8 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
         # The classes are told here: they may be fewer than the labels, and keep the type of y.
         task = Classification(tuple(str(name) for name in self.classes_.tolist()))
         data = as_dataset(x, modality=self._modality).with_labels(targets, task).normalised()
+        _, words = as_told(None, self._reading, "y")
+        data = replace(data, meta=data.meta.model_copy(update=words))
         check_trainable(data, fewest=1)
         self.model_ = self._learnt(data)
         return self
@@ -89,13 +127,17 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
 
         Raises `DataError` where none has.
         """
-        known, labels = known_labels(y)
+        known, labels = known_labels(y, self._reading)
         need_some(known)
         weight = weights_of(sample_weight, known)
         return float(accuracy_score(labels, self.predict(X)[known], sample_weight=weight))
 
+    @property
+    def _reading(self) -> Reading:
+        return Reading(unlabelled_as=self.unlabelled_as, as_class=self.as_class)
 
-def known_labels(y: Any) -> tuple[NDArray[np.bool_], Array]:
+
+def known_labels(y: Any, reading: Reading | None = None) -> tuple[NDArray[np.bool_], Array]:
     """Which of `y (N,)` are labels, and those in a type of their own; see `TacitaClassifier`.
 
     Raises `DataError` for labels of which some are words and some numbers.
@@ -105,7 +147,8 @@ def known_labels(y: Any) -> tuple[NDArray[np.bool_], Array]:
     ([True, False, True, False], ['b', 'a'])
     """
     y = column_or_1d(y, warn=True)
-    known = np.array([name is not None for name in class_names(y, "y")], dtype=bool)
+    raw, _ = as_told(y, reading or Reading(), "y")
+    known = np.array([name is not None for name in class_names(raw, "y")], dtype=bool)
     labels = y[known]
     if labels.dtype == object:
         words = [isinstance(label, str) for label in labels]

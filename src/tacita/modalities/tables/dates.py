@@ -236,9 +236,9 @@ def _times(column: pa.ChunkedArray, form: Form, name: str, source: str) -> _Time
             remedy="Give dates, such as 2020-04-03.",
         )
     text = strings(column)
-    at = _plain(text)
-    if at is not None:
-        return _Times(at, blank_cells(text), np.zeros(len(at), bool))
+    plain = _plain(text)
+    if plain is not None:
+        return _Times(plain, blank_cells(text), np.zeros(len(plain), bool))
     encoded = pc.dictionary_encode(pc.fill_null(text, "")).combine_chunks()
     places = np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
     first = _parsed(encoded.dictionary, _YEAR_FIRST, ("second", "third"))

@@ -26,7 +26,7 @@ from tacita.modalities.readers.columns import (
     take_ids,
 )
 from tacita.modalities.readers.rows import RowName
-from tacita.modalities.readers.values import check_finite, to_float32, to_tensor
+from tacita.modalities.readers.values import check_finite, to_floats, to_tensor
 from tacita.modalities.tables.dates import DateColumn, date_columns, spread
 from tacita.modalities.tables.told import Told, as_words, plain
 from tacita.tasks.labels import arrow_labels
@@ -100,7 +100,7 @@ def table_samples(
             remedy="Give at least one column beside the id, the label and the group.",
         )
     categories: list[tuple[str, ...]] = []
-    arrays: list[NDArray[np.float32]] = []
+    arrays: list[NDArray[np.floating[Any]]] = []
     for name in table.column_names:
         sure = name in told.categorical
         values, names = _infer(table[name], parsed[name], name, missing, source, row_name, sure)
@@ -134,7 +134,7 @@ def row_array(x: NDArray[Any], *, missing: Missing, source: str, start: int = 0)
     def place(index: tuple[int, ...]) -> str:
         return f"row {start + index[0]}, column {index[1]}"
 
-    values = to_float32(x, source, place)
+    values = to_floats(x, source, place)
     check_finite(values, source, place, missing=missing)
     rows = to_tensor(values)
     return Samples(rows, TablesMeta.of(rows), source)
@@ -188,17 +188,17 @@ def table_like(
 
 def _infer(
     column: pa.ChunkedArray,
-    numbers: NDArray[np.float64] | None,
+    numbers: NDArray[np.floating[Any]] | None,
     name: str,
     missing: Missing,
     source: str,
     row_name: RowName,
     sure: bool,
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+) -> tuple[NDArray[np.floating[Any]], tuple[str, ...]]:
     """A column's numbers; or the codes of its categories, and these. sure: it was said to have such."""
     if numbers is not None:
         return _finite(numbers, name, missing, source, row_name), ()
-    text = as_words(column)
+    text = as_words(column, name)
     blank = blank_cells(text)
     if blank.any() and missing == "refuse":
         raise _empty_cells(blank, name, source, row_name)
@@ -224,7 +224,7 @@ def _infer(
 
 def _numbers_like(
     column: pa.ChunkedArray, name: str, missing: Missing, source: str, row_name: RowName
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     numbers = need_numbers(plain(column), name, source, row_name)
     return _finite(numbers, name, missing, source, row_name)
 
@@ -237,9 +237,9 @@ def _codes_like(
     source: str,
     row_name: RowName,
     notes: list[Note],
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     """Codes of categories that stand; NaN, and a note, for a value that is none of them."""
-    text = as_words(column)
+    text = as_words(column, name)
     blank = blank_cells(text)
     if blank.any() and missing == "refuse":
         raise _empty_cells(blank, name, source, row_name, at_first=False)
@@ -254,7 +254,7 @@ def _codes_like(
 
 def _told_numbers(
     column: pa.ChunkedArray, name: str, source: str, row_name: RowName
-) -> NDArray[np.float64]:
+) -> NDArray[np.floating[Any]]:
     """A column that was said to be numbers."""
     try:
         return need_numbers(plain(column), name, source, row_name)
@@ -265,12 +265,12 @@ def _told_numbers(
 
 
 def _finite(
-    numbers: NDArray[np.float64], name: str, missing: Missing, source: str, row_name: RowName
-) -> NDArray[np.float32]:
+    numbers: NDArray[np.floating[Any]], name: str, missing: Missing, source: str, row_name: RowName
+) -> NDArray[np.floating[Any]]:
     def place(index: tuple[int, ...]) -> str:
         return f"{row_name(index[0])}, column {name!r}"
 
-    values = to_float32(numbers, source, place)
+    values = to_floats(numbers, source, place)
     check_finite(values, source, place, missing=missing)
     return values
 
