@@ -134,6 +134,8 @@ class Learner(ABC):
         known = self.fitted()
         if not isinstance(data, Dataset):
             data = joined(list(read_like(data, known.schema, strict=strict)))
+        elif data.modality == known.modality:
+            known.kind.check_terms(data, known.schema)
         if y is not None:
             data = as_dataset(data, y, task=self.task_.name)
         return data.normalised(known.normaliser)

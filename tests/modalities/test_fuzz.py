@@ -23,6 +23,8 @@ from tacita.modalities.memory import as_dataset
 from tacita.report.describe import describe
 from tests.helpers import same_values, with_examples
 
+pytestmark = pytest.mark.filterwarnings("ignore::tacita.data.notes.ReadingWarning")
+
 FRAME = pd.DataFrame(
     {"a": [1.5, -2.0, 3e5], "b": ["u", "v", "u"], "c": [True, False, True], "y": ["p", "", "q"]}
 )

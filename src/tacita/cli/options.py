@@ -66,6 +66,14 @@ LabelsPerClass = Annotated[
 Draws = Annotated[
     int | None, typer.Option(min=1, help="How many draws of these labels to average over.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse samples that are not quite as the model knows them, such as categories that it "
+        "never saw, where there would be a warning.",
+    ),
+]
 Metric = Annotated[
     str | None,
     typer.Option(
@@ -73,14 +81,6 @@ Metric = Annotated[
         help="The figure that ranks: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, "
         "mean_absolute_error, root_mean_squared_error; quadratic_kappa. By default the task's own; "
         "for uneven classes balanced_accuracy.",
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict",
-        help="Refuse samples that are not quite as the model knows them, such as categories that it "
-        "never saw, where there would be a warning.",
     ),
 ]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]

@@ -19,8 +19,6 @@ Decimal: TypeAlias = Literal[".", ","]
 PathLike: TypeAlias = str | os.PathLike[str]
 Words: TypeAlias = str | Sequence[str]
 """One word or several; in a `Reading` a tuple of them."""
-Columns: TypeAlias = str | Sequence[str]
-"""Names of columns: a list, or one text with commas between them."""
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -39,9 +37,9 @@ class ReadingOptions(TypedDict, total=False):
     time: str | None
     text: str | None
     tokeniser: str | None
-    ignore: Columns | None
-    categorical: Columns | None
-    numeric: Columns | None
+    ignore: Words | None
+    categorical: Words | None
+    numeric: Words | None
     decimal: Decimal | None
     id_column: str | None
 
@@ -67,13 +65,15 @@ class Reading:
     time: str | None = None
     text: str | None = None
     tokeniser: str | None = None
-    ignore: Columns | None = None
-    categorical: Columns | None = None
-    numeric: Columns | None = None
+    ignore: Words | None = None
+    categorical: Words | None = None
+    numeric: Words | None = None
     decimal: Decimal | None = None
     id_column: str | None = None
 
     def __post_init__(self) -> None:
+        for option in ("ignore", "categorical", "numeric"):
+            object.__setattr__(self, option, _names(getattr(self, option)))
         for name in ("unlabelled_as", "as_class", "order"):
             given = getattr(self, name)
             several = (
@@ -85,8 +85,6 @@ class Reading:
                 words = [word.strip() for word in words[0].split(",")]
             object.__setattr__(self, name, tuple(words))
         self._check_words()
-        for option in ("ignore", "categorical", "numeric"):
-            object.__setattr__(self, option, _names(getattr(self, option)))
         if self.decimal not in (None, ".", ","):
             raise ConfigError(
                 f"decimal={self.decimal!r} is no decimal sign.", remedy="Give '.' or ','."
@@ -114,7 +112,7 @@ class Reading:
             )
 
 
-def _names(columns: Columns | None) -> tuple[str, ...] | None:
+def _names(columns: Words | None) -> tuple[str, ...] | None:
     """The names of columns; None for none.
 
     >>> _names("age, height"), _names(["age, in years"]), _names("")

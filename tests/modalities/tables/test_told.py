@@ -76,13 +76,8 @@ def test_free_text_is_no_category_until_it_is_said():
     )
 
 
-METHODS = (
-    "random-forest",
-    "gradient-boosting",
-    "logistic-regression",
-    "label-spreading",
-    "supervised",
-)
+METHODS = ("gradient-boosting", "logistic-regression", "supervised")
+"""One that takes a category as a code, one as zeros and ones, one as a vector."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +104,7 @@ cells = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(rows=st.lists(cells, min_size=1, max_size=4))
 def test_predict_never_blocks_on_unseen_values(models, rows):
     frame = pd.DataFrame(rows, columns=["n", "c", "when"])
@@ -122,15 +117,25 @@ def test_predict_never_blocks_on_unseen_values(models, rows):
         said = [str(each.message) for each in caught if each.category is ReadingWarning]
         assert len(said) == (unseen > 0)
         assert all(f"{unseen} value" in text for text in said)
-        if unseen:
-            with pytest.raises(errors.DataError, match="--strict"):
-                model.predict(frame, strict=True)
+    if unseen:
+        with pytest.raises(errors.DataError, match="--strict"):
+            models[0].predict(frame, strict=True)
+
+
+def test_a_data_set_of_other_codes_is_refused():
+    frame = pd.DataFrame({"c": ["a", "b"] * 10, "n": range(20), "y": ["p", "q"] * 10})
+    model = tacita.adapt("logistic-regression", frame, labels="y", quiet=True)
+    data = as_dataset(frame, labels="y")
+    assert model.predict(data).tolist() == model.predict(frame).tolist()
+    other = as_dataset(frame.replace({"a": "z"}), labels="y")
+    with pytest.raises(errors.DataError, match="other categories or dates"):
+        model.predict(other)
 
 
 @pytest.mark.parametrize("missing", ["refuse", "impute"])
 def test_unseen_values_are_taken_wherever_a_model_reads(tmp_path, missing):
     frame = pd.DataFrame({"c": ["a", "b"] * 10, "n": range(20), "y": ["p", "q"] * 10})
-    model = tacita.adapt("random-forest", frame, labels="y", missing=missing, quiet=True)
+    model = tacita.adapt("logistic-regression", frame, labels="y", missing=missing, quiet=True)
     path, out = tmp_path / "new.csv", tmp_path / "p.csv"
     path.write_text("c,n,y\nnew,1,p\na,2,p\n")
     with pytest.warns(ReadingWarning, match="'new' at row 2"):

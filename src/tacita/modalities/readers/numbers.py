@@ -97,6 +97,9 @@ def with_numbers(
         elif not known and found.filled - int(found.odd.sum()) > _SOME * found.filled:
             notes.append(Note(_not_numbers(name, found)))
     decimal = written.decimal or next((r.decimal for r in read.values() if r.decimal == ","), None)
+    if decimal == ",":
+        # What one column of a file tells holds of those that tell nothing.
+        read = {n: _read(table[n], ",") if each.either else each for n, each in read.items()}
     for name, found in read.items():
         if found.either or (decimal == "," and written.decimal is None and found.decimal != ","):
             _check_sure(name, found, table[name], source)

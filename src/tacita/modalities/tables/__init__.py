@@ -132,6 +132,17 @@ class Tables(Modality):
                 remedy="Read both in one file, so that a category has one code and days one beginning.",
             )
 
+    def check_terms(self, data: Dataset, like: Schema) -> None:
+        a, b = data.meta, like.meta
+        if not isinstance(a, TablesMeta) or not isinstance(b, TablesMeta):
+            return
+        if (any(b.categories) and a.categories != b.categories) or a.dates != b.dates:
+            raise DataError(
+                f"{data.source}: its columns have other categories or dates than those of the model, so"
+                " that its codes stand for others.",
+                remedy="Give the model the file or the frame itself, to be read as it knows them.",
+            )
+
     def normaliser(self, spec: InputSpec) -> Normaliser:
         return RowNormaliser(spec)
 

@@ -22,7 +22,7 @@ Form = Literal["year-first", "day-first", "month-first"]
 Part = Literal["days", "year", "month", "weekday", "hour"]
 
 _CLOCK = (
-    r"(?:[T ](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
+    r"(?:[T ](?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?)?"
     r"(?P<zone> ?Z|[+-]\d{2}(?::?\d{2})?)?)?$"
 )
 _YEAR_FIRST = r"^(?P<year>\d{4})[-/.](?P<second_part>\d{1,2})[-/.](?P<third_part>\d{1,2})" + _CLOCK
@@ -195,6 +195,8 @@ def _form(column: pa.ChunkedArray, name: str, source: str) -> Form | None:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return None
     text = pc.unique(strings(column)).drop_null()
+    if _plain(text) is not None:
+        return "year-first"
     last = pc.extract_regex(text, _YEAR_LAST).drop_null()
     if not len(last):
         return "year-first"
@@ -234,6 +236,9 @@ def _times(column: pa.ChunkedArray, form: Form, name: str, source: str) -> _Time
             remedy="Give dates, such as 2020-04-03.",
         )
     text = strings(column)
+    plain = _plain(text)
+    if plain is not None:
+        return _Times(plain, blank_cells(text), np.zeros(len(plain), bool))
     encoded = pc.dictionary_encode(pc.fill_null(text, "")).combine_chunks()
     places = np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
     first = _parsed(encoded.dictionary, _YEAR_FIRST, ("second", "third"))
@@ -255,6 +260,16 @@ def _typed(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.int64]
         ) from error
     at = np.array(pc.fill_null(whole, _NO_TIME).to_numpy(), np.int64)
     return np.where((at < _EARLIEST) | (at > _LATEST), _NO_TIME, at)
+
+
+def _plain(text: pa.ChunkedArray) -> NDArray[np.int64] | None:
+    """Text that is all dates with the year first, or null; much faster than to take it apart."""
+    try:
+        times = pc.cast(text, pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return None
+    at = np.array(pc.fill_null(pc.cast(times, pa.int64()), _NO_TIME), np.int64)
+    return at if ((at >= _EARLIEST) | (at == _NO_TIME)).all() else None
 
 
 def _parsed(

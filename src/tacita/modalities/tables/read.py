@@ -227,7 +227,7 @@ def _infer(
     """A column's numbers; or the codes of its categories, and these. sure: it was said to have such."""
     if numbers is not None:
         return _finite(numbers, name, missing, source, row_name), ()
-    text = as_words(column)
+    text = as_words(column, name)
     blank = blank_cells(text)
     if blank.any() and missing == "refuse":
         raise _empty_cells(blank, name, source, row_name)
@@ -268,7 +268,7 @@ def _codes_like(
     notes: list[Note],
 ) -> NDArray[np.floating[Any]]:
     """Codes of categories that stand; NaN, and a note, for a value that is none of them."""
-    text = as_words(column)
+    text = as_words(column, name)
     blank = blank_cells(text)
     if blank.any() and missing == "refuse":
         raise _empty_cells(blank, name, source, row_name, at_first=False)

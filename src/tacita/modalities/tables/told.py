@@ -73,10 +73,10 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.cast(column, pa.int8()) if pa.types.is_boolean(column.type) else column
 
 
-def as_words(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def as_words(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """A column whose values are to be categories, as text: a whole number has no decimals.
 
-    >>> as_words(pa.chunked_array([[1.0, None, 2.0]])).to_pylist()
+    >>> as_words(pa.chunked_array([[1.0, None, 2.0]]), "zip").to_pylist()
     ['1', None, '2']
     """
     if pa.types.is_floating(column.type):
@@ -85,4 +85,4 @@ def as_words(column: pa.ChunkedArray) -> pa.ChunkedArray:
             column = pc.cast(filled, pa.int64())
         except pa.ArrowInvalid:
             column = filled
-    return strings(column)
+    return strings(column, name)
