@@ -64,7 +64,7 @@ def test_rounded_origins_pass(tmp_path, away):
     "affine", [placed(origin=60.0), placed() @ np.diag([-1, 1, 1, 1]), np.diag([2.0, 2, 2, 1])]
 )
 def test_labels_elsewhere_are_refused(tmp_path, affine):
-    with pytest.raises(DataError, match="mm away from its volume 0.nii.gz"):
+    with pytest.raises(DataError, match=r"mm away from its volume 0\.nii\.gz"):
         load(pair(tmp_path, CODES.astype(np.int16), affine))
 
 

@@ -140,7 +140,8 @@ def _pixels(file: Image.Image) -> Pixels:
 
 def _packing(file: Image.Image) -> str:
     """How pillow calls the order of bits in the file, such as `RGB;16B`."""
-    arguments = file.tile[0].args if getattr(file, "tile", None) else ""
+    tiles = getattr(file, "tile", None)
+    arguments = tiles[0].args if tiles else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
