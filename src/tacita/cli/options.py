@@ -66,6 +66,15 @@ LabelsPerClass = Annotated[
 Draws = Annotated[
     int | None, typer.Option(min=1, help="How many draws of these labels to average over.")
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The figure that ranks: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, "
+        "mean_absolute_error, root_mean_squared_error; quadratic_kappa. By default the task's own; "
+        "for uneven classes balanced_accuracy.",
+    ),
+]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 
 

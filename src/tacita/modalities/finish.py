@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tacita.data.dataset import Dataset, Schema
+from tacita.data.notes import Doubt
 from tacita.data.reading import Reading, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.labels import group_codes
@@ -16,11 +17,17 @@ from tacita.tasks.labels import of_categories, told
 
 
 def finish(
-    samples: Samples, reading: Reading, *, target: str | None = None, group: str | None = None
+    samples: Samples,
+    reading: Reading,
+    *,
+    target: str | None = None,
+    group: str | None = None,
+    doubt: Doubt | None = None,
 ) -> Dataset:
     """A data set whose task is told from its labels, or is the one of the reading.
 
     target, group: the columns or arrays that labels and groups came from.
+    doubt: what the samples may be instead.
     """
     count = len(samples)
     raw, words = as_told(samples.labels, reading, samples.source)
@@ -45,6 +52,7 @@ def finish(
         ids=samples.ids,
         source=samples.source,
         notes=samples.notes,
+        doubt=doubt,
     )
 
 

@@ -111,7 +111,8 @@ def read(source: Source, reading: Reading) -> Dataset:
     pieces = [labelling.on(p) for p in modality.read(source, labelling.reading, None, None)]
     labelling.close()
     assert len(pieces) == 1, f"{modality.card.name} was asked for the whole and gave pieces"
-    return finish(pieces[0], reading, target=labelling.target, group=labelling.group)
+    doubt = modality.doubt(source, pieces[0], reading)
+    return finish(pieces[0], reading, target=labelling.target, group=labelling.group, doubt=doubt)
 
 
 def read_like(

@@ -90,7 +90,8 @@ def read_memory(
         samples = replace(samples, labels=_as_labels(y))
     if groups is not None:
         samples = replace(samples, groups=groups)
-    return finish(samples, reading, target=labelling.target, group=labelling.group)
+    doubt = kind.doubt(source, samples, reading)
+    return finish(samples, reading, target=labelling.target, group=labelling.group, doubt=doubt)
 
 
 def open_memory(x: Any, reading: Reading, lengths: Any = None) -> Source:

@@ -45,7 +45,7 @@ class PixelsMeta(Meta):
         return {"uint8": (0.0, 1.0), "uint16": (0.0, 65535.0)}.get(self.pixels)
 
     def empty(self) -> Values:
-        kind = torch.uint8 if self.pixels == "uint8" else torch.float32
+        kind = torch.uint8 if self.pixels == "uint8" else self.floats
         return torch.zeros(0, *self.shape, dtype=kind)
 
 

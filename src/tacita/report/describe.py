@@ -79,6 +79,7 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         *(task.suspicions(known) if len(known) else [_NO_LABEL]),
         *_about_words(data),
         *_about_groups(data),
+        *([] if data.doubt is None else [str(data.doubt)]),
         *data.kind.suspicions(data),
         *_about_duplicates(data),
         *_about_pool(data),

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tacita.catalog.tasks import TASKS, task
 from tacita.errors import ConfigError
-from tacita.tasks.base import Fact, Part, Shown, Task, Writer, full_precision
+from tacita.tasks.base import Fact, Part, Task, full_precision
 from tacita.tasks.classification import Classification, require_classes
 from tacita.tasks.coded import Coded, OneClass, require_one_class
 from tacita.tasks.declared import Declared
@@ -25,6 +25,7 @@ from tacita.tasks.open_set import UNKNOWN, OpenSet
 from tacita.tasks.ordinal import Ordinal, quadratic_kappa
 from tacita.tasks.regression import Regression
 from tacita.tasks.segmentation import Segmentation, dice_loss, require_voxels
+from tacita.tasks.shown import Shown, Writer
 from tacita.values import Values
 from tacita.words import nearest
 

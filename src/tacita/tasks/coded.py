@@ -15,13 +15,19 @@ from torch.nn import functional
 from tacita.errors import ConfigError, DataError
 from tacita.measures.calibration import reliability
 from tacita.measures.errors import confident_errors, confusion
-from tacita.tasks.base import Fact, Shown, Task
+from tacita.measures.intervals import Interval, mean_of_shares, wilson
+from tacita.measures.ranks import operating
+from tacita.measures.suspects import suspect_labels
+from tacita.tasks.base import Fact, Task
 from tacita.tasks.declared import Declared, in_order
 from tacita.tasks.labels import UNLABELLED, class_names, codes_of, label_text, sorted_classes
+from tacita.tasks.shown import Shown
 from tacita.values import Values, as_tensor
 from tacita.words import SHOWN, nearest, plural
 
 _UNEVEN = 10
+_CURVES = 12
+"""Classes that get a curve of their own in a report, the commonest."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class Coded(Task):
 @dataclass(frozen=True)
 class OneClass(Coded):
     """A label is one of the answers, `(N,)` codes."""
+
+    of_few = "accuracy"
 
     @classmethod
     def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
@@ -227,12 +235,48 @@ class OneClass(Coded):
             )
         return said
 
+    def prior(self, y: Values) -> Tensor | None:
+        """The shares of the classes."""
+        counts = torch.bincount(as_tensor(self.learnable(y)).clamp_min(-1) + 1)[1:]
+        shares = torch.zeros(1, len(self.classes))
+        shares[0, : len(counts)] = counts / counts.sum()
+        return self.logits_from(shares)
+
+    def chance(self) -> dict[str, float]:
+        even = 1 / len(self.answers)
+        return {"accuracy": even, "balanced_accuracy": even}
+
+    def intervals(self, logits: Tensor, y: Tensor) -> dict[str, Interval]:
+        """Of accuracy (Wilson) and balanced accuracy."""
+        right = (self.predict(logits) == y).numpy()
+        codes, count = y.numpy(), len(self.answers)
+        total = np.bincount(codes, minlength=count)
+        each = np.bincount(codes, right, minlength=count)
+        return {
+            "accuracy": wilson(float(right.sum()), len(codes)),
+            "balanced_accuracy": mean_of_shares(each, total),
+        }
+
+    def suspects(self, logits: Tensor, y: Tensor) -> NDArray[Any]:
+        return suspect_labels(self.probabilities(logits).double().numpy(), y.numpy())
+
+    def uncertainty(self, logits: Tensor) -> Tensor | None:
+        """One less the lead of the likeliest answer over the next (margin)."""
+        first = self.probabilities(logits).topk(2, dim=1).values
+        return 1 - (first[:, 0] - first[:, 1])
+
     def shown(self, logits: Tensor, y: Tensor, top: int) -> Shown:
         """The confusion of the answers, whether the probabilities hold, and the surest mistakes."""
         probabilities = self.probabilities(logits)
         shares, true = probabilities.numpy(), y.numpy()
         worst = confident_errors(shares, true, top)
+        names = self.answers
+        common = np.argsort(-np.bincount(true, minlength=len(names)), kind="stable")[:_CURVES]
+        # Of two classes the second says it all; which one that is, is said.
+        curves = [1] if len(names) == 2 else sorted(common.tolist())
+        found = (operating(names[k], shares[:, k], true == k) for k in curves)
         return Shown(
+            operating=tuple(each for each in found if each is not None),
             confusion=confusion(self.predict(logits).numpy(), true, len(self.answers)),
             calibration=reliability(probabilities, y),
             worst=worst,

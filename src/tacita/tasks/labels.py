@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tacita.errors import ConfigError, DataError
 from tacita.tasks.declared import DOUBTFUL, Declared
+from tacita.values import LARGEST_NUMBER
 
 UNLABELLED: Final = -1
 """The class code of a sample without a label. A missing number is NaN."""
@@ -147,7 +148,7 @@ def codes_of(names: NDArray[Any], classes: Sequence[str]) -> Tensor:
 
 
 def numbers_of(values: Any, source: str) -> Tensor:
-    """Raw labels to `(N,)` float32, NaN where missing."""
+    """Raw labels to `(N,)` float64, NaN where missing."""
     array = as_array(values.names if isinstance(values, Declared) else values)
     if array.dtype.kind in "biuf":
         y = array.astype(np.float64)
@@ -155,14 +156,13 @@ def numbers_of(values: Any, source: str) -> Tensor:
         y = np.empty(len(array))
         for position, value in enumerate(array.tolist()):
             y[position] = _target(value, position, source)
-    with np.errstate(over="ignore"):
-        y32 = y.astype(np.float32)
-    if np.isinf(y32).any():
+    large = np.abs(y) > LARGEST_NUMBER
+    if large.any():
         raise DataError(
-            f"{source}: the label of sample {int(np.isinf(y32).argmax())} is infinite or too large.",
-            remedy="Give a finite number, or NaN if it is unknown.",
+            f"{source}: the label of sample {int(large.argmax())} is infinite or too large.",
+            remedy=f"Give a number below {LARGEST_NUMBER:g}, or NaN if it is unknown.",
         )
-    return torch.from_numpy(y32)
+    return torch.from_numpy(y)
 
 
 def whole_numbers(values: NDArray[Any]) -> NDArray[Any] | None:

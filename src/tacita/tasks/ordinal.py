@@ -31,6 +31,8 @@ class Ordinal(OneClass):
     """
 
     metric = "quadratic_kappa"
+    ranking = ("accuracy", "mean_absolute_error")
+    lower = ("mean_absolute_error",)
     nouns = ("grade", "grades")
     between = " < "
 
@@ -85,6 +87,9 @@ class Ordinal(OneClass):
             "accuracy": (predicted == y).float().mean().item(),
             "mean_absolute_error": (predicted - y).abs().float().mean().item(),
         }
+
+    def chance(self) -> dict[str, float]:
+        return {"accuracy": 1 / len(self.classes), "quadratic_kappa": 0.0}
 
     def grown(self, classes: Sequence[str]) -> Self:
         """With further grades above those that there are.

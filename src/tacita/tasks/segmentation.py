@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from tacita.catalog.tasks import task
 from tacita.errors import ConfigError, DataError
-from tacita.tasks.base import Part, Task, Writer, full_precision
+from tacita.tasks.base import Part, Task, full_precision
 from tacita.tasks.coded import Coded
 from tacita.tasks.labels import UNLABELLED, whole_numbers
+from tacita.tasks.shown import Writer
 from tacita.values import Values, as_tensor
 from tacita.words import plural
 

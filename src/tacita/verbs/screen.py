@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tacita.engine.history import Progress as Step
-from tacita.model.metrics import PretrainingRow, Row
+from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
 
 
@@ -70,8 +70,9 @@ class Screen:
         text = f"{_figures(row)}  {row.seconds:6.1f} s a fold"
         self.line("ran", f"{row.name:<30} {text}")
 
-    def leaderboard(self, rows: Sequence[Row]) -> None:
-        """The table at the end, best first."""
+    def leaderboard(self, metrics: Metrics) -> None:
+        """The table at the end, best first; the one that is kept has a star."""
+        rows = metrics.leaderboard
         if self.quiet:
             return
         metric = rows[0].metric.replace("_", " ")
@@ -86,8 +87,8 @@ class Screen:
             table.add_column("rank", justify="right")
         table.add_column("s/fold", justify="right")
         table.add_column("MB", justify="right")
-        for number, row in enumerate(rows):
-            mark = "*" if number == 0 and row.mean is not None else ""
+        for row in rows:
+            mark = "*" if row.name == metrics.winner and row.mean is not None else ""
             name = f"{row.name} (baseline)" if row.baseline else row.name
             if row.mean is None or row.std is None:
                 table.add_row(mark, name, "failed")
@@ -98,12 +99,23 @@ class Screen:
                 name,
                 score(row.metric, row.mean),
                 score(row.metric, row.std),
-                score(row.metric, min(row.folds)),
+                score(row.metric, (max if row.lower else min)(row.folds)),
                 *([rank] if ranked else []),
                 f"{row.seconds:.1f}",
                 f"{row.peak_mb:.0f}",
             )
         self.out.print(table, soft_wrap=False)
+        lines = [
+            f"{name} {score(metric, value)}"
+            for metric in (rows[0].metric,)
+            for name, value in (
+                ("knowing only how common the answers are", (metrics.majority or {}).get(metric)),
+                ("guessing blindly", metrics.chance.get(metric)),
+            )
+            if value is not None
+        ]
+        if lines:
+            self.line("floor", "; ".join(lines))
 
     def pretraining(self, row: PretrainingRow) -> None:
         """A way to pretrain, as soon as it is there."""

@@ -133,7 +133,7 @@ class Images(Modality):
 
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """A picture of 8 x 8 cells; how much neighbours differ and pixels spread."""
-        x = data.x.float()
+        x = data.x.double()
         cells = (min(8, x.shape[2]), min(8, x.shape[3]))
         steps = x.diff(dim=-1).abs().flatten(1).mean(1)
         texture = torch.stack([steps, x.flatten(1).std(1)], 1)

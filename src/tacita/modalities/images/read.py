@@ -24,7 +24,7 @@ from tacita.modalities.readers.values import (
     check_finite,
     check_size,
     damaged,
-    to_float32,
+    to_floats,
     to_tensor,
 )
 
@@ -46,7 +46,7 @@ def image_array(x: NDArray[Any], *, source: str, start: int = 0) -> Samples:
     def place(index: tuple[int, ...]) -> str:
         return f"image {start + index[0]}, channel {index[1]}, pixel {index[2:]}"
 
-    values = to_float32(x, source, place)
+    values = to_floats(x, source, place)
     check_finite(values, source, place, missing="refuse", fillable=False)
     kind: Pixels = "uint16" if x.dtype == np.uint16 else "integers"
     return _samples(to_tensor(values), source, "floats" if x.dtype.kind == "f" else kind)

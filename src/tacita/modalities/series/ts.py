@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
-from tacita.modalities.readers.values import LARGEST, check_size, damaged
+from tacita.modalities.readers.values import LARGEST, damaged
 from tacita.modalities.series.read import ragged_series
 from tacita.tasks.declared import Declared
+from tacita.values import LARGEST_NUMBER
 
 _LINE = 2**27
 _TRUTH = {"true": True, "false": False}
@@ -38,7 +39,7 @@ class _Header:
 
 
 def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Samples]:
-    """At most `chunk` series at a time, padded to the longest; None for all of them.
+    """At most `chunk` series at a time; None for all of them.
 
     Raises `DataError` naming the line for whatever is not the format, and for timestamped values.
     """
@@ -49,8 +50,6 @@ def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Sa
         series = _series(lines, header, path, missing)
         while part := list(islice(series, chunk or LARGEST)):
             arrays = [values for values, _ in part]
-            longest = max(len(values) for values in arrays)
-            check_size(str(path), (len(arrays), longest, arrays[0].shape[1]))
             samples = ragged_series(
                 np.concatenate(arrays),
                 np.array([len(values) for values in arrays]),
@@ -120,7 +119,7 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
 
 def _series(
     lines: Iterator[tuple[int, str]], header: _Header, path: Path, missing: Missing
-) -> Iterator[tuple[NDArray[np.float32], str | None]]:
+) -> Iterator[tuple[NDArray[np.floating[Any]], str | None]]:
     channels = header.numbers.get("@dimensions", header.numbers.get("@dimension", header.channels))
     length = header.numbers.get("@serieslength") if header.equal else None
     for number, line in lines:
@@ -157,7 +156,7 @@ def _series(
         yield np.stack(columns, 1), None if unknown else label
 
 
-def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.float32]:
+def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.floating[Any]]:
     cells = text.split(",")
     try:
         if "_" in text:
@@ -168,11 +167,10 @@ def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.
         raise _wrong(
             path, number, f"{bad.strip()[:40]!r} is not a number", "Write ? for a missing value."
         ) from error
-    with np.errstate(over="ignore"):
-        array = np.array(values).astype(np.float32)
-    if np.isinf(array).any():
+    array = np.array(values)
+    if (np.abs(array) > LARGEST_NUMBER).any():
         raise _wrong(
-            path, number, "an infinite value, or one beyond 32 bits", "Write ? if it is unknown."
+            path, number, "an infinite value, or one too large", "Write ? if it is unknown."
         )
     if missing == "refuse" and np.isnan(array).any():
         raise _wrong(

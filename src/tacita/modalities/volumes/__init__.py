@@ -138,7 +138,7 @@ class Volumes(Modality):
 
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """The rows of a volume's slices as those of one image, of 8 x 8 cells."""
-        x = data.x.float()
+        x = data.x.double()
         planes = x.flatten(2, 3)
         cells = (min(8, planes.shape[2]), min(8, planes.shape[3]))
         steps = x.diff(dim=-1).abs().flatten(1).mean(1)

@@ -26,7 +26,8 @@ from tacita.data.reading import Samples
 from tacita.errors import DataError, MissingExtraError
 from tacita.files import replacing
 from tacita.modalities.readers.files import NIFTI_FILES, Entry
-from tacita.modalities.readers.values import check_finite, check_size, damaged, to_float32
+from tacita.modalities.readers.values import check_finite, check_size, damaged, to_floats
+from tacita.modalities.volumes.head import check_head
 from tacita.modalities.volumes.meta import Spacing, VolumesMeta
 from tacita.tasks import UNLABELLED
 from tacita.tasks.labels import whole_numbers
@@ -112,7 +113,7 @@ def scans(entries: Sequence[Entry], source: str, *, spacing: Spacing | None = No
         def place(index: tuple[int, ...], name: str = entry.name) -> str:
             return f"{name}, voxel {index[1:]}"
 
-        values = to_float32(read_scan(entry.path), source, place)
+        values = to_floats(read_scan(entry.path), source, place)
         check_finite(values, source, place, missing="refuse", fillable=False)
         scan = torch.from_numpy(np.ascontiguousarray(values))
         scan = resample(scan, sizes[row])
@@ -227,6 +228,7 @@ def _opened(path: Path) -> Any:
         import nibabel
     except ModuleNotFoundError as error:
         raise MissingExtraError("nibabel", "volumes") from error
+    check_head(path)
     image = nibabel.load(path)
     if not isinstance(image, nibabel.Nifti1Image):
         raise DataError(f"{path}: not a NIfTI file.", remedy="Convert it to .nii.gz.")
