@@ -40,7 +40,7 @@ def choose(backend: str, *tensors: Tensor | None) -> Literal["torch", "numba", "
             remedy="Move them to one with .to(device).",
         )
     (device,) = devices
-    if backend == "torch" or torch.compiler.is_compiling():
+    if backend == "torch" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return "torch"
     if backend == "auto":
         if device.type == "cpu":

@@ -79,7 +79,8 @@ class FiniteConvolution(SequenceLayer):
         """`(..., C, D)` to `(..., D)`."""
         if self.join is None:
             return y.squeeze(-2)
-        return functional.glu(self.join(functional.gelu(y).flatten(-2)))
+        y = functional.gelu(y).flatten(-2).to(self.join.weight.dtype)
+        return functional.glu(self.join(y))
 
 
 @method(
