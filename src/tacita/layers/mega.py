@@ -41,7 +41,10 @@ class Mega(SequenceLayer):
     widths that are not positive or, of the keys, odd.
 
     Differs from the paper: softmax attention only, with rotary positions in place of a learnt bias,
-    and a sliding window in place of fixed chunks; the norm is the residual block's.
+    and a sliding window in place of fixed chunks; the norm is the residual block's. Differs from the
+    authors' code, which follows other equations than the paper's in two places: there the averages go
+    through a SiLU; and its gate stands for the residual connection, `g h + (1 - g) x` of the input before
+    the norm, where here `x` is the input after it, and a block adds its own residual connection.
 
     >>> layer = Mega(8, d_state=4)
     >>> y, state = layer(torch.randn(2, 10, 8), return_state=True)
