@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tacita.errors import ConfigError
+from tacita.kernels.backends import traced
 from tacita.layers.precision import SinglePrecision
 from tacita.values import length_mask
 
@@ -142,7 +143,7 @@ class SequenceLayer(SinglePrecision, ABC):
 
         reset: `(B,)` bool: the samples whose state is erased before this step.
         """
-        if torch.jit.is_tracing():  # which would keep the state of the example
+        if traced():  # which would keep the state of the example
             raise self._cannot(
                 "cannot be traced in its step form", "Use torch.export, which takes steps too."
             )

@@ -40,6 +40,6 @@ class SinglePrecision(nn.Module):
 
         if recurse:
             for child in self.children():
-                child._apply(fn)
-        made: Self = super()._apply(widely, recurse=False)
+                child._apply(fn)  # type: ignore[no-untyped-call]
+        made: Self = super()._apply(widely, recurse=False)  # type: ignore[no-untyped-call]
         return made

@@ -220,7 +220,7 @@ class S4(SequenceLayer):
         width = max(1, round(math.sqrt(length)))
         recent = reverse_valid(u, run.lengths).mT  # the last valid step first
         recent = nn.functional.pad(recent, (0, -length % width))
-        recent = recent.unflatten(2, (recent.shape[2] // width, width))
+        recent = recent.view(*recent.shape[:2], recent.shape[2] // width, width)
         table = krylov(A, B, width)  # (H, N, width)
         pieces = torch.einsum("bhrw,hnw->rbhn", recent, table)
         power = _matrix_power(A, width)
