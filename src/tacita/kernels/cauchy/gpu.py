@@ -26,7 +26,7 @@ def forward(*given: Tensor) -> Tensor:
     y = torch.empty(heads, sums, count, 2, dtype=given[0].dtype, device=given[0].device)
     wide = min(SUMS, triton.next_power_of_2(sums))
     grid = (heads, triton.cdiv(count, BLOCK), triton.cdiv(sums, wide))
-    with torch.cuda.device_of(y):
+    with torch.cuda.device_of(y):  # type: ignore[no-untyped-call]
         forward_kernel[grid](*given, y, sums, poles, count, WIDE=wide, BLOCK=BLOCK)
     return y
 
@@ -37,7 +37,7 @@ def backward(grad: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
     found = [torch.empty_like(tensor) for tensor in given[:4]]
     wide = min(SUMS, triton.next_power_of_2(sums))
     sizes = sums, poles, given[4].shape[0]
-    with torch.cuda.device_of(grad):
+    with torch.cuda.device_of(grad):  # type: ignore[no-untyped-call]
         backward_kernel[(heads, poles)](grad, *given, *found, *sizes, WIDE=wide, BLOCK=BLOCK)
     return tuple(found)
 

@@ -30,7 +30,7 @@ def forward(
     x = torch.empty(b.shape, dtype=b.dtype, device=b.device)
     arrays = _real(a), _real(b), _real(state, b), _flags(resets, b), _real(x)
     options = _options(a, b, state, resets, reverse)
-    with torch.cuda.device_of(b):
+    with torch.cuda.device_of(b):  # type: ignore[no-untyped-call]
         _forward[_grid(b)](*arrays, *_sizes(a, b), **options)
     return x
 
@@ -52,7 +52,7 @@ def backward(
     arrays = _real(a), _real(x, grad), _real(state, grad), _flags(resets, grad), _real(grad)
     results = _real(grad_b), _real(grad_state), _real(grad_a)
     options = _options(a, grad, state, resets, reverse)
-    with torch.cuda.device_of(grad):
+    with torch.cuda.device_of(grad):  # type: ignore[no-untyped-call]
         _backward[_grid(grad)](*arrays, *results, *_sizes(a, grad), **options, WANT_A=x is not None)
     if len(a) < batch:
         grad_a = grad_a.sum(0, keepdim=True)

@@ -60,7 +60,7 @@ def forward(
     options = _options(A, D, z, delta_bias, state, resets, delta_softplus)
     sizes = length, width, A.shape[1]
     grid = batch, triton.cdiv(width, options["BLOCK"])
-    with torch.cuda.device_of(u):
+    with torch.cuda.device_of(u):  # type: ignore[no-untyped-call]
         _forward[grid](*arrays, y, last, y if kept is None else kept, *sizes, **options, KEEP=keep)
     return y, last, kept
 
@@ -97,7 +97,7 @@ def backward(
     results = du, ddelta, dA, dB, dC, dD, dz, dbias, dstate
     come_in = grad_y.contiguous(), incoming, kept, scratch
     sizes = batch, length, width, d_state
-    with torch.cuda.device_of(u):
+    with torch.cuda.device_of(u):  # type: ignore[no-untyped-call]
         _backward[batch, blocks](*arrays, *come_in, *results, *sizes, **options)
     return (
         du,
