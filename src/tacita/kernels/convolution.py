@@ -53,9 +53,8 @@ def fast_length(least: int) -> int:
     >>> fast_length(7), fast_length(2 * 1009 - 1)
     (8, 2025)
     """
-    if (
-        torch.compiler.is_compiling()
-    ):  # arithmetic that it follows; rarely a multiple of a large prime
+    if torch.compiler.is_compiling():
+        # Arithmetic that a compiler follows; rarely a multiple of a large prime.
         return (least + 63) // 64 * 64
     return int(next_fast_len(least, real=True))
 

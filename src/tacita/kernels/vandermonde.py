@@ -34,9 +34,8 @@ def vandermonde_product(weights: Tensor, exponents: Tensor, length: int) -> Tens
     right = torch.cat([inner.real, inner.imag], -2)  # (H, 2N, columns)
     with torch.autocast(left.device.type, enabled=False):
         found = (left @ right).flatten(-2)
-    if isinstance(
-        length, torch.SymInt
-    ):  # a slice would ask the exporter to prove that it is enough
+    if isinstance(length, torch.SymInt):
+        # A slice would ask the exporter to prove that it is enough.
         return found.index_select(-1, torch.arange(length, device=found.device))
     return found[..., :length]
 
@@ -62,9 +61,8 @@ def vandermonde_transpose(x: Tensor, exponents: Tensor) -> Tensor:
 
 def _tables(exponents: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """`e^{z c i}` for the rows, `(H, N, rows)`, and `e^{z j}` for the columns, `(H, N, c)`."""
-    if isinstance(
-        length, torch.SymInt
-    ):  # exported for any length: two rows or more, as it was traced
+    if isinstance(length, torch.SymInt):
+        # Exported for any length: two rows or more, since one would be taken for a constant.
         columns = 4 * WIDTH
         rows = length // columns + 2
     else:
