@@ -4,7 +4,7 @@ What bounds it: arithmetic, as on a CPU; sums and poles are read from the caches
 timed on a GPU; its numbers are checked under triton's interpreter, and that it compiles, without one.
 """
 
-# mypy: disable-error-code="no-untyped-call, no-untyped-def, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Sums over the batch are taken afterwards, in one order. Never timed on a GPU; it
 under triton's interpreter, and that it compiles, without one.
 """
 
-# mypy: disable-error-code="no-untyped-call, no-untyped-def, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from __future__ import annotations
 

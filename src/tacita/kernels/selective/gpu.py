@@ -10,7 +10,7 @@ batch are of partial results, taken in one order. Never timed on a GPU; its numb
 triton's interpreter, and that it compiles without spilling registers, without one.
 """
 
-# mypy: disable-error-code="no-untyped-call, no-untyped-def, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from __future__ import annotations
 
