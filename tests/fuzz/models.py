@@ -116,22 +116,25 @@ def saved(method: str, folder: Path) -> Dataset:
     return data
 
 
-def judge(folder: Path, data: Dataset) -> str | None:
-    """What happened to a changed model that should not have; None where all is well."""
+def judge(folder: Path, data: Dataset) -> str:
+    """What happened to a changed model: "predicted", "refused", or what should not have."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = Model.load(folder)
+            try:
+                model = Model.load(folder)
+            except TacitaError as error:
+                named = str(folder) in error.message
+                return "refused" if named else f"names no file: {error.message[:300]}"
             model.predict(data)
-    except TacitaError as error:
-        named = error.message.startswith(str(folder)) or "cannot be predicted" in error.message
-        return None if named or not isinstance(error, OSError) else f"unnamed: {error.message}"
+    except TacitaError:
+        return "refused"
     except (Exception, RecursionError) as error:
         place = traceback.extract_tb(error.__traceback__)
         ours = next((f for f in reversed(place) if "tacita" in f.filename), place[-1])
         where = f"{Path(ours.filename).name}:{ours.lineno}"
         return f"{type(error).__name__} at {where}: {str(error)[:300]}"
-    return None
+    return "predicted"
 
 
 def work(
@@ -151,7 +154,7 @@ def work(
             folder = Path(place) / "model"
             kind, changed = change(number, folders, kinds, folder)
             pipe.send((number, kind, changed))
-            pipe.send(judge(folder, data[kind]) or "")
+            pipe.send(judge(folder, data[kind]))
             shutil.rmtree(folder)
     pipe.send(None)
 
@@ -159,7 +162,7 @@ def work(
 def fuzz(
     first: int, count: int, kinds: list[str], loud: bool = False
 ) -> tuple[list[Finding], Counter[str]]:
-    """The findings among changes `first` to `first + count`, and how many there were of each kind."""
+    """The findings among changes `first` to `first + count`, and how each way of changing ended."""
     context = multiprocessing.get_context("fork")
     found, seen = [], Counter[str]()
     with tempfile.TemporaryDirectory() as place:
@@ -195,13 +198,12 @@ def watched(
                 return end
             if isinstance(message, tuple):
                 current = message
-                seen[current[2].split(" ")[0]] += 1
-            elif message:
-                found.append(Finding(*current, message))
+            elif message in ("predicted", "refused"):
+                seen[f"{current[2].split(' ')[0]} {message}"] += 1
             else:
-                continue
-            if loud and isinstance(message, str):
-                print(found[-1], flush=True)
+                found.append(Finding(*current, message))
+                if loud:
+                    print(found[-1], flush=True)
     except EOFError:
         process.join()
         name = signal.Signals(-process.exitcode).name if process.exitcode < 0 else process.exitcode
@@ -217,7 +219,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
     found, seen = fuzz(options.first, options.count, list(SMALL), loud=True)
-    print(json.dumps({"changes": seen.total(), "findings": len(found), "of": dict(seen)}))
+    print(json.dumps({"ended well": seen.total(), "findings": len(found), "of": dict(seen)}))
     return int(bool(found))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
 from tacita.data.batch import InputSpec
 from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors, write_tensors
-from tacita.errors import CheckpointError
+from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import check_plain, read_json, write_text
 from tacita.learner import Learner
 from tacita.model.build import encoder_for, kept_files, learner_for, needs_encoder
@@ -50,7 +50,23 @@ def write_folder(folder: Path, recipe: Recipe, learner: Learner, metrics: Metric
 
 
 def read_folder(folder: Path) -> tuple[Recipe, Learner, Metrics]:
-    """What a model is made of; raises `CheckpointError` for a folder that is damaged or not whole."""
+    """What a model is made of.
+
+    Raises `CheckpointError` naming the file, for a folder that is damaged, not whole, or of another
+    version; `MissingExtraError` where it needs a package that is not installed.
+    """
+    try:
+        return _read(folder)
+    except (ConfigError, DataError) as error:
+        if str(folder) in error.message:
+            raise
+        # The recipe's methods know nothing of files.
+        raise CheckpointError(
+            f"{folder / 'recipe.yaml'}: {error.message}", remedy=error.remedy
+        ) from error
+
+
+def _read(folder: Path) -> tuple[Recipe, Learner, Metrics]:
     if not (folder / "recipe.yaml").is_file():
         raise CheckpointError(
             f"{folder}: not a model folder (it has no recipe.yaml).",
