@@ -10,6 +10,7 @@ process is a finding as any other.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -142,6 +143,7 @@ def work(
 ) -> None:
     """Change, load and predict one model after the other; the number before each, the verdict after."""
     torch.set_num_threads(1)
+    faulthandler.disable()
     sys.setrecursionlimit(1000)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
