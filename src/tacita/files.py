@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from tacita.errors import TacitaError
+from pydantic import BaseModel, ValidationError
+
+from tacita.errors import CheckpointError, TacitaError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+LARGEST_JSON = 64 * 2**20
+DAMAGED = "The file is damaged or not ours; use it as it was saved."
 
 
 class WriteError(TacitaError, OSError):
@@ -79,3 +87,70 @@ def write_text(path: Path, text: str) -> None:
     """Replace a text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_plain(path: Path, remedy: str = DAMAGED) -> None:
+    """Raise `CheckpointError` for what is no plain file: a link, a folder, a pipe, a device, or nothing.
+
+    A folder from someone else can hold a link to a file of the reader's, or a pipe that never ends.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        raise _unreadable(path, error, remedy) from error
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path}: is {_kind(mode)}, not a plain file.", remedy=remedy)
+
+
+def read_plain(path: Path, largest: int, remedy: str = DAMAGED) -> bytes:
+    """The bytes of a plain file of at most `largest` of them; no link is followed.
+
+    Raises `CheckpointError` for what is no plain file, too large, or cannot be read.
+    """
+    check_plain(path, remedy)
+    try:
+        # What stands there may have changed since: neither a link nor a pipe is waited for.
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        binary = getattr(os, "O_BINARY", 0)
+        with open(os.open(path, os.O_RDONLY | flags | binary), "rb") as file:
+            raw = file.read(largest + 1)
+    except OSError as error:
+        raise _unreadable(path, error, remedy) from error
+    if len(raw) > largest:
+        raise CheckpointError(f"{path}: larger than {largest} bytes.", remedy=remedy)
+    return raw
+
+
+def read_json(
+    kind: type[ModelT], path: Path, largest: int = LARGEST_JSON, remedy: str = DAMAGED
+) -> ModelT:
+    """A plain JSON file as a checked model; raises `CheckpointError` naming the file and the field.
+
+    >>> import tempfile
+    >>> class Size(BaseModel):
+    ...     width: int
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.json").write_text('{"width": 3}')
+    ...     read_json(Size, Path(folder) / "a.json").width
+    3
+    """
+    try:
+        return kind.model_validate_json(read_plain(path, largest, remedy))
+    except ValidationError as error:
+        raise wrong_field(path, error, remedy) from error
+
+
+def wrong_field(path: Path, error: ValidationError, remedy: str = DAMAGED) -> CheckpointError:
+    """The error for a file whose content does not fit: which field, and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part)[:80] for part in first["loc"]) or "file"
+    return CheckpointError(f"{path}: {where}: {first['msg']}.", remedy=remedy)
+
+
+def _unreadable(path: Path, error: OSError, remedy: str) -> CheckpointError:
+    return CheckpointError(f"{path}: cannot be read ({error.strerror}).", remedy=remedy)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device or a socket")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,3 +28,14 @@ def flat_rows(x: Tensor, spec: InputSpec, *, one_hot: bool = True) -> Tensor:
         for i, size in enumerate(spec.cardinalities)
     ]
     return torch.cat(columns, 1)
+
+
+def row_width(spec: InputSpec, *, one_hot: bool = True) -> int:
+    """R of `flat_rows`, without any sample.
+
+    >>> row_width(InputSpec("tables", (2,), cardinalities=(0, 3)))
+    4
+    """
+    if not one_hot or not any(spec.cardinalities):
+        return math.prod(spec.shape)
+    return sum(size or 1 for size in spec.cardinalities)
