@@ -18,6 +18,14 @@ from torch.nn import functional
 
 from tacita.errors import DataError
 
+LARGEST_NUMBER = 1e140
+"""That a value or a target may be: its square, summed over any data set, still fits into 64 bits."""
+
+
+_LARGEST_PADDED = 2**30
+_PADDING = 20
+"""Bytes, and times those of the values, beyond which samples are not padded to the longest."""
+
 
 class Ragged:
     """Samples of unequal lengths: steps of series, tokens of texts, boxes of images.
@@ -71,6 +79,14 @@ class Ragged:
 
     @cached_property
     def padded(self) -> Tensor:
+        """`(N, longest, ...)`. Raises `DataError` where nearly all of it would be padding, and too much."""
+        size = len(self) * self.longest * self.flat[:1].nbytes
+        if size > _LARGEST_PADDED and size > _PADDING * self.flat.nbytes:
+            raise DataError(
+                f"{len(self)} samples of {len(self.flat)} values in all, the longest of"
+                f" {int(self.lengths.max())}, would be padded to {size / 2**30:.1f} GiB.",
+                remedy="Leave out the longest samples, or cut them into pieces.",
+            )
         padded = self.flat.new_zeros(len(self), self.longest, *self.flat.shape[1:])
         padded[self.mask] = self.flat
         return padded

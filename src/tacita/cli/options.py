@@ -95,6 +95,29 @@ READING = Group(
     Reading,
     {
         "labels": Labels,
+        "unlabelled_as": Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="WORD",
+                help="A label that means that there is none, such as NA; may be given several times.",
+            ),
+        ],
+        "as_class": Annotated[
+            list[str] | None,
+            typer.Option(
+                "--class",
+                metavar="WORD",
+                help="A label that is a class though it looks like none, such as none or -1; may be "
+                "given several times.",
+            ),
+        ],
+        "order": Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="LOW,...,HIGH",
+                help="The classes from the lowest to the highest, which makes them ordinal.",
+            ),
+        ],
         "task": Annotated[
             one_of(task_cards()) | None,
             typer.Option(help="What the labels are; by default told from the labels."),

@@ -18,10 +18,10 @@ from torch import Tensor
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
-from tacita.data.notes import Note, merged
+from tacita.data.notes import Doubt, Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
-from tacita.values import Values, as_tensor, cat, lengths_of, shape_of
+from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
 from tacita.words import html_table
 
 
@@ -47,15 +47,17 @@ class Schema:
 class Dataset:
     """Samples, targets and names. Immutable: every change gives a new data set over shared storage.
 
-    samples: images `(N, C, H, W)` uint8 or float32, volumes `(N, C, D, H, W)` likewise, series
-        `(N, L, C)` float32, `Ragged` where lengths differ, tables `(N, F)` float32 with category codes in
-        categorical columns (NaN where a cell is missing), texts as ragged token numbers.
-    targets: as the task has them; `(N,)` int64 codes or float32 numbers, or more a sample.
+    samples: images `(N, C, H, W)` uint8 or floats, volumes `(N, C, D, H, W)` likewise, series
+        `(N, L, C)` floats, `Ragged` where lengths differ, tables `(N, F)` floats with category codes in
+        categorical columns (NaN where a cell is missing), texts as ragged token numbers. Floats have the
+        width that they came with, until they are normalised.
+    targets: as the task has them; `(N,)` int64 codes or float64 numbers, or more a sample.
     meta: the facts that belong to the modality, such as names of columns.
     index: `(N,)` int64, the sample's stable number in the data set that was read.
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
     source: where it was read from, for messages and reports.
     notes: what was done when it was read that its user should know.
+    doubt: what its samples may be instead; while there is one they are not split over parts.
 
     `x` and `y` are samples and targets as plain tensors, padded where lengths differ.
 
@@ -75,6 +77,7 @@ class Dataset:
     source: str = "array"
     normaliser: Normaliser | None = None
     notes: tuple[Note, ...] = ()
+    doubt: Doubt | None = None
 
     def __post_init__(self) -> None:
         count = len(self.samples)
@@ -154,8 +157,14 @@ class Dataset:
 
     @property
     def x(self) -> Tensor:
-        """The samples as one tensor, padded with zeros where lengths differ."""
-        return as_tensor(self.samples)
+        """The samples as one tensor, padded with zeros where lengths differ.
+
+        Raises `DataError` where that would be padding for the most part, and take too much memory.
+        """
+        try:
+            return as_tensor(self.samples)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error.message}", remedy=error.remedy) from error
 
     @property
     def y(self) -> Tensor:
@@ -236,6 +245,8 @@ class Dataset:
             samples = self.normaliser(samples)
         elif samples.dtype == torch.uint8:
             samples = cast(Tensor, samples).float() / 255
+        elif samples.dtype == torch.float64:
+            samples = with_tensor(samples, as_tensor(samples).float())
         return Batch(samples, self.targets[positions], self.index[positions])
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -54,6 +54,8 @@ class Task(ABC):
     """The figure that every change of a prediction moves, however few there are; empty for `metric`."""
     told_anew: ClassVar[bool] = False
     """Whether other labels for the same samples may be of another task, which is then told from them."""
+    ordered: ClassVar[bool] = False
+    """Whether its classes have an order that can be told."""
     further: ClassVar[tuple[str, ...]] = ()
     """What may be answered and is no class to learn; its codes come after those of the classes."""
     output: ClassVar[str] = "probabilities"
@@ -245,6 +247,10 @@ class Task(ABC):
     def logits_from(self, prediction: Tensor) -> Tensor:
         """Logits that say what another model predicts: `(B, K)` probabilities, or `(B,)` values."""
         raise self.cannot("has no logits for another model's predictions")
+
+    def learnt_apart(self, y: Tensor) -> Tensor:
+        """Targets as scikit-learn's estimators are given them."""
+        return y
 
     def estimator(self, classifier: Any, regressor: Any) -> Any:
         """Which of two kinds of scikit-learn's estimators learns such targets."""

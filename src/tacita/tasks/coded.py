@@ -19,7 +19,8 @@ from tacita.measures.intervals import Interval, mean_of_shares, wilson
 from tacita.measures.ranks import operating
 from tacita.measures.suspects import suspect_labels
 from tacita.tasks.base import Fact, Task
-from tacita.tasks.labels import UNLABELLED, class_names, codes_of, sorted_classes
+from tacita.tasks.declared import Declared, in_order
+from tacita.tasks.labels import UNLABELLED, class_names, codes_of, label_text, sorted_classes
 from tacita.tasks.shown import Shown
 from tacita.values import Values, as_tensor
 from tacita.words import SHOWN, nearest, plural
@@ -76,10 +77,10 @@ class Coded(Task):
         ('cat', 'dog', 'owl')
         """
         new = tuple(classes)
-        if class_names(list(new), "classes").tolist() != list(new) or not new:
+        if [label_text(name) for name in new] != list(new) or not all(new) or not new:
             raise ConfigError(
                 f"classes={list(new)!r} are no names of classes.",
-                remedy="Give one or more words; -1, nan and empty ones mean that there is no label.",
+                remedy="Give one or more words, none of them empty.",
             )
         again = [name for at, name in enumerate(new) if name in (*self.answers, *new[:at])]
         if again:
@@ -129,14 +130,28 @@ class OneClass(Coded):
         ([1, -1, 0, -1], ('a', 'b'))
         """
         names = class_names([None] * len(samples) if raw is None else raw, source)
-        task = cls(sorted_classes(names, cls.further, source))
+        order = raw.order if isinstance(raw, Declared) else ()
+        task = cls(cls.arranged(names, order, source))
         return codes_of(names, task.answers), task
+
+    @classmethod
+    def arranged(cls, names: NDArray[Any], order: tuple[str, ...], source: str) -> tuple[str, ...]:
+        """The classes among the names of labels: in their order, or else sorted."""
+        if order:
+            found = in_order(names, (*order, *cls.further), source)
+            return tuple(name for name in found if name not in cls.further)
+        return sorted_classes(names, cls.further, source)
 
     def encode_like(
         self, raw: Any, samples: Values, source: str, name: Callable[[int], str]
     ) -> Values:
-        names = class_names(raw, source)
+        names = class_names(raw, source, self.answers)
         known = {*self.answers, None}
+        if not known.issuperset(names):
+            # 1.0 among labels that are not all numbers, where the model knows it as 1.
+            plain = {n: n.removesuffix(".0") for n in set(names) - known}
+            plain = {n: short for n, short in plain.items() if short in known}
+            names = np.array([plain.get(n, n) for n in names], dtype=object)
         for position, label in enumerate(names):
             if label not in known:
                 near = nearest(label, self.answers)
@@ -166,8 +181,8 @@ class OneClass(Coded):
         if len(present) < 2:
             raise DataError(
                 f"{source}: all {len(codes)} labels are of one class, {present[0]!r}.",
-                remedy="Give labels of at least two classes; -1 means unlabelled, so name a class"
-                " otherwise.",
+                remedy="Give labels of at least two classes. Whole numbers of -1, and the word nan,"
+                " mean that there is no label, unless as_class=-1 (--class=-1) says otherwise.",
             )
         for name, count in zip(self.classes, counts, strict=True):
             if count < fewest:

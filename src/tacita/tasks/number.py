@@ -1,4 +1,4 @@
-"""What tasks with a number a sample share: targets are float32, and a missing one is NaN."""
+"""What tasks with a number a sample share: targets are float64, and a missing one is NaN."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Number(Task):
         return [f"{value:.4g}" for value in self.decode(predicted)]
 
     def unlabelled(self, samples: Values) -> Values:
-        return torch.full((len(samples),), torch.nan)
+        return torch.full((len(samples),), torch.nan, dtype=torch.float64)
 
     def known(self, y: Values) -> Tensor:
         return ~as_tensor(y).isnan()
@@ -54,6 +54,8 @@ class Number(Task):
 
     def check_enough(self, y: Values, source: str, fewest: int) -> None:
         values = torch.unique(as_tensor(y))
+        if len(y) == 1:
+            raise DataError(f"{source}: only 1 sample has a label.", remedy="Give more targets.")
         if len(values) < 2:
             raise DataError(
                 f"{source}: the labels are all {values[0].item():g}.",
@@ -87,9 +89,8 @@ class Number(Task):
 
     def told_by(self, values: Tensor, y: Values) -> bool:
         numbers = as_tensor(y)
-        return bool(torch.allclose(values, numbers, rtol=1e-5)) and bool(
-            (numbers != numbers[0]).any()
-        )
+        spread = numbers.std(correction=0)
+        return bool(spread > 0) and bool(((values - numbers).abs() <= 1e-5 * spread).all())
 
     def values(self, y: Values) -> NDArray[Any] | None:
         values: NDArray[Any] = as_tensor(y).numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from tacita.catalog.tasks import task
 from tacita.errors import ConfigError
 from tacita.tasks.base import full_precision
 from tacita.tasks.coded import OneClass
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import finite_numbers
 
 
@@ -34,6 +35,28 @@ class Ordinal(OneClass):
     lower = ("mean_absolute_error",)
     nouns = ("grade", "grades")
     between = " < "
+
+    ordered = True
+
+    @classmethod
+    def claims(cls, raw: Any) -> int:
+        """Labels whose order their user tells."""
+        return 3 * (isinstance(raw, Declared) and raw.told)
+
+    @classmethod
+    def arranged(cls, names: NDArray[Any], order: tuple[str, ...], source: str) -> tuple[str, ...]:
+        """The grades in the order that was declared; numbers have their own.
+
+        Raises `ConfigError` for words without an order.
+        """
+        grades = super().arranged(names, order, source)
+        if not order and finite_numbers(grades) is None:
+            raise ConfigError(
+                f"{source}: the labels are words ({', '.join(grades[:5])}), whose order is unknown.",
+                remedy=f"Give it from the lowest to the highest: order={list(grades[:3])!r}"
+                f" (--order {','.join(grades[:3])}), as it really is.",
+            )
+        return grades
 
     @property
     def out_dim(self) -> int:

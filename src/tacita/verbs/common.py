@@ -141,8 +141,12 @@ def replay_command(data: Any, folder: Path, reading: Reading, **apart: Any) -> s
     changed = {name: value for name, value in options.items() if value != getattr(usual, name)}
     given = {name: source for name, source in apart.items() if source is not None}
     words = ["tacita", "fit", str(data)]
+    flags = {field.name: field.metadata.get("flag", field.name) for field in fields(Reading)}
     for name, value in {**changed, **given}.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        flag = f"--{flags.get(name, name).replace('_', '-')}"
+        for one in value if isinstance(value, tuple) else (value,):
+            # A value such as -1 would be taken for an option, if it stood apart.
+            words += [f"{flag}={one}"] if str(one).startswith("-") else [flag, str(one)]
     return shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
 
 

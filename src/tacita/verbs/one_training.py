@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.engine.devices import make_fabric
-from tacita.engine.history import History, JsonLines
+from tacita.engine.history import History
+from tacita.engine.loggers import JsonLines
 from tacita.errors import DryRun
 from tacita.learner import Learner
 from tacita.model.metrics import Metrics

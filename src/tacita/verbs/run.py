@@ -24,11 +24,11 @@ from tacita.encoder import Encoder
 from tacita.engine.checkpoint import read_tensors, remove_checkpoint, write_tensors
 from tacita.engine.history import (
     Callback,
-    JsonLines,
     Progress,
     peak_memory_mb,
     reset_peak_memory,
 )
+from tacita.engine.loggers import JsonLines
 from tacita.errors import CheckpointError, DataError, TacitaError
 from tacita.files import write_text
 from tacita.learner import Learner

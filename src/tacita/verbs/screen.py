@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,11 +16,12 @@ from tacita.report.words import score
 
 
 class Screen:
-    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals only."""
+    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals and in notebooks."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        # In a notebook too these are lines of text; else each would be a display of its own.
+        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True, force_jupyter=False)
         self.bar = Progress(
             TextColumn("{task.description:32.32}"),
             BarColumn(),
@@ -29,7 +31,7 @@ class Screen:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            disable=quiet or not Console(stderr=True).is_terminal,
+            disable=quiet or not draws_bars(Console(stderr=True)),
         )
         self._whole = self.bar.add_task("all", total=None)
         self._parts: dict[str, int] = {}
@@ -146,6 +148,11 @@ class Screen:
             figures += [f"{row.uniformity:.2f}", f"{row.seconds:.1f}", f"{row.peak_mb:.0f}"]
             table.add_row("*" if row.name == kept else "", row.name, *figures)
         self.out.print(table, soft_wrap=False)
+
+
+def draws_bars(console: Console) -> bool:
+    """Whether a bar can move here: on a terminal, or in a notebook that has widgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def _figures(row: Row) -> str:

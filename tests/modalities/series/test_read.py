@@ -11,6 +11,7 @@ from tacita import errors
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 from tacita.modalities.series.read import interpolate
+from tacita.report.describe import describe
 
 RAGGED = [np.arange(6, dtype=float).reshape(3, 2), np.ones((1, 2)), np.full((2, 2), 7.0)]
 
@@ -136,8 +137,12 @@ def test_padding_that_no_memory_holds_is_refused(tmp_path):
     np.savez_compressed(
         tmp_path / "s.npz", values=np.zeros(lengths.sum(), np.uint8), lengths=lengths
     )
+    data = load(tmp_path / "s.npz")
+    assert len(data) == 400_000
+    with pytest.raises(errors.DataError, match=r"s\.npz.*GiB"):
+        describe(data)
     with pytest.raises(errors.DataError, match="GiB"):
-        load(tmp_path / "s.npz")
+        data.normalised()
 
 
 def test_files_of_differing_channels_are_refused_by_name(tmp_path):

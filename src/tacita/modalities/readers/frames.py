@@ -14,11 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from tacita.errors import DataError
 from tacita.modalities.readers.jsonl import stream_jsonl
-from tacita.modalities.readers.values import LARGEST, check_size, damaged
+from tacita.modalities.readers.parquet import read_parquet, stream_parquet
+from tacita.modalities.readers.types import plain_columns
+from tacita.modalities.readers.values import damaged
 
 _LINE = 2**20
 
@@ -29,13 +30,7 @@ def read_table(path: Path) -> pa.Table:
         tables = list(stream_jsonl(path, None))
         return _checked(tables[0] if tables else pa.table({}), str(path))
     if path.suffix.lower() == ".parquet":
-        with _parquet(path) as file:
-            # Runs of one value take no room in the file, so its size says nothing.
-            check_size(str(path), (file.metadata.num_rows, file.metadata.num_columns), 8)
-            table = file.read(use_threads=False)
-            # Arrow reads text as it lies there; what is not text would fail far from here.
-            table.validate(full=True)
-            return _checked(table, str(path))
+        return _checked(read_parquet(path), str(path))
     with _csv(path) as (options, names):
         table = pa_csv.read_csv(str(path), **options)
         return _checked(_renamed(table, names, path), str(path))
@@ -47,10 +42,9 @@ def stream_table(path: Path, chunk: int) -> Iterator[pa.Table]:
         yield from stream_jsonl(path, chunk)
         return
     if path.suffix.lower() == ".parquet":
-        with _parquet(path) as file:
-            for batch in file.iter_batches(batch_size=chunk, use_threads=False):
-                batch.validate(full=True)
-                yield pa.Table.from_batches([batch])
+        for table in stream_parquet(path, chunk):
+            _unique(table.column_names, str(path))
+            yield table
         return
     with _csv(path) as (options, names):
         reader = pa_csv.open_csv(str(path), **options)
@@ -83,19 +77,6 @@ def is_frame(x: Any) -> bool:
     if isinstance(x, pa.Table):
         return True
     return type(x).__module__.partition(".")[0] in ("pandas", "polars") and hasattr(x, "columns")
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    with damaged(path, "parquet"), pq.ParquetFile(path) as file:
-        _unique(file.schema_arrow.names, str(path))
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        if groups and max(group.total_byte_size for group in groups) > LARGEST:
-            raise DataError(
-                f"{path}: a row group declares more than {LARGEST // 2**30} GiB.",
-                remedy="Write the file with smaller row groups.",
-            )
-        yield file
 
 
 @contextmanager
@@ -139,7 +120,7 @@ def _header(path: Path) -> tuple[list[str], str]:
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _encoding_error(path, "the file is UTF-16")
+        raise _encoding_error(path, "the file is UTF-16", "utf-16")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline(_LINE)
@@ -194,10 +175,10 @@ def _check_encoding(path: Path) -> None:
             row += block.count(b"\n")
 
 
-def _encoding_error(path: Path, reason: str) -> DataError:
+def _encoding_error(path: Path, reason: str, encoding: str = "latin1") -> DataError:
     return DataError(
         f"{path}: {reason}.",
-        remedy=f"Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path.name} > new.csv",
+        remedy=f"Save it as UTF-8, for example: iconv -f {encoding} -t utf-8 {path.name} > new.csv",
     )
 
 
@@ -225,4 +206,4 @@ def _checked(table: pa.Table, source: str) -> pa.Table:
     _unique(table.column_names, source)
     if not len(table) or not table.num_columns:
         raise DataError(f"{source}: there are no rows.", remedy="Give at least one row of data.")
-    return table
+    return plain_columns(table, source)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from tacita.errors import DataError
-from tacita.modalities.readers.values import damaged
+from tacita.modalities.readers.values import check_unpacked, damaged
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of one line: what is longer is no row of a table."""
@@ -87,6 +87,8 @@ def _object(raw: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]], names: dict[str, None], path: Path, start: int) -> pa.Table:
+    # Where each line has keys of its own, nearly all of the table would be empty cells.
+    check_unpacked(str(path), 8 * len(rows) * len(names), path.stat().st_size)
     return pa.table({name: _column(rows, name, path, start) for name in names})
 
 

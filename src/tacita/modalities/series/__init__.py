@@ -30,6 +30,7 @@ from tacita.modalities.readers.sources import (
     TableSource,
 )
 from tacita.modalities.series.crops import crop_series
+from tacita.modalities.series.layout import about_layout
 from tacita.modalities.series.long import lie_together, long_series, whole_series
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.rates import channel_rates
@@ -84,7 +85,7 @@ class Series(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 5 if is_device(source.path) else int(bool(source.files(SERIES_FILES)))
+            return 5 if is_device(source.path) else int(source.has(SERIES_FILES))
         if isinstance(source, FileSource):
             return 3 * (_is(source.path, TEXT_SERIES) or is_device(source.path))
         if isinstance(source, ArraySource):
@@ -296,7 +297,7 @@ class Series(Modality):
     def suspicions(self, data: Dataset) -> list[str]:
         meta = data.meta
         assert isinstance(meta, SeriesMeta)
-        said = about_channels(data, 2, meta.columns)
+        said = [*about_channels(data, 2, meta.columns), *about_layout(data)]
         low, median, high = _lengths(data)
         if high > _UNEVEN_LENGTHS * median or median > _UNEVEN_LENGTHS * low:
             said.append(
@@ -317,7 +318,7 @@ class Series(Modality):
         at = (lengths[:, None] * share).long().clamp_max(longest - 1)
         coarse = x.gather(1, at[:, :, None].expand(-1, -1, x.shape[2]))
         valid = length_mask(lengths, longest)[:, :, None]
-        count = lengths.clamp_min(1)[:, None].float() * x.shape[2]
+        count = lengths.clamp_min(1)[:, None].double() * x.shape[2]
         x = torch.where(valid, x, 0.0)
         steps = (x.diff(dim=1).abs() * valid[:, 1:]).flatten(1).sum(1, keepdim=True) / count
         mean = x.flatten(1).sum(1, keepdim=True) / count
@@ -340,6 +341,7 @@ class Series(Modality):
         assert isinstance(meta, SeriesMeta)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         if not meta.unequal:
             return x
         lengths = torch.randint(1, meta.shape[0] + 1, (size,), generator=generator)

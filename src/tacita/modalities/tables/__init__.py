@@ -14,6 +14,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.modality import Fact, Meta, Modality, Strength, unlike
 from tacita.data.normalise import Normaliser, Standardiser
+from tacita.data.notes import Doubt
 from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import DataError
 from tacita.modalities.crops import Crops
@@ -22,6 +23,7 @@ from tacita.modalities.readers.sources import ArraySource, TableSource
 from tacita.modalities.tables.crops import crop_rows
 from tacita.modalities.tables.normalise import RowNormaliser
 from tacita.modalities.tables.read import TablesMeta, by_name, row_array, table_like, table_samples
+from tacita.modalities.tables.steps import steps_in
 from tacita.modalities.tables.suspicions import about_columns, column_name
 from tacita.modalities.tables.views import TableViews
 from tacita.values import Values
@@ -75,6 +77,14 @@ class Tables(Modality):
                 start += len(table)
         else:
             raise self.cannot(source, like)
+
+    def doubt(self, source: Source, samples: Samples, reading: Reading) -> Doubt | None:
+        """Whether rows are time steps, unless it was said what they are or what keeps them together."""
+        told = reading.modality is not None or samples.groups is not None
+        if told or not isinstance(source, TableSource):
+            return None
+        aside = [n for n in (reading.labels, reading.group) if n in source.whole.column_names]
+        return steps_in(source.whole.drop_columns(aside), samples.labels)
 
     def conform(self, samples: Samples, like: Schema) -> Samples:
         known, meta = like.meta, samples.meta
@@ -169,6 +179,7 @@ class Tables(Modality):
         assert isinstance(normaliser, Standardiser)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         for column, count in enumerate(meta.spec.cardinalities):
             if count:
                 x[:, column] = torch.randint(count, (size,), generator=generator).float()
