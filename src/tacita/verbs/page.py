@@ -174,7 +174,9 @@ def _by_group(task: Task, data: Dataset, logits: Tensor) -> dict[str, Any]:
     for code in torch.unique(data.groups).tolist():
         mine = data.groups == code
         y = data.y[mine]
-        value = task.scores(logits[mine], y)[task.of_few]
+        value = task.scores(logits[mine], y).get(task.of_few)
+        if value is None:
+            return {}
         within = task.intervals(logits[mine], y).get(task.of_few)
         rows.append(GroupRow(f"{data.meta.group or 'group'} {code}", len(y), value, within))
     if len(rows) < 2:
