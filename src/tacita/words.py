@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 from collections.abc import Iterable, Sequence
 
 SHOWN = 8
@@ -36,3 +37,21 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def html_table(title: str, rows: Iterable[tuple[str, str]], most: int = 12) -> str:
+    """A short table for a notebook, a key and a text a row; everything is escaped and bounded.
+
+    >>> html_table("Model <a>", [("task", "x & y")])
+    '<table><caption>Model &lt;a&gt;</caption><tr><th>task</th><td>x &amp; y</td></tr></table>'
+    """
+
+    def cell(text: str) -> str:
+        whole = text if len(text) <= 200 else text[:199] + "\N{HORIZONTAL ELLIPSIS}"
+        return html.escape(whole.encode("utf-8", "replace").decode())
+
+    shown = list(rows)
+    lines = [f"<tr><th>{cell(key)}</th><td>{cell(text)}</td></tr>" for key, text in shown[:most]]
+    if len(shown) > most:
+        lines.append(f"<tr><th></th><td>and {len(shown) - most} more</td></tr>")
+    return f"<table><caption>{cell(title)}</caption>{''.join(lines)}</table>"

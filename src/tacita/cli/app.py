@@ -18,6 +18,7 @@ from tacita.cli.embed import embed
 from tacita.cli.evaluate import evaluate
 from tacita.cli.export import export
 from tacita.cli.fit import fit
+from tacita.cli.label_next import label_next
 from tacita.cli.methods import methods
 from tacita.cli.predict import predict
 from tacita.cli.pretrain import pretrain
@@ -27,10 +28,10 @@ from tacita.data.notes import ReadingWarning
 from tacita.errors import DryRun, TacitaError
 
 VERBS = {
-    verb.__name__: verb
+    verb.__name__.replace("_", "-"): verb
     for verb in (
-        fit, pretrain, adapt, predict, embed, evaluate, compare, describe, report, export, methods,
-        show, claim,
+        fit, pretrain, adapt, predict, embed, evaluate, label_next, compare, describe, report, export,
+        methods, show, claim,
     )
 }  # fmt: skip
 """In the order of the help."""

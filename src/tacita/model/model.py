@@ -21,6 +21,7 @@ from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
 from tacita.tasks import Task
+from tacita.words import html_table
 
 REPORT = "report.html"
 SUMMARY = "report.md"
@@ -76,6 +77,22 @@ class Model:
             + (f", held out: {found}" if found else "")
             + ")"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in its place."""
+        spec, metrics = self.schema.spec, self.metrics
+        rows = [("task", self.task.name), ("samples", f"{spec.modality} of shape {spec.shape}")]
+        rows += [("classes", ", ".join(self.task.answers))] * bool(self.task.answers)
+        for key, scores, intervals in (
+            ("held out", metrics.held_out, metrics.held_out_intervals),
+            ("out of fold", metrics.out_of_fold, metrics.out_of_fold_intervals),
+        ):
+            for name, value in (scores or {}).items():
+                within = intervals.get(name)
+                text = f"{value:.3f}" + (f" ({within[0]:.3f} to {within[1]:.3f})" if within else "")
+                rows.append((f"{name}, {key}", text))
+        rows += [("folder", str(self.folder))] * (self.folder is not None)
+        return html_table(f"Model {self.recipe.name}", rows, most=20)
 
     # Samples in memory; with `strict`, what would be a `ReadingWarning` is a `DataError`
 

@@ -143,10 +143,16 @@ def fit(
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, plan.metric,
-            held is None and bool(pool.kind.features(pool)), running.engine, screen.tick,
-            screen.warning,
-        )  # fmt: skip
+            pool,
+            scored,
+            folds_of(plan, pool, scored),
+            work,
+            metric=plan.metric,
+            keep_learners=held is None and bool(pool.kind.features(pool)),
+            engine=running.engine,
+            tick=screen.tick,
+            warn=screen.warning,
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, len(run.folds)))
         rows = []

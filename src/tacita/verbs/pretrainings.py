@@ -109,9 +109,14 @@ def compare_pretrainings(
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, plan.metric, False, running.engine,
-            screen.tick, screen.warning,
-        )  # fmt: skip
+            pool,
+            scored,
+            folds_of(plan, pool, scored),
+            work,
+            engine=running.engine,
+            tick=screen.tick,
+            warn=screen.warning,
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, folds=0))
         rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -85,9 +86,10 @@ class Run:
         try:
             for number in range(len(self.folds)):
                 results.append(self._fold(recipe, number))
-                if self.metric not in results[-1]["scores"]:
+                if not math.isfinite(results[-1]["scores"].get(self.metric, math.nan)):
                     raise DataError(
-                        f"{self.metric} cannot be told where a fold has labels of one class only."
+                        f"{self.metric} cannot be told of fold {number + 1}: its labels are all alike,"
+                        " or its predictions are no numbers."
                     )
         except TacitaError as error:
             return self._made(recipe, results, error=str(error.message))
