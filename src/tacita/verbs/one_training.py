@@ -11,7 +11,7 @@ from tacita.data.dataset import Dataset
 from tacita.engine.devices import make_fabric
 from tacita.engine.history import History
 from tacita.engine.loggers import JsonLines
-from tacita.errors import DryRun
+from tacita.errors import ConfigError, DryRun
 from tacita.learner import Learner
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
@@ -71,6 +71,10 @@ def run_one(
         folder = stack.enter_context(run_folder(origin, running))
         if running.resume and folder is not None and (folder / PLAN).exists():
             plan = load_plan(folder / PLAN)
+            if len(plan.recipes) > 1 or plan.splits.train:
+                raise ConfigError(
+                    f"{folder} is the run of a comparison.", remedy="Resume it as it was started."
+                )
         else:
             seconds = None if running.seconds is None else running.seconds / trainings
             recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **running.engine)
