@@ -68,7 +68,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         "predict_file": 3,
         "embed_file": 3,
         "evaluate_file": {"accuracy": 0.5, "log_loss": 1.25},
-        "write_report": Path("r/report.html"),
+        "report": Path("r/report.html"),
         "export": Path("m.onnx"),
     }
     model = types.SimpleNamespace(**{name: record(name, value) for name, value in methods.items()})
@@ -290,7 +290,7 @@ def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None
         ("predict_file", ("d", Path("p.csv"), True)),
         ("embed_file", ("d", Path("e.npy"))),
         ("evaluate_file", ("d", "y")),
-        ("write_report", (None,)),
+        ("report", (None,)),
         ("export", (Path("m.pt2"), "torch")),
     ]
     assert {call[1] for call in calls if call[0] == "open"} == {("r",)}

@@ -89,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except Terminated:
         code = 143
-    except BrokenPipeError:
-        # Whoever read along has had enough, such as `head`.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read along has had enough, such as `head`; typer and rich make an exit of it.
         out_of_reach(sys.stdout)
         code = 141
     except DryRun as planned:
