@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import tacita
-from tacita.cli.options import Data, Labels, ModelFolder, Strict
+from tacita.cli.options import AsJson, Data, Labels, ModelFolder, Strict
 
 
-def evaluate(model: ModelFolder, data: Data, labels: Labels = None, strict: Strict = False) -> None:
+def evaluate(
+    model: ModelFolder,
+    data: Data,
+    labels: Labels = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
     """Score a model on samples with labels.
 
     \b
@@ -14,6 +22,9 @@ def evaluate(model: ModelFolder, data: Data, labels: Labels = None, strict: Stri
     tacita evaluate runs/sensors test.csv --labels state
     """
     scores = tacita.Model.load(model).evaluate_file(data, labels, strict=strict)
+    if as_json:
+        print(json.dumps(scores))
+        return
     width = max(map(len, scores), default=0)
     for name, value in scores.items():
         print(f"{name:{width}}  {value:.4f}")

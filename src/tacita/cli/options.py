@@ -83,6 +83,7 @@ Metric = Annotated[
         "for uneven classes balanced_accuracy.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 
 

@@ -33,7 +33,7 @@ from tacita.verbs.common import (
     told,
     with_unlabelled,
 )
-from tacita.verbs.folder import PLAN, check_folder, work_folder
+from tacita.verbs.folder import PLAN, work_folder
 from tacita.verbs.measured import measured
 from tacita.verbs.options import Running, VerbOptions
 from tacita.verbs.page import RunPage
@@ -91,9 +91,37 @@ def fit(
     Raises `DataError` and `ConfigError` before training starts.
     """
     reading, running = told(fit, options)
-    folder = run_folder(data, running)
-    check_folder(folder, resume=running.resume, overwrite=running.overwrite)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
+    with run_folder(data, running) as folder:
+        return _fit(
+            data,
+            y,
+            recipe,
+            test,
+            unlabelled,
+            labels_per_class,
+            draws,
+            metric,
+            reading,
+            running,
+            folder,
+        )
+
+
+def _fit(
+    data: Any,
+    y: Any,
+    recipe: str | Sequence[str],
+    test: Any,
+    unlabelled: Any,
+    labels_per_class: int | None,
+    draws: int | None,
+    metric: str | None,
+    reading: Reading,
+    running: Running,
+    folder: Path | None,
+) -> Model:
+    """`fit` in a folder that is held."""
     screen = Screen(quiet=running.quiet)
     began = monotonic()
     whole = with_unlabelled(read_dataset(data, y, reading), unlabelled, screen)
