@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from tacita.errors import DataError
 
-
 _LARGEST_PADDED = 2**30
 _PADDING = 20
 """Bytes, and times those of the values, beyond which samples are not padded to the longest."""

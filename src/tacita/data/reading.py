@@ -67,6 +67,8 @@ class Source:
     what: ClassVar[str] = "this"
     """What it is, in messages."""
     name: str
+    notes: tuple[Note, ...] = ()
+    """How it was understood, where that is not plain."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tacita import errors
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
-from tacita.report.describe import describe
 from tacita.modalities.series.read import interpolate
+from tacita.report.describe import describe
 
 RAGGED = [np.arange(6, dtype=float).reshape(3, 2), np.ones((1, 2)), np.full((2, 2), 7.0)]
 

@@ -51,6 +51,7 @@ class Images(Modality):
     """Images `(C, H, W)`, as uint8 where they came in 8 bits. `hidden_share` is MAE's."""
 
     meta = ImagesMeta
+    alone = tuple(sorted(IMAGE_FILES))
     options = ("image_size",)
     wants = "Images come as a folder, or as an array in a .npz."
 

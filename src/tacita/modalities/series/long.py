@@ -20,7 +20,6 @@ from tacita.modalities.series.sampling import on_grid
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
-
 _EXACT = 2**53
 """Up to here a float64 holds every whole number."""
 

@@ -29,7 +29,6 @@ from tacita.modalities.readers.frames import read_table
 from tacita.modalities.readers.rows import RowName, spreadsheet_row
 from tacita.modalities.readers.values import (
     check_finite,
-    check_size,
     to_float32,
     to_tensor,
 )
