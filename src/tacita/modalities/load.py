@@ -42,10 +42,8 @@ from tacita.modalities.finish import finish, finish_like
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.memory import as_dataset, open_memory, raw_labels, relabelled
 from tacita.modalities.readers.files import TABLE_FILES, existing
-from tacita.modalities.readers.sources import (
-    DatasetSource,
-    open_path,
-)
+from tacita.modalities.readers.sources import DatasetSource, open_path
+from tacita.modalities.readers.standard_input import NAME, kept_input
 
 
 @taking(Reading)
@@ -89,7 +87,7 @@ def open_source(source: PathLike, reading: Reading) -> Source:
     if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
         data, _ = load_builtin(source)
         return DatasetSource(data)
-    path = existing(source, also=BUILTIN)
+    path = kept_input() if str(source) == NAME else existing(source, also=BUILTIN)
     return open_path(path, _formats(), reading.labels, _alone(reading.modality))
 
 
@@ -155,7 +153,7 @@ def read_like(
         start += len(samples)
         notes += samples.notes
     labelling.close()
-    for note in merged([*opened.notes, *notes]):
+    for note in merged(notes):
         warnings.warn(f"{opened.name}: {note}", ReadingWarning, stacklevel=2)
 
 

@@ -31,7 +31,7 @@ def read_delimited(path: Path) -> pa.Table:
     with damaged(path, "CSV"):
         tables = []
         for part in parts_of(path):
-            with _csv(part) as (options, names), part.opened(whole=True) as file:
+            with _csv(part) as (options, names), part.for_arrow(whole=True) as file:
                 tables.append(_renamed(pa_csv.read_csv(file, **options), names, part.name))
                 _same_columns(tables[0].column_names, tables[-1].column_names, part.name)
         return pa.concat_tables(tables)
@@ -42,7 +42,7 @@ def stream_delimited(path: Path, chunk: int) -> Iterator[pa.Table]:
     first: list[str] = []
     with damaged(path, "CSV"):
         for part in parts_of(path):
-            with _csv(part) as (options, names), part.opened() as file:
+            with _csv(part) as (options, names), part.for_arrow() as file:
                 for batch in pa_csv.open_csv(file, **options):
                     table = _renamed(pa.Table.from_batches([batch]), names, part.name)
                     first = first or table.column_names

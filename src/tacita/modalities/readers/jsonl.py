@@ -104,6 +104,9 @@ def _table(rows: list[dict[str, Any]], names: dict[str, None], path: Path, start
 def _column(rows: list[dict[str, Any]], name: str, path: Path, start: int) -> pa.Array:
     values = [row.get(name) for row in rows]
     try:
+        # Arrow would take truth values among numbers for 0 and 1.
+        if bool in (kinds := set(map(type, values))) and kinds & {int, float}:
+            raise pa.ArrowInvalid("truth values among numbers")
         column = pa.array(values)
         column.validate(full=True)
     except (pa.ArrowException, UnicodeError, OverflowError) as error:

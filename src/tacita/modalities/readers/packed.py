@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import pyarrow as pa
@@ -49,6 +51,27 @@ class Part:
                 )
             counted = _Counted(inner, self.name, self.path.stat().st_size if whole else None)
             yield stack.enter_context(io.BufferedReader(counted, 2**20))
+
+    @contextmanager
+    def for_arrow(self, *, whole: bool = False) -> Iterator[Any]:
+        """What Arrow's readers take. Theirs are threads that read ahead, so it is no file of Python's."""
+        packing = packing_of(self.path)
+        if not packing:
+            yield str(self.path)
+            return
+        if whole and self.member is None:
+            with self.opened(whole=True) as file:
+                while file.read(2**20):
+                    pass
+        if self.member is None:
+            # It closes itself with the last of the threads that read from it.
+            yield pa.CompressedInputStream(pa.OSFile(str(self.path)), _PACKED[packing])
+            return
+        with TemporaryDirectory(prefix="tacita-") as folder:
+            copy = Path(folder) / "member"
+            with self.opened(whole=True) as file, copy.open("wb") as out:
+                shutil.copyfileobj(file, out)
+            yield str(copy)
 
 
 class _Counted(io.RawIOBase):

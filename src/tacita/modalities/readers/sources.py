@@ -51,6 +51,11 @@ class TableSource(Source):
         self.name = name
         self._table = table
 
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a frame."""
+        return self._table if isinstance(self._table, Path) else None
+
     @cached_property
     def whole(self) -> pa.Table:
         """All of it in memory."""
