@@ -67,8 +67,11 @@ class Source:
     what: ClassVar[str] = "this"
     """What it is, in messages."""
     name: str
-    notes: tuple[Note, ...] = ()
-    """How it was understood, where that is not plain."""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """How it was understood, where that is not plain."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def _column(rows: list[dict[str, Any]], name: str, path: Path, start: int) -> pa
     values = [row.get(name) for row in rows]
     try:
         # Arrow would take truth values among numbers for 0 and 1.
-        if bool in (kinds := set(map(type, values))) and kinds & {int, float}:
+        if bool in (types := set(map(type, values))) and types & {int, float}:
             raise pa.ArrowInvalid("truth values among numbers")
         column = pa.array(values)
         column.validate(full=True)

@@ -180,12 +180,17 @@ class ArraySource(Source):
     @cached_property
     def lengths(self) -> Any:
         """As they are in the source, not yet checked; None where there are none."""
-        return self.arrays.read("lengths") if "lengths" in self.arrays else None
+        return self.arrays.per_sample("lengths") if "lengths" in self.arrays else None
 
     @property
     def count(self) -> int:
         """How many samples there are."""
         if self.ragged:
+            if self.lengths is None:
+                raise DataError(
+                    f"{self.name}: 'values' without 'lengths'.",
+                    remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+                )
             return len(self.lengths)
         return self.shape[0] if self.shape else 0
 

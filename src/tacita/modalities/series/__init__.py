@@ -207,10 +207,10 @@ class Series(Modality):
         if time is not None and time not in source.arrays:
             raise _no_times(source, time, known)
         times = None if time is None else source.arrays.numbers(time)
-        if source.ragged and source.lengths is None:
+        if times is not None and times.ndim == 0:
             raise DataError(
-                f"{source.name}: 'values' without 'lengths'.",
-                remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+                f"{source.name}: array {time!r} is a single number.",
+                remedy="Give one time a value.",
             )
         row = 0
         for piece in source.pieces(chunk):
