@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow fuzz lint format tables bench claims clean
+.PHONY: demo test test-slow fuzz lint format tables docs dist bench claims clean
 
 demo: $(READY)
 	$(BIN)/tacita fit digits --labels-per-class 2 --draws 5 --out runs/demo --overwrite
@@ -29,6 +29,17 @@ format: $(READY)
 
 tables: $(READY)
 	$(BIN)/python -m tacita.catalog.tables README.md
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	# Open build/docs/index.html.
+
+dist: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dist]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

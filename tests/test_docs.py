@@ -2,7 +2,8 @@
 
 A page runs as a reader would follow it: block after block in one empty folder, the Python blocks in
 one process, a fork of one that has only imported tacita, and the command line in forks of that.
-`python file=NAME` is a file that the page asks the reader to save.
+`python title="NAME.py"` is a file that the page asks the reader to save, and what is titled `ON_YOURS` runs
+on the reader's machine only.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 GENERATED = {"docs/claims.md"}
 """Written by `make claims`, so not there in every state of a working copy."""
 
+ON_YOURS = 'title="on your machine"'
 NO_RUN = {
     ("README.md", "make demo"): "takes minutes, and is a run of its own",
     ("README.md", "pip install ."): "changes the environment, and names the reader's own data",
+    ("docs/index.md", "pip install ."): "as on the README",
     (
         "docs/self-supervised.md",
         "tacita pretrain simclr photos/ --budget 10m --out runs/first",
@@ -168,7 +171,8 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str:
-        return self.info.removeprefix("file=") if self.info.startswith("file=") else ""
+        title = re.fullmatch(r'title="([\w-]+\.\w+)"', self.info)
+        return title[1] if title else ""
 
 
 def name(path: Path) -> str:
@@ -193,7 +197,7 @@ def surroundings() -> dict[str, str]:
 
 
 def runnable(page: Path) -> list[Block]:
-    return [b for b in blocks_of(page) if b.language in ("python", "bash") and b.info != "no-run"]
+    return [b for b in blocks_of(page) if b.language in ("python", "bash") and b.info != ON_YOURS]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=name)
@@ -215,11 +219,11 @@ def test_every_block_runs(page: Path, tmp_path: Path, reader: Reader) -> None:
 
 def test_blocks_that_do_not_run_are_known_and_all_fences_are_of_known_kinds() -> None:
     found = [(name(page), block) for page in PAGES for block in blocks_of(page)]
-    assert {(page, block.head) for page, block in found if block.info == "no-run"} == set(NO_RUN)
+    assert {(page, block.head) for page, block in found if block.info == ON_YOURS} == set(NO_RUN)
     for page, block in found:
         where = f"{page}, line {block.line}"
         assert block.language in ("python", "bash", "text", "json", "yaml"), where
-        assert block.info in ("", "no-run") or block.file, where
+        assert block.info in ("", ON_YOURS) or block.file, where
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)

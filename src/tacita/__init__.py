@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tacita.catalog.discover import search as methods
     from tacita.data.dataset import Dataset
     from tacita.engine.train import train
-    from tacita.estimator import TacitaClassifier
+    from tacita.estimators import TacitaClassifier, TacitaRegressor, TacitaTransformer
     from tacita.modalities.load import load
     from tacita.modalities.memory import as_dataset
     from tacita.model.model import Model
@@ -29,7 +29,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "Dataset": "tacita.data.dataset:Dataset",
     "Model": "tacita.model.model:Model",
-    "TacitaClassifier": "tacita.estimator:TacitaClassifier",
+    "TacitaClassifier": "tacita.estimators:TacitaClassifier",
+    "TacitaRegressor": "tacita.estimators:TacitaRegressor",
+    "TacitaTransformer": "tacita.estimators:TacitaTransformer",
     "adapt": "tacita.adapt",
     "as_dataset": "tacita.modalities.memory:as_dataset",
     "compare": "tacita.verbs.compare:compare",
@@ -46,6 +48,8 @@ __all__ = [
     "Dataset",
     "Model",
     "TacitaClassifier",
+    "TacitaRegressor",
+    "TacitaTransformer",
     "adapt",
     "as_dataset",
     "compare",

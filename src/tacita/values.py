@@ -18,6 +18,10 @@ from torch.nn import functional
 
 from tacita.errors import DataError
 
+LARGEST_NUMBER = 1e140
+"""That a value or a target may be: its square, summed over any data set, still fits into 64 bits."""
+
+
 _LARGEST_PADDED = 2**30
 _PADDING = 20
 """Bytes, and times those of the values, beyond which samples are not padded to the longest."""

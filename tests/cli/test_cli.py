@@ -206,7 +206,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
         "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
-        "--modality images "
+        "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
@@ -225,6 +225,9 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "group": "g",
         "missing": "impute",
         "modality": "images",
+        "unlabelled_as": ["NA", "?"],
+        "as_class": ["none"],
+        "order": ["low,high"],
         "image_size": 32,
         "series_id": "m",
         "time": "t",

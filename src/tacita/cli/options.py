@@ -70,6 +70,15 @@ LabelsPerClass = Annotated[
 Draws = Annotated[
     int | None, typer.Option(min=1, help="How many draws of these labels to average over.")
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The figure that ranks: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, "
+        "mean_absolute_error, root_mean_squared_error; quadratic_kappa. By default the task's own; "
+        "for uneven classes balanced_accuracy.",
+    ),
+]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 
 
@@ -90,6 +99,29 @@ READING = Group(
     Reading,
     {
         "labels": Labels,
+        "unlabelled_as": Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="WORD",
+                help="A label that means that there is none, such as NA; may be given several times.",
+            ),
+        ],
+        "as_class": Annotated[
+            list[str] | None,
+            typer.Option(
+                "--class",
+                metavar="WORD",
+                help="A label that is a class though it looks like none, such as none or -1; may be "
+                "given several times.",
+            ),
+        ],
+        "order": Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="LOW,...,HIGH",
+                help="The classes from the lowest to the highest, which makes them ordinal.",
+            ),
+        ],
         "task": Annotated[
             one_of(task_cards()) | None,
             typer.Option(help="What the labels are; by default told from the labels."),

@@ -21,7 +21,7 @@ from tacita.data.normalise import Normaliser
 from tacita.data.notes import Doubt, Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
-from tacita.values import Values, as_tensor, cat, lengths_of, shape_of
+from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class Schema:
 class Dataset:
     """Samples, targets and names. Immutable: every change gives a new data set over shared storage.
 
-    samples: images `(N, C, H, W)` uint8 or float32, volumes `(N, C, D, H, W)` likewise, series
-        `(N, L, C)` float32, `Ragged` where lengths differ, tables `(N, F)` float32 with category codes in
-        categorical columns (NaN where a cell is missing), texts as ragged token numbers.
-    targets: as the task has them; `(N,)` int64 codes or float32 numbers, or more a sample.
+    samples: images `(N, C, H, W)` uint8 or floats, volumes `(N, C, D, H, W)` likewise, series
+        `(N, L, C)` floats, `Ragged` where lengths differ, tables `(N, F)` floats with category codes in
+        categorical columns (NaN where a cell is missing), texts as ragged token numbers. Floats have the
+        width that they came with, until they are normalised.
+    targets: as the task has them; `(N,)` int64 codes or float64 numbers, or more a sample.
     meta: the facts that belong to the modality, such as names of columns.
     index: `(N,)` int64, the sample's stable number in the data set that was read.
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
@@ -227,6 +228,8 @@ class Dataset:
             samples = self.normaliser(samples)
         elif samples.dtype == torch.uint8:
             samples = cast(Tensor, samples).float() / 255
+        elif samples.dtype == torch.float64:
+            samples = with_tensor(samples, as_tensor(samples).float())
         return Batch(samples, self.targets[positions], self.index[positions])
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -42,8 +42,10 @@ class Meta(BaseModel):
     A modality adds its fields; every one is checked where a file is read, and bounded.
 
     shape: of one sample; of series and texts with the longest length first.
+    wide: whether the values are floats of 64 bits.
     target, group, id_column: the columns that labels, groups and names came from.
     missing: what was done about missing values, and is done again.
+    unlabelled_as, as_class: words that are no labels, and words that are, as the user said.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,10 +55,13 @@ class Meta(BaseModel):
     """How many axes a sample has."""
 
     shape: tuple[Size, ...] = Field(min_length=1, max_length=4)
+    wide: bool = False
     target: str | None = None
     group: str | None = None
     id_column: str | None = None
     missing: Missing = "refuse"
+    unlabelled_as: tuple[str, ...] = ()
+    as_class: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Values, **facts: Any) -> Self:
@@ -66,7 +71,7 @@ class Meta(BaseModel):
     @classmethod
     def seen(cls, samples: Values) -> dict[str, Any]:
         """What can be read off the samples themselves."""
-        return {"shape": shape_of(samples)}
+        return {"shape": shape_of(samples), "wide": samples.dtype == torch.float64}
 
     def like(self, samples: Values) -> Self:
         """The same facts, of other samples."""
@@ -83,7 +88,12 @@ class Meta(BaseModel):
 
     def empty(self) -> Values:
         """No samples of this kind."""
-        return torch.zeros(0, *self.shape)
+        return torch.zeros(0, *self.shape, dtype=self.floats)
+
+    @property
+    def floats(self) -> torch.dtype:
+        """The type of samples that are floats."""
+        return torch.float64 if self.wide else torch.float32
 
 
 class Modality(ABC):
@@ -190,8 +200,8 @@ class Modality(ABC):
     def check_alike(self, data: Dataset, other: Dataset) -> None:
         """Raise `DataError` where samples are of another shape or type than those before."""
         a, b = data.spec, other.spec
-        if (a.shape, a.cardinalities, a.rates, data.samples.dtype) != (
-            b.shape, b.cardinalities, b.rates, other.samples.dtype,
+        if (a.shape, a.cardinalities, a.rates, data.samples.dtype.is_floating_point) != (
+            b.shape, b.cardinalities, b.rates, other.samples.dtype.is_floating_point,
         ):  # fmt: skip
             raise unlike(data, other)
 
@@ -219,6 +229,14 @@ class Modality(ABC):
         """
         return None
 
+    def features(self, data: Dataset) -> tuple[str, ...]:
+        """What each sample tells in the same place, by name, such as columns; of most, nothing."""
+        return ()
+
+    def shuffled(self, data: Dataset, feature: int, order: Tensor) -> Dataset:
+        """The samples where each has one of its `features` from another: from that at `order (N,)`."""
+        raise self.lacks("features")
+
     def marks(self, data: Dataset) -> dict[str, list[str]]:
         """What the labelled samples of each class have oftener than the others, in words; none to say."""
         return {}
@@ -245,7 +263,7 @@ class Modality(ABC):
     def example_inputs(self, normaliser: Normaliser, meta: Meta, size: int) -> Values:
         """Random raw samples such as a program would give an exported model."""
         generator = torch.Generator().manual_seed(size)
-        return torch.rand(size, *meta.shape, generator=generator)
+        return torch.rand(size, *meta.shape, generator=generator, dtype=meta.floats)
 
     def cannot(self, source: Source, like: Schema | None) -> TacitaError:
         """The error for a source that holds no such samples."""

@@ -57,8 +57,9 @@ class Doubt:
 def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Notes of one kind as one, with the sum of their counts and the first place, in order.
 
-    >>> [str(note) for note in merged([Note(("b", "bs"), 1, "row 2"), Note(("b", "bs"), 2, "row 9")])]
-    ['3 bs, the first: row 2']
+    >>> first, then = Note(("blank", "blanks"), 1, "row 2"), Note(("blank", "blanks"), 2, "row 9")
+    >>> str(merged([first, then])[0])
+    '3 blanks, the first: row 2'
     """
     found: dict[str | tuple[str, str], Note] = {}
     for note in notes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 from tacita.data.notes import Note
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 Missing: TypeAlias = Literal["refuse", "impute"]
 PathLike: TypeAlias = str | os.PathLike[str]
+Words: TypeAlias = str | Sequence[str]
+"""One word or several; in a `Reading` a tuple of them."""
 
 
 class ReadingOptions(TypedDict, total=False):
     """The options of reading, as all verbs take them; `tacita.load` says what each is."""
 
     labels: PathLike | None
+    unlabelled_as: Words | None
+    as_class: Words | None
+    order: Words | None
     task: str | None
     group: str | None
     missing: Missing
@@ -36,10 +42,14 @@ class ReadingOptions(TypedDict, total=False):
 class Reading:
     """How a source is to be read; the fields are those of `ReadingOptions`.
 
-    Raises `ConfigError` for a policy of missing values that there is not.
+    What may be one word or several is a tuple here. Raises `ConfigError` for a policy of missing values
+    that there is not, and for words that contradict each other.
     """
 
     labels: PathLike | None = None
+    unlabelled_as: Words | None = None
+    as_class: Words | None = field(default=None, metadata={"flag": "class"})
+    order: Words | None = None
     task: str | None = None
     group: str | None = None
     missing: Missing = "refuse"
@@ -51,10 +61,37 @@ class Reading:
     tokeniser: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("unlabelled_as", "as_class", "order"):
+            given = getattr(self, name)
+            several = (
+                () if given is None else given if isinstance(given, list | tuple) else (given,)
+            )
+            words = [str(word).strip() for word in several]
+            if name == "order" and len(words) == 1:
+                # Written in one word, an order is a list; an order of one class would be none.
+                words = [word.strip() for word in words[0].split(",")]
+            object.__setattr__(self, name, tuple(words))
+        self._check_words()
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",
                 remedy="Use missing='refuse' (stop at the first) or missing='impute' (fill them in).",
+            )
+
+    def _check_words(self) -> None:
+        unlabelled, classes, order = (
+            tuple(words or ()) for words in (self.unlabelled_as, self.as_class, self.order)
+        )
+        both = [word for word in unlabelled if word in (*classes, *order)]
+        if both:
+            raise ConfigError(
+                f"unlabelled_as={both[0]!r}, which is named as a class too.",
+                remedy="A word either is a class or means that there is no label.",
+            )
+        if len(order) == 1 or len(set(order)) < len(order) or "" in order:
+            raise ConfigError(
+                f"order={list(order)!r} is not an order of classes.",
+                remedy="Name each class once, from the lowest: --order low,medium,high.",
             )
 
 

@@ -52,7 +52,10 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
 
     labels: a label file (an id and a label a line; ids are file names or stems, row numbers from
         0, or values of the id column), the name of a column or array, "folders", or for volumes a
-        folder of label volumes. Missing labels are -1, NaN, None or empty.
+        folder of label volumes. Missing labels are NaN, None, empty, and among whole numbers -1.
+    unlabelled_as: words that mean that there is no label, such as "NA"; else every word is a class.
+    as_class: words that are classes though they may look like no label, such as "none" or "-1".
+    order: the classes from the lowest to the highest, which makes them ordinal: "low,medium,high".
     task: what the labels are; by default told from them.
     group: the column or array that names the subject of each sample.
     missing: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
@@ -140,6 +143,8 @@ def read_like(
         group=meta.group,
         missing=missing or meta.missing,
         modality=meta.modality,
+        unlabelled_as=meta.unlabelled_as,
+        as_class=meta.as_class,
     )
     if isinstance(source, str | os.PathLike):
         opened = open_source(source, reading)
@@ -149,9 +154,10 @@ def read_like(
     start, notes = 0, list[Note]()
     for samples in pieces_like(opened, labelling.reading, schema, chunk):
         names = samples.names(start)
-        yield finish_like(labelling.on(samples), schema, start, names)
+        labelled = labelling.on(samples)
+        yield finish_like(labelled, schema, start, names)
         start += len(samples)
-        notes += samples.notes
+        notes += labelled.notes
     labelling.close()
     for note in merged(notes):
         warnings.warn(f"{opened.name}: {note}", ReadingWarning, stacklevel=2)

@@ -18,7 +18,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.reading import PathLike, Reading, ReadingOptions, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import chosen
-from tacita.modalities.finish import finish
+from tacita.modalities.finish import as_told, finish
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.readers.labels import LabelFile, group_codes, match
 from tacita.modalities.readers.sources import (
@@ -31,6 +31,7 @@ from tacita.modalities.readers.sources import (
     open_frame,
 )
 from tacita.tasks import encode
+from tacita.tasks.declared import Declared
 
 
 @taking(Reading)
@@ -136,19 +137,24 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
         file = LabelFile.read(Path(reading.labels))
         y, _, used = match(file, names, files=False)
         file.check_known([name for name in file.labels if name not in used], names[0])
-    if y is None and data.task.suits(reading.task):
+    asked = reading.unlabelled_as or reading.as_class or reading.order
+    if y is None and not asked and data.task.suits(reading.task):
         return data
-    raw = raw_labels(data) if y is None else _as_labels(y)
-    name = reading.task or (None if data.task.told_anew else data.task.name)
+    raw, words = as_told(raw_labels(data) if y is None else _as_labels(y), reading, data.source)
+    name = reading.task or (None if data.task.told_anew or reading.order else data.task.name)
     labels, task = encode(raw, name, data.samples, data.source)
+    data = replace(data, meta=data.meta.model_copy(update=words)) if asked else data
     return data.with_labels(labels, task)
 
 
-def raw_labels(data: Dataset) -> list[Any]:
+def raw_labels(data: Dataset) -> Any:
     """The labels of a data set as its user wrote them, None where there is none."""
     known = data.labelled
     names = iter(data.task.decode(data.targets[known]))
-    return [next(names) if each else None for each in known.tolist()]
+    raw = [next(names) if each else None for each in known.tolist()]
+    # What was found to be a class is one again, and keeps its order if it has one.
+    order = data.task.classes if data.task.ordered else ()
+    return Declared.of(raw, order) if data.task.codes(data.targets[known]) is not None else raw
 
 
 def _no_label_file(labels: PathLike, what: str) -> ConfigError:

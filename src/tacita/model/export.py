@@ -2,9 +2,10 @@
 
 The file holds normaliser, encoder and head. Inputs, batch dimension free:
 
-- `x`: float32, as the training data came: images `(B, C, H, W)` and volumes `(B, C, D, H, W)` with
-  8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the training data's longest length
-  and zeros beyond a shorter one, tables `(B, F)` with category codes, NaN where a cell is missing;
+- `x`: as the training data came, in floats of 32 or 64 bits as they were: images `(B, C, H, W)` and
+  volumes `(B, C, D, H, W)` with 8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the
+  training data's longest length and zeros beyond a shorter one, tables `(B, F)` with category codes, NaN
+  where a cell is missing;
 - `lengths`: int64 `(B,)`, only for series of unequal lengths.
 
 The output is `probabilities` `(B, K)` in the order of `labels.json`, in an open set with the unknown's

@@ -20,7 +20,7 @@ from tacita.errors import CheckpointError, ConfigError
 from tacita.learner import Learner
 from tacita.tasks import task_of
 
-FORMAT = 1
+FORMAT = 2
 LARGEST_JSON = 64 * 2**20
 MOST_NUMBERS = 2**28
 """That one sample may have."""

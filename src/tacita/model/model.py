@@ -7,7 +7,7 @@ is on disk.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -22,6 +22,20 @@ from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
 from tacita.tasks import Task
 
+REPORT = "report.html"
+SUMMARY = "report.md"
+"""A model's report in its folder: the page, and what it comes to as Markdown."""
+
+
+class Page(Protocol):
+    """A report that can be made of what is in memory."""
+
+    def html(self) -> str:
+        """The page, one file that needs nothing else."""
+
+    def markdown(self) -> str:
+        """What it comes to, as text."""
+
 
 class Model:
     """A fitted learner with its recipe and its figures; `tacita.fit` gives one, `Model.load` too.
@@ -30,7 +44,10 @@ class Model:
     learner: the fitted learner; `learner.encoder` is a plain torch module where there is one.
     metrics: its leaderboard, held-out scores and health, as in `metrics.json`.
     folder: where it is saved, if it is.
+    page: its report, as long as it is not in the folder.
     """
+
+    page: Page | None = None
 
     def __init__(
         self, recipe: Recipe, learner: Learner, metrics: Metrics, folder: Path | None = None
@@ -153,13 +170,27 @@ class Model:
         recipe, learner, metrics = read_folder(Path(folder))
         return cls(recipe, learner, metrics, Path(folder))
 
-    def write_report(self, out: str | Path | None = None) -> Path:
-        """Where the model's report stands; written at the end of `fit`."""
-        if self.folder is None or not (self.folder / "report.html").is_file():
+    def report(self, out: str | Path | None = None, *, markdown: bool = False) -> Path:
+        """Write the report into a file, or say where it stands in the model's folder.
+
+        markdown: what it comes to as Markdown text, in place of the page. Raises `ConfigError` for a
+        model in memory without `out`, `CheckpointError` where there is none.
+        """
+        name = SUMMARY if markdown else REPORT
+        if self.page is not None:
+            if out is None:
+                raise ConfigError(
+                    "The model is not saved, so its report has no place.",
+                    remedy='Name a file: model.report("page.html").',
+                )
+            write_text(Path(out), self.page.markdown() if markdown else self.page.html())
+            return Path(out)
+        if self.folder is None or not (self.folder / name).is_file():
             raise CheckpointError(
-                "There is no report in the model's folder.", remedy="Run fit with --out to get one."
+                f"There is no {name} in the model's folder.",
+                remedy="Run fit with --out to get one.",
             )
-        source = self.folder / "report.html"
+        source = self.folder / name
         if out is None:
             return source
         write_text(Path(out), source.read_text(encoding="utf-8"))

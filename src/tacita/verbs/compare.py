@@ -23,6 +23,7 @@ def compare(
     unlabelled: Any = None,
     labels_per_class: int | None = None,
     draws: int | None = None,
+    metric: str | None = None,
     **options: Unpack[VerbOptions],
 ) -> Model:
     """Several recipes, methods or YAML files on the same splits; all else is as in `tacita.fit`.
@@ -42,5 +43,6 @@ def compare(
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,
         draws=draws,
+        metric=metric,
         **options,
     )

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.engine.devices import make_fabric
-from tacita.engine.history import History, JsonLines
+from tacita.engine.history import History
+from tacita.engine.loggers import JsonLines
 from tacita.errors import DryRun
 from tacita.learner import Learner
 from tacita.model.metrics import Metrics
@@ -19,6 +20,7 @@ from tacita.report.describe import describe
 from tacita.verbs.common import (
     finish,
     gauges_of,
+    held_out_intervals,
     held_out_scores,
     recipe_in_words,
     run_folder,
@@ -28,6 +30,7 @@ from tacita.verbs.common import (
 )
 from tacita.verbs.folder import PLAN, PROGRESS, check_folder, work_folder
 from tacita.verbs.options import Running
+from tacita.verbs.page import RunPage
 from tacita.verbs.plan import Plan, Splits, fit_to_budget, load_plan, resolved
 from tacita.verbs.screen import Screen
 
@@ -102,12 +105,17 @@ def run_one(
         metrics = Metrics(
             protocol=plan.protocol,
             winner=recipe.name,
+            chance=data.task.chance() if held is not None else {},
             held_out=held_out_scores(learner, held),
+            held_out_intervals=held_out_intervals(learner, held),
             health=None if gauges is None else gauges.as_dict(),
         )
         model = Model(recipe, learner, metrics)
+        curves = {recipe.name: history.rows}
+        model.page = RunPage(
+            model, data, held, description=description, curves=curves, command=typed_command()
+        )
         if folder is not None:
-            curves = {recipe.name: history.rows}
-            save_run(model, data, held, curves, description, folder, typed_command())
+            save_run(model, curves, folder)
     finish(screen, model, gauges, folder)
     return model

@@ -62,6 +62,7 @@ class Splits(BaseModel):
 class Plan(BaseModel):
     """The whole of a run's decisions.
 
+    metric: the figure that ranks them; empty for the task's usual one. ranked_by: why, in words.
     recipes: the candidates, every section with its method and all of its training options.
     skipped: candidates that cannot run here, with the reason.
     """
@@ -71,6 +72,8 @@ class Plan(BaseModel):
     format: int = FORMAT
     seed: int = 0
     protocol: str
+    metric: str = ""
+    ranked_by: str = ""
     recipes: list[Recipe]
     skipped: dict[str, str] = Field(default_factory=dict)
     splits: Splits

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tacita.engine.history import Progress as Step
-from tacita.model.metrics import PretrainingRow, Row
+from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
 
 
 class Screen:
-    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals only."""
+    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals and in notebooks."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        # In a notebook too these are lines of text; else each would be a display of its own.
+        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True, force_jupyter=False)
         self.bar = Progress(
             TextColumn("{task.description:32.32}"),
             BarColumn(),
@@ -29,7 +31,7 @@ class Screen:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            disable=quiet or not Console(stderr=True).is_terminal,
+            disable=quiet or not draws_bars(Console(stderr=True)),
         )
         self._whole = self.bar.add_task("all", total=None)
         self._parts: dict[str, int] = {}
@@ -68,8 +70,9 @@ class Screen:
         text = f"{_figures(row)}  {row.seconds:6.1f} s a fold"
         self.line("ran", f"{row.name:<30} {text}")
 
-    def leaderboard(self, rows: Sequence[Row]) -> None:
-        """The table at the end, best first."""
+    def leaderboard(self, metrics: Metrics) -> None:
+        """The table at the end, best first; the one that is kept has a star."""
+        rows = metrics.leaderboard
         if self.quiet:
             return
         metric = rows[0].metric.replace("_", " ")
@@ -84,8 +87,8 @@ class Screen:
             table.add_column("rank", justify="right")
         table.add_column("s/fold", justify="right")
         table.add_column("MB", justify="right")
-        for number, row in enumerate(rows):
-            mark = "*" if number == 0 and row.mean is not None else ""
+        for row in rows:
+            mark = "*" if row.name == metrics.winner and row.mean is not None else ""
             name = f"{row.name} (baseline)" if row.baseline else row.name
             if row.mean is None or row.std is None:
                 table.add_row(mark, name, "failed")
@@ -96,12 +99,23 @@ class Screen:
                 name,
                 score(row.metric, row.mean),
                 score(row.metric, row.std),
-                score(row.metric, min(row.folds)),
+                score(row.metric, (max if row.lower else min)(row.folds)),
                 *([rank] if ranked else []),
                 f"{row.seconds:.1f}",
                 f"{row.peak_mb:.0f}",
             )
         self.out.print(table, soft_wrap=False)
+        lines = [
+            f"{name} {score(metric, value)}"
+            for metric in (rows[0].metric,)
+            for name, value in (
+                ("knowing only how common the answers are", (metrics.majority or {}).get(metric)),
+                ("guessing blindly", metrics.chance.get(metric)),
+            )
+            if value is not None
+        ]
+        if lines:
+            self.line("floor", "; ".join(lines))
 
     def pretraining(self, row: PretrainingRow) -> None:
         """A way to pretrain, as soon as it is there."""
@@ -134,6 +148,11 @@ class Screen:
             figures += [f"{row.uniformity:.2f}", f"{row.seconds:.1f}", f"{row.peak_mb:.0f}"]
             table.add_row("*" if row.name == kept else "", row.name, *figures)
         self.out.print(table, soft_wrap=False)
+
+
+def draws_bars(console: Console) -> bool:
+    """Whether a bar can move here: on a terminal, or in a notebook that has widgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def _figures(row: Row) -> str:

@@ -12,7 +12,7 @@ from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import encode
 
-MISSING = st.sampled_from([None, -1, -1.0, float("nan"), "", "-1", "NaN", "nan", "None", np.nan])
+MISSING = st.sampled_from([None, -1, -1.0, float("nan"), "", "NaN", "nan", pd.NA, pd.NaT])
 
 
 def codes(values, task=None):

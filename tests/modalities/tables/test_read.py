@@ -106,7 +106,7 @@ def test_imputed_numbers_stay_nan_and_empty_text_is_a_category(tmp_path):
         ("a,a\n1,2\n", "two columns are called 'a'"),
         ("a,b\n1,2\n,4\n5,nan\n", "1 missing value (NaN or empty), the first at row 3, column 'a'"),
         ("a,b\n1,2\n2,inf\n", "1 infinite value, the first at row 3, column 'b'"),
-        ("a,b\n1,2\n2,1e300\n", "1e+300 at row 3, column 'b' does not fit"),
+        ("a,b\n1,2\n2,1e300\n", "1e+300 at row 3, column 'b' is too large"),
         ("a,b\n1,u\n2,\n3,u", "1 empty cell in column 'b', the first at row 3"),
         ("a,b\n", "there are no rows"),
         ("", "the file is empty"),

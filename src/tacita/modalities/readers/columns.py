@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.rows import RowName
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
@@ -20,7 +22,7 @@ _NO_NUMBER = pa.array(["", "nan", "na", "n/a", "none", "null"])
 
 def take_column(
     table: pa.Table, name: str | None, source: str, argument: str
-) -> tuple[NDArray[np.generic] | None, pa.Table]:
+) -> tuple[NDArray[Any] | Declared | None, pa.Table]:
     """A column taken out of the features as raw values, and the table that is left."""
     if name is None:
         return None, table
@@ -37,7 +39,7 @@ def take_column(
 
 
 def take_ids(
-    table: pa.Table, parsed: Mapping[str, NDArray[np.float64] | None]
+    table: pa.Table, parsed: Mapping[str, NDArray[np.floating[Any]] | None]
 ) -> tuple[tuple[str, ...], str | None, pa.Table]:
     """The names of the rows, the column they came from, and the table that is left.
 
@@ -62,8 +64,11 @@ def _refuse_bytes(column: pa.ChunkedArray, name: str, source: str) -> None:
         )
 
 
-def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
-    """A column as float64 with NaN where empty, or None if some value is no number."""
+def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.floating[Any]] | None:
+    """A column as floats with NaN where empty, or None if some value is no number.
+
+    They are of 64 bits, unless the column's own type has fewer than 32 or is that of floats of 32.
+    """
     if pa.types.is_dictionary(column.type) or pa.types.is_boolean(column.type):
         return None
     try:
@@ -76,18 +81,18 @@ def parse_numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
         ):
             if pa.types.is_temporal(column.type):
                 return None
-            column = pc.cast(column, pa.float64(), safe=False)
+            column = pc.cast(column, _floats(column.type), safe=False)
         else:
             return None
     except pa.ArrowInvalid:
         return None
-    return np.asarray(column.to_numpy(), dtype=np.float64)
+    return np.asarray(column.to_numpy())
 
 
 def need_numbers(
     column: pa.ChunkedArray, name: str, source: str, row_name: RowName
-) -> NDArray[np.float64]:
-    """A column as float64; raises `DataError` naming the first cell that is no number."""
+) -> NDArray[np.floating[Any]]:
+    """A column as floats; raises `DataError` naming the first cell that is no number."""
     numbers = parse_numbers(column)
     if numbers is not None:
         return numbers
@@ -137,6 +142,13 @@ def _cast_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
         text = pc.utf8_trim_whitespace(text)
         blank = pc.is_in(pc.utf8_lower(text), value_set=_NO_NUMBER.cast(text.type))
         return pc.cast(pc.if_else(blank, pa.scalar(None, text.type), text), pa.float64())
+
+
+def _floats(kind: pa.DataType) -> pa.DataType:
+    """The type of floats that holds such numbers."""
+    narrow = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    exact = kind.bit_width < 32 or pa.types.is_float32(kind) if narrow else False
+    return pa.float32() if exact else pa.float64()
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -17,8 +17,11 @@ TEXT_TABLES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
 TABLE_FILES = TEXT_TABLES | {".parquet", ".feather", ".arrow", ".xlsx"}
 ARRAY_FILES = frozenset({".npz", ".npy"})
 IMAGE_FILES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm"}
-)
+    {
+        ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".bmp", ".dib", ".webp",
+        ".avif", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".pcx", ".tga",
+    }
+)  # fmt: skip
 SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
 TEXT_SERIES = frozenset({".ts"})
 TEXT_FILES = frozenset({".txt"})
@@ -29,6 +32,8 @@ READ = (
     " or of a .csv, .tsv, .parquet or .npy a series."
 )
 NO_CLASS = "unlabelled"
+_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+"""What systems leave in folders, beside files that begin with a dot; in lower case."""
 NIFTI_FILES = (".nii", ".nii.gz")
 
 
@@ -56,7 +61,7 @@ def is_nifti(path: Path) -> bool:
 
 
 def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
-    """Every file below a folder, sorted by name; hidden ones are left out.
+    """Every file below a folder, sorted by name; hidden ones and what systems leave are left out.
 
     Links that leave the folder, and links to folders (which may loop), raise `DataError`.
     """
@@ -69,7 +74,7 @@ def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
             with os.scandir(folder) as items:
                 for item in items:
                     path = Path(item.path)
-                    if item.name.startswith("."):
+                    if item.name.startswith(".") or item.name.lower() in _LITTER:
                         continue
                     if item.is_symlink():
                         _check_link(path, home)

@@ -38,6 +38,7 @@ from tacita.modalities.readers.frames import (
 )
 from tacita.modalities.readers.packed import format_of, packing_of
 from tacita.modalities.readers.rows import RowName, array_row, line, spreadsheet_row
+from tacita.words import SHOWN
 
 _LABELS = "labels"
 
@@ -240,6 +241,7 @@ class FolderSource(Source):
         self.path = path
         self.name = str(path)
         given = labels is not None and self.label_folder(labels) is not None
+        self._read: set[str] = set()
         self.label_file = None if given else self._label_file(labels)
         """The label file that was named (also by its name inside), or the folder's `labels.csv`."""
 
@@ -249,8 +251,28 @@ class FolderSource(Source):
         aside = None if self.label_file is None else self.label_file.resolve()
         return scan(self.path, leave_out=aside)
 
+    def has(self, endings: Iterable[str]) -> bool:
+        """Whether there are files of some endings."""
+        return bool(self._of(endings))
+
     def files(self, endings: Iterable[str]) -> list[Entry]:
-        """The files of some endings, whatever their case."""
+        """The files of some endings, whatever their case, which are to be read."""
+        found = self._of(endings)
+        self._read.update(entry.name for entry in found)
+        return found
+
+    def passed_over(self) -> tuple[Note, ...]:
+        """A note on the files that nobody asked for; none where all were."""
+        rest = [entry for entry in self.entries if entry.name not in self._read]
+        if not rest or not self._read:
+            return ()
+        endings = sorted({entry.path.suffix.lower() or "no ending" for entry in rest})
+        more = ", ..." * (len(endings) > SHOWN)
+        kinds = f"({', '.join(endings[:SHOWN])}{more})"
+        what = (f"file is not read here {kinds}", f"files are not read here {kinds}")
+        return (Note(what, len(rest), rest[0].name),)
+
+    def _of(self, endings: Iterable[str]) -> list[Entry]:
         wanted = tuple(endings)
         return [entry for entry in self.entries if entry.path.name.lower().endswith(wanted)]
 
@@ -277,6 +299,7 @@ class OneFileSource(FolderSource):
     def __init__(self, path: Path, labels: PathLike | None = None) -> None:
         self.path = path
         self.name = str(path)
+        self._read = set()
         self.label_file = None if labels is None else existing(labels)
 
     @cached_property

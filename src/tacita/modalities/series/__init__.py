@@ -86,7 +86,7 @@ class Series(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 5 if is_device(source.path) else int(bool(source.files(SERIES_FILES)))
+            return 5 if is_device(source.path) else int(source.has(SERIES_FILES))
         if isinstance(source, FileSource):
             return 3 * (_is(source.path, TEXT_SERIES) or is_device(source.path))
         if isinstance(source, ArraySource):
@@ -324,7 +324,7 @@ class Series(Modality):
         at = (lengths[:, None] * share).long().clamp_max(longest - 1)
         coarse = x.gather(1, at[:, :, None].expand(-1, -1, x.shape[2]))
         valid = length_mask(lengths, longest)[:, :, None]
-        count = lengths.clamp_min(1)[:, None].float() * x.shape[2]
+        count = lengths.clamp_min(1)[:, None].double() * x.shape[2]
         x = torch.where(valid, x, 0.0)
         steps = (x.diff(dim=1).abs() * valid[:, 1:]).flatten(1).sum(1, keepdim=True) / count
         mean = x.flatten(1).sum(1, keepdim=True) / count
@@ -347,6 +347,7 @@ class Series(Modality):
         assert isinstance(meta, SeriesMeta)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         if not meta.unequal:
             return x
         lengths = torch.randint(1, meta.shape[0] + 1, (size,), generator=generator)

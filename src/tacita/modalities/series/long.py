@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,10 @@ from tacita.data.reading import Missing, Samples
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.columns import is_blank, parse_numbers, strings
 from tacita.modalities.readers.rows import RowName
-from tacita.modalities.readers.values import check_finite, to_float32
+from tacita.modalities.readers.values import check_finite, to_floats
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
@@ -116,7 +118,8 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
     numbers = parse_numbers(column)
     if numbers is not None:
         beyond = bool((np.abs(numbers) > _EXACT).any())
-        return _from_the_first(column, numbers) if beyond else numbers
+        exact = numbers.astype(np.float64)
+        return _from_the_first(column, exact) if beyond else exact
     if not pa.types.is_temporal(column.type):
         text = strings(column)
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -223,7 +226,7 @@ def _channel_values(
     missing: Missing,
     source: str,
     row_name: RowName,
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+) -> tuple[NDArray[np.floating[Any]], tuple[str, ...]]:
     others = [
         name
         for name in table.column_names
@@ -237,7 +240,7 @@ def _channel_values(
             f"{source}: there is no channel {absent[0]!r}.",
             remedy=f"Did you mean {near!r}?" if near else "Channels are matched by name.",
         )
-    kept: dict[str, NDArray[np.float32]] = {}
+    kept: dict[str, NDArray[np.floating[Any]]] = {}
     for name in channels or others:
         numbers = parse_numbers(table[name])
         if numbers is None:
@@ -251,7 +254,7 @@ def _channel_values(
         def place(index: tuple[int, ...], name: str = name) -> str:
             return f"{row_name(index[0])}, column {name!r}"
 
-        kept[name] = to_float32(numbers, source, place)
+        kept[name] = to_floats(numbers, source, place)
         check_finite(kept[name], source, place, missing=missing)
     if not kept:
         raise DataError(
@@ -268,7 +271,7 @@ def _constant(
     what: str,
     name: str,
     source: str,
-) -> NDArray[np.object_]:
+) -> NDArray[np.object_] | Declared:
     """One raw value a series from a column that may not vary within one; empty cells do not count."""
     encoded = strings(column).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
@@ -285,7 +288,10 @@ def _constant(
             f" {words[values[chosen[codes[bad]]]]!r} and {words[values[bad]]!r}.",
             remedy=f"Give one {what} a series, or make each stretch a series of its own.",
         )
-    raw = arrow_labels(column).astype(object)
+    raw = arrow_labels(column)
     out = np.full(len(names), None, dtype=object)
-    out[owners] = raw[chosen[owners]]
+    if isinstance(raw, Declared):
+        out[owners] = raw.names[chosen[owners]]
+        return replace(raw, names=out)
+    out[owners] = raw.astype(object)[chosen[owners]]
     return out

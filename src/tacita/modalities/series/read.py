@@ -29,7 +29,7 @@ from tacita.modalities.readers.frames import read_table
 from tacita.modalities.readers.rows import RowName, spreadsheet_row
 from tacita.modalities.readers.values import (
     check_finite,
-    to_float32,
+    to_floats,
     to_tensor,
 )
 from tacita.modalities.series.meta import SeriesMeta, series_samples
@@ -53,7 +53,7 @@ def series_array(
     def place(index: tuple[int, ...]) -> str:
         return f"sample {start + index[0]}, position {index[1]}, channel {index[2]}"
 
-    values = to_float32(x, source, place)
+    values = to_floats(x, source, place)
     known: NDArray[np.int64] | None = None
     if lengths is not None:
         known = check_lengths(lengths, len(x), x.shape[1], source)
@@ -89,7 +89,7 @@ def ragged_series(
         position = index[0] - int(known[:sample].sum())
         return f"sample {start + sample}, position {position}, channel {index[1]}"
 
-    flat = to_float32(values, source, place)
+    flat = to_floats(values, source, place)
     if bool((known == known[0]).all()):
         x = flat.reshape(len(known), int(known[0]), -1)
         return series_array(x, known, missing=missing, source=source, start=start)
@@ -130,7 +130,7 @@ def series_files(
 ) -> Samples:
     """One table or `.npy` a series; its columns are the channels, the same in every file."""
 
-    def one(entry: Entry) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    def one(entry: Entry) -> tuple[tuple[str, ...], NDArray[np.floating[Any]]]:
         if entry.path.suffix.lower() in ARRAY_FILES:
             return _array_series(entry, missing)
         table = read_table(entry.path)
@@ -276,7 +276,7 @@ def wide_series(
     def place(index: tuple[int, ...]) -> str:
         return f"{row_name(index[0])}, column {kept[index[1]][0]!r}"
 
-    x = to_float32(np.stack([numbers for _, numbers in kept], 1), source, place)
+    x = to_floats(np.stack([numbers for _, numbers in kept], 1), source, place)
     filled = ~np.isnan(x)
     lengths = x.shape[1] - filled[:, ::-1].argmax(1)
     if not filled.any(1).all():
@@ -341,8 +341,8 @@ def check_lengths(
 
 
 def interpolate(
-    x: NDArray[np.float32], lengths: NDArray[np.int64] | None, source: str, start: int = 0
-) -> NDArray[np.float32]:
+    x: NDArray[np.floating[Any]], lengths: NDArray[np.int64] | None, source: str, start: int = 0
+) -> NDArray[np.floating[Any]]:
     """Missing values filled linearly along each channel; before the first and after the last, held.
 
     >>> x = np.array([[[np.nan], [1.0], [np.nan], [3.0], [np.nan]]], np.float32)
@@ -359,7 +359,7 @@ def interpolate(
 
 
 def _fill(
-    x: NDArray[np.float32], lengths: NDArray[np.int64] | None, source: str, start: int
+    x: NDArray[np.floating[Any]], lengths: NDArray[np.int64] | None, source: str, start: int
 ) -> None:
     """`interpolate`, in place."""
     sample, channel = np.nonzero(np.isnan(x).any(1))
@@ -385,13 +385,13 @@ def _fill(
     left = np.take_along_axis(rows, before, 1).astype(np.float64)
     right = np.take_along_axis(rows, after, 1).astype(np.float64)
     share = (position - before) / np.maximum(after - before, 1)
-    done = np.where(filled, rows, left + share * (right - left)).astype(np.float32)
+    done = np.where(filled, rows, left + share * (right - left)).astype(x.dtype)
     if lengths is not None:
         done = np.where(position < lengths[sample, None], done, np.float32(0))
     x[sample, :, channel] = done
 
 
-def _is_padded(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bool:
+def _is_padded(values: NDArray[np.floating[Any]], valid: NDArray[np.bool_]) -> bool:
     """Whether all values beyond the lengths are zero; looked at in blocks."""
     rows = max(1, _BLOCK // values[0].size)
     return not any(
@@ -400,7 +400,9 @@ def _is_padded(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bool:
     )
 
 
-def _array_series(entry: Entry, missing: Missing) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+def _array_series(
+    entry: Entry, missing: Missing
+) -> tuple[tuple[str, ...], NDArray[np.floating[Any]]]:
     arrays = ArrayFile(entry.path)
     values = arrays.numbers(arrays.main)
     values = values[:, None] if values.ndim == 1 else values
@@ -414,12 +416,12 @@ def _array_series(entry: Entry, missing: Missing) -> tuple[tuple[str, ...], NDAr
     def place(index: tuple[int, ...]) -> str:
         return f"position {index[0]}, channel {index[1]}"
 
-    narrow = to_float32(values, source, place)
+    narrow = to_floats(values, source, place)
     check_finite(narrow, source, place, missing=missing)
     return (), narrow
 
 
-def _one_series(item: Any, position: int, source: str) -> NDArray[np.float32]:
+def _one_series(item: Any, position: int, source: str) -> NDArray[np.floating[Any]]:
     if isinstance(item, Tensor):
         item = item.detach().cpu().numpy()
     try:
@@ -436,12 +438,12 @@ def _one_series(item: Any, position: int, source: str) -> NDArray[np.float32]:
     def place(index: tuple[int, ...]) -> str:
         return f"series {position}, position {index[0]}, channel {index[1]}"
 
-    return to_float32(array, source, place)
+    return to_floats(array, source, place)
 
 
 def _channel(
     column: pa.ChunkedArray, name: str, source: str, missing: Missing
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     numbers = parse_numbers(column)
     if numbers is None:
         raise DataError(
@@ -453,6 +455,6 @@ def _channel(
     def place(index: tuple[int, ...]) -> str:
         return f"{row_name(index[0])}, column {name!r}"
 
-    values = to_float32(numbers, source, place)
+    values = to_floats(numbers, source, place)
     check_finite(values, source, place, missing=missing)
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Grid:
     Shapes: `values (sum of lengths, C)`, `lengths (N,)`.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[np.floating[Any]]
     lengths: NDArray[np.int64]
     step: float | None
     """None where no series has two values."""
@@ -37,7 +38,7 @@ class Grid:
 
 
 def on_grid(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     lengths: NDArray[np.int64],
     times: NDArray[np.float64],
     *,
@@ -81,7 +82,7 @@ def on_grid(
         float(ends.sum()) + len(ends), times, within, step, values.shape[1], source, place
     )
     new = ends.astype(np.int64) + 1
-    out = np.empty((int(new.sum()), values.shape[1]), np.float32)
+    out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
         out[:, channel] = _channel(values[:, channel], at, series, new, channel, source)
     return Grid(out, new, step, int(irregular.sum()), gaps)
@@ -111,13 +112,13 @@ def _check_growth(
 
 
 def _channel(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     at: NDArray[np.float64],
     series: NDArray[np.int64],
     new: NDArray[np.int64],
     channel: int,
     source: str,
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     """One channel of all series at positions 0, 1, 2, ... of each, `new (N,)` of them."""
     filled = ~np.isnan(values)
     values, at, series = values[filled], at[filled], series[filled]
@@ -140,7 +141,7 @@ def _channel(
     width = np.where(right > left, at[right] - at[left], 1.0)
     share = np.clip((position - at[left]) / width, 0, 1)
     low, high = values[left].astype(np.float64), values[right].astype(np.float64)
-    return np.where(share == 0, values[left], low + share * (high - low)).astype(np.float32)
+    return np.where(share == 0, values[left], low + share * (high - low)).astype(values.dtype)
 
 
 def _check_times(

@@ -147,6 +147,15 @@ class Tables(Modality):
     def suspicions(self, data: Dataset) -> list[str]:
         return about_columns(data)
 
+    def features(self, data: Dataset) -> tuple[str, ...]:
+        """The columns."""
+        return tuple(self.show(data, 0)) if len(data) else ()
+
+    def shuffled(self, data: Dataset, feature: int, order: Tensor) -> Dataset:
+        x = data.x.clone()
+        x[:, feature] = x[order, feature]
+        return data.with_samples(x)
+
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """The numbers, and a column of 0 and 1 for each category; without texture."""
         columns = []
@@ -170,6 +179,7 @@ class Tables(Modality):
         assert isinstance(normaliser, Standardiser)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         for column, count in enumerate(meta.spec.cardinalities):
             if count:
                 x[:, column] = torch.randint(count, (size,), generator=generator).float()

@@ -25,7 +25,7 @@ from tacita.modalities.readers.columns import (
     take_ids,
 )
 from tacita.modalities.readers.rows import RowName
-from tacita.modalities.readers.values import check_finite, to_float32, to_tensor
+from tacita.modalities.readers.values import check_finite, to_floats, to_tensor
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
@@ -78,7 +78,7 @@ def table_samples(
             remedy="Give at least one column beside the id, the label and the group.",
         )
     categories: list[tuple[str, ...]] = []
-    arrays: list[NDArray[np.float32]] = []
+    arrays: list[NDArray[np.floating[Any]]] = []
     for name in table.column_names:
         values, names = _infer(table[name], parsed[name], name, missing, source, row_name)
         arrays.append(values)
@@ -101,7 +101,7 @@ def row_array(x: NDArray[Any], *, missing: Missing, source: str, start: int = 0)
     def place(index: tuple[int, ...]) -> str:
         return f"row {start + index[0]}, column {index[1]}"
 
-    values = to_float32(x, source, place)
+    values = to_floats(x, source, place)
     check_finite(values, source, place, missing=missing)
     rows = to_tensor(values)
     return Samples(rows, TablesMeta.of(rows), source)
@@ -153,12 +153,12 @@ def table_like(
 
 def _infer(
     column: pa.ChunkedArray,
-    numbers: NDArray[np.float64] | None,
+    numbers: NDArray[np.floating[Any]] | None,
     name: str,
     missing: Missing,
     source: str,
     row_name: RowName,
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+) -> tuple[NDArray[np.floating[Any]], tuple[str, ...]]:
     if numbers is not None:
         return _finite(numbers, name, missing, source, row_name), ()
     text = strings(column, name)
@@ -180,7 +180,7 @@ def _infer(
 
 def _numbers_like(
     column: pa.ChunkedArray, name: str, missing: Missing, source: str, row_name: RowName
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     numbers = need_numbers(column, name, source, row_name)
     return _finite(numbers, name, missing, source, row_name)
 
@@ -192,7 +192,7 @@ def _codes_like(
     missing: Missing,
     source: str,
     row_name: RowName,
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     text = strings(column)
     blank = blank_cells(text)
     if blank.any() and (missing == "refuse" or MISSING not in names):
@@ -214,12 +214,12 @@ def _codes_like(
 
 
 def _finite(
-    numbers: NDArray[np.float64], name: str, missing: Missing, source: str, row_name: RowName
-) -> NDArray[np.float32]:
+    numbers: NDArray[np.floating[Any]], name: str, missing: Missing, source: str, row_name: RowName
+) -> NDArray[np.floating[Any]]:
     def place(index: tuple[int, ...]) -> str:
         return f"{row_name(index[0])}, column {name!r}"
 
-    values = to_float32(numbers, source, place)
+    values = to_floats(numbers, source, place)
     check_finite(values, source, place, missing=missing)
     return values
 

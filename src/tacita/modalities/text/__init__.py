@@ -63,7 +63,7 @@ class Text(Modality):
         if isinstance(source, ListSource):
             return 3 * isinstance(source.items[0], str)
         # A readme beside images does not make a folder one of texts.
-        return int(isinstance(source, FolderSource) and bool(source.files(TEXT_FILES)))
+        return int(isinstance(source, FolderSource) and source.has(TEXT_FILES))
 
     def read(
         self, source: Source, reading: Reading, like: Schema | None, chunk: int | None
