@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 SHOWN = 8
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What moves the cursor, colours or turns the text of a terminal, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    """Text that a stranger may have written, as it can be shown: control characters as their escapes.
+
+    >>> print(printable("a\\x1b[2Jb"))
+    a\\x1b[2Jb
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def plural(count: int, word: str) -> str:

@@ -25,6 +25,7 @@ from tacita.cli.report import report
 from tacita.cli.show import show
 from tacita.data.notes import ReadingWarning
 from tacita.errors import DryRun, TacitaError
+from tacita.words import printable
 
 VERBS = {
     verb.__name__: verb
@@ -100,11 +101,11 @@ def _show(
 ) -> None:
     """What a warning looks like: one of ours is a line of its own, any other as Python has it."""
     if issubclass(category, ReadingWarning):
-        print(f"warning   {message}", file=sys.stderr)
+        print(f"warning   {printable(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 
 
 def _complain(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return 2

@@ -13,6 +13,7 @@ from rich.table import Table
 from tacita.engine.history import Progress as Step
 from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
+from tacita.words import printable
 
 
 class Screen:
@@ -38,12 +39,12 @@ class Screen:
 
     def line(self, key: str, text: str) -> None:
         """A fact: a short key and what it is."""
-        self.out.print(f"{key:<9} {text}", markup=False)
+        self.out.print(printable(f"{key:<9} {text}"), markup=False)
 
     def lines(self, lines: Sequence[str]) -> None:
         """Lines that are ready to print."""
         for line in lines:
-            self.out.print(line, markup=False)
+            self.out.print(printable(line), markup=False)
 
     def warning(self, text: str) -> None:
         """Something that is not well while it is still going on."""

@@ -6,6 +6,7 @@ samples are of is not its business.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -279,16 +280,16 @@ class FolderSource(Source):
     def label_folder(self, labels: PathLike | None) -> Path | None:
         """The folder of labels that was named (also by its name inside), or the folder's `labels`."""
         named = [self.path / _LABELS] if labels is None else [self.path / labels, Path(labels)]
-        return next((folder for folder in named if folder.is_dir()), None)
+        return next((folder for folder in named if os.path.isdir(folder)), None)
 
     def _label_file(self, labels: PathLike | None) -> Path | None:
         if labels is None:
             found = self.path / f"{_LABELS}.csv"
-            return found if found.is_file() else None
+            return found if os.path.isfile(found) else None
         if str(labels) == "folders":
             return None
         inside = self.path / labels
-        return inside if inside.is_file() and not Path(labels).exists() else existing(labels)
+        return inside if os.path.isfile(inside) and not os.path.exists(labels) else existing(labels)
 
 
 class OneFileSource(FolderSource):
