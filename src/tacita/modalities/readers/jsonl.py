@@ -32,6 +32,12 @@ def stream_jsonl(path: Path, chunk: int | None) -> Iterator[pa.Table]:
     names: dict[str, None] = {}
     rows: list[dict[str, Any]] = []
     start = 0
+    if chunk is not None:
+        # A key that only later lines have is an empty cell in all of them.
+        for _, row in _lines(path, whole=False):
+            names.update(dict.fromkeys(row))
+            if len(names) > _MOST_COLUMNS:
+                break
     for number, row in _lines(path, whole=chunk is None):
         names.update(dict.fromkeys(row))
         if len(names) > _MOST_COLUMNS:
