@@ -30,7 +30,11 @@ def one_of(names: Iterable[str]) -> Any:
 
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A file, a folder, or a built-in set such as digits.")
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A file, a folder, a built-in set such as digits, or - for a table on standard input.",
+    ),
 ]
 ModelFolder = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a run.")]
 Method = Annotated[str, typer.Argument(metavar="METHOD", help="A name from `tacita methods`.")]

@@ -112,6 +112,8 @@ class Modality(ABC):
     meta: ClassVar[type[Meta]]
     formats: ClassVar[tuple[str, ...]] = ()
     """Endings of files that it reads by itself, beside tables, arrays and folders."""
+    alone: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that are one sample each."""
     wants: ClassVar[str] = ""
     """What its samples come in, for errors."""
     options: ClassVar[tuple[str, ...]] = ()

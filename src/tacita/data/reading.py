@@ -133,6 +133,11 @@ class Source:
     """What it is, in messages."""
     name: str
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """How it was understood, where that is not plain."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Samples:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -40,11 +41,9 @@ from tacita.modalities.choice import check_options, chosen
 from tacita.modalities.finish import finish, finish_like
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.memory import as_dataset, open_memory, raw_labels, relabelled
-from tacita.modalities.readers.files import existing
-from tacita.modalities.readers.sources import (
-    DatasetSource,
-    open_path,
-)
+from tacita.modalities.readers.files import TABLE_FILES, existing
+from tacita.modalities.readers.sources import DatasetSource, open_path
+from tacita.modalities.readers.standard_input import NAME, kept_input
 
 
 @taking(Reading)
@@ -94,8 +93,8 @@ def open_source(source: PathLike, reading: Reading) -> Source:
     if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
         data, _ = load_builtin(source)
         return DatasetSource(data)
-    path = existing(source, also=BUILTIN)
-    return open_path(path, _formats(), reading.labels)
+    path = kept_input() if str(source) == NAME else existing(source, also=BUILTIN)
+    return open_path(path, _formats(), reading.labels, _alone(reading.modality))
 
 
 def read(source: Source, reading: Reading) -> Dataset:
@@ -114,8 +113,9 @@ def read(source: Source, reading: Reading) -> Dataset:
     pieces = [labelling.on(p) for p in modality.read(source, labelling.reading, None, None)]
     labelling.close()
     assert len(pieces) == 1, f"{modality.card.name} was asked for the whole and gave pieces"
-    doubt = modality.doubt(source, pieces[0], reading)
-    return finish(pieces[0], reading, target=labelling.target, group=labelling.group, doubt=doubt)
+    samples = replace(pieces[0], notes=(*source.notes, *pieces[0].notes))
+    doubt = modality.doubt(source, samples, reading)
+    return finish(samples, reading, target=labelling.target, group=labelling.group, doubt=doubt)
 
 
 def read_like(
@@ -204,6 +204,14 @@ def _of_dataset(data: Dataset, chunk: int) -> Iterator[Samples]:
 def _formats() -> list[str]:
     """The endings of the files that modalities read by themselves."""
     return [ending for name in discover.modalities() for ending in find(name).formats]
+
+
+def _alone(modality: str | None) -> list[str]:
+    """The endings of files that are one sample: of a modality, or those that cannot be a table as well."""
+    if modality is not None:
+        return list(find(modality).alone)
+    every = [ending for name in discover.modalities() for ending in find(name).alone]
+    return [ending for ending in every if ending not in TABLE_FILES]
 
 
 __all__ = ["as_dataset", "load", "open_source", "read", "read_like", "read_path"]

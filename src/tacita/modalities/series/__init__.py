@@ -21,7 +21,8 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
 from tacita.modalities.crops import Crops
 from tacita.modalities.pixels import about_channels, check_channels
-from tacita.modalities.readers.files import SERIES_FILES
+from tacita.modalities.readers.arrays import ArrayFile
+from tacita.modalities.readers.files import SERIES_FILES, Entry
 from tacita.modalities.readers.numbers import Written
 from tacita.modalities.readers.sources import (
     ArraySource,
@@ -100,7 +101,12 @@ class Series(Modality):
         self, source: Source, reading: Reading, like: Schema | None, chunk: int | None
     ) -> Iterator[Samples]:
         missing = reading.missing
-        if isinstance(source, TableSource):
+        alone = None if like is None else _one_series(source, like)
+        if alone is not None:
+            entry = Entry(alone, alone.name, None)
+            columns = _columns(like) or None if like is not None else None
+            yield series_files([entry], columns=columns, missing=missing, source=source.name)
+        elif isinstance(source, TableSource):
             known = _meta(like)
             long = reading.series_id if known is None else known.series_id
             if long is None:
@@ -210,10 +216,10 @@ class Series(Modality):
         if time is not None and time not in source.arrays:
             raise _no_times(source, time, known)
         times = None if time is None else source.arrays.numbers(time)
-        if source.ragged and source.lengths is None:
+        if times is not None and times.ndim == 0:
             raise DataError(
-                f"{source.name}: 'values' without 'lengths'.",
-                remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+                f"{source.name}: array {time!r} is a single number.",
+                remedy="Give one time a value.",
             )
         row = 0
         for piece in source.pieces(chunk):
@@ -366,6 +372,20 @@ class Series(Modality):
         lengths[::5] = 6
         values = Ragged.of(rows * length_mask(lengths, 8)[:, :, None], lengths)
         return Dataset.of("series", values, digits.targets, digits.task, source="rows of digits")
+
+
+def _one_series(source: Source, like: Schema) -> Path | None:
+    """The file of a source, where a model that learnt from files of one series each is given just one."""
+    known = like.meta
+    if not isinstance(known, SeriesMeta) or known.series_id is not None or known.rates:
+        return None
+    if isinstance(source, TableSource) and source.path is not None and known.columns:
+        return source.path
+    if isinstance(source, ArraySource) and isinstance(source.arrays, ArrayFile) and not known.time:
+        channels = known.shape[1]
+        one = len(source.shape) == 2 and channels > 1 and source.shape[1] == channels
+        return source.arrays.path if one and list(source.arrays.headers) == ["x"] else None
+    return None
 
 
 def _is(path: Path, ending: str) -> bool:

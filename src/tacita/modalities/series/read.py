@@ -100,7 +100,9 @@ def ragged_series(
     if check_finite(flat, source, place, missing=missing):
         flat = flat.copy()
         ends = np.cumsum(known)
-        for sample in np.unique(np.searchsorted(ends, np.isnan(flat).any(1).nonzero()[0], "right")):
+        for sample in np.unique(
+            np.searchsorted(ends, np.flatnonzero(np.isnan(flat).any(1)), "right")
+        ):
             part = slice(int(ends[sample] - known[sample]), int(ends[sample]))
             flat[part] = interpolate(flat[None, part], None, source, start + int(sample))[0]
     return Samples(

@@ -51,6 +51,7 @@ class Text(Modality):
     """Token numbers `(L,)`. `hidden_share` is usual for masked language models."""
 
     meta = TextMeta
+    alone = tuple(TEXT_FILES)
     options = ("text", "tokeniser")
     wants = (
         "Name the column of a table with text= (--text), or give a folder of .txt files or a list."
