@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,27 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from tacita.data.notes import Note
 from tacita.data.reading import Missing
 from tacita.errors import DataError
-from tacita.modalities.readers.columns import blank_cells, strings
+from tacita.modalities.readers.columns import strings
 from tacita.modalities.readers.rows import RowName
+from tacita.modalities.tables.times import (
+    DAY,
+    EARLIEST,
+    HOUR,
+    LATEST,
+    YEAR_LAST,
+    Form,
+    Times,
+    is_date,
+    plain_times,
+    times_of,
+)
 
-Form = Literal["year-first", "day-first", "month-first"]
 Part = Literal["days", "year", "month", "weekday", "hour"]
-
-_CLOCK = (
-    r"(?:[T ](?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?)?"
-    r"(?P<zone> ?Z|[+-]\d{2}(?::?\d{2})?)?)?$"
-)
-_YEAR_FIRST = r"^(?P<year>\d{4})[-/.](?P<second_part>\d{1,2})[-/.](?P<third_part>\d{1,2})" + _CLOCK
-_YEAR_LAST = r"^(?P<first_part>\d{1,2})[-/.](?P<second_part>\d{1,2})[-/.](?P<year>\d{4})" + _CLOCK
-_SECOND = 10**6
-_HOUR = 3600 * _SECOND
-_DAY = 24 * _HOUR
-_EARLIEST, _LATEST = (
-    int(np.datetime64(text, "us").astype(np.int64))
-    for text in ("0001-01-01", "9999-12-31T23:59:59")
-)
-_NO_TIME = np.iinfo(np.int64).min
-"""What NumPy has for a time that there is not."""
 
 
 class DateColumn(BaseModel):
@@ -50,7 +44,7 @@ class DateColumn(BaseModel):
 
     name: str
     form: Form = "year-first"
-    first: int = Field(ge=_EARLIEST, le=_LATEST)
+    first: int = Field(ge=EARLIEST, le=LATEST)
     zoned: bool = False
     parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=5)]
 
@@ -66,24 +60,6 @@ class DateColumn(BaseModel):
         return f"{self.name} as {', '.join(self.parts)}; days since {start}{zone}"
 
 
-@dataclass(frozen=True)
-class _Times:
-    """Cells as times: `at (N,)` int64 microseconds, which are blank, zoned, or no date though not blank."""
-
-    at: NDArray[np.int64]
-    blank: NDArray[np.bool_]
-    zoned: NDArray[np.bool_]
-
-    @property
-    def dates(self) -> NDArray[np.bool_]:
-        return self.at != _NO_TIME
-
-
-def is_date(kind: pa.DataType) -> bool:
-    """Whether a type of columns is one of dates, with or without a time of day."""
-    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
-
-
 def date_columns(
     table: pa.Table, names: Sequence[str], source: str
 ) -> tuple[list[DateColumn], tuple[Note, ...]]:
@@ -96,7 +72,7 @@ def date_columns(
         form = _form(table[name], name, source)
         if form is None:
             continue
-        times = _times(table[name], form, name, source)
+        times = times_of(table[name], form, name, source)
         known = times.dates
         if 2 * int(known.sum()) < int((~times.blank).sum()) or not known.any():
             continue
@@ -144,7 +120,7 @@ def spread(
                 remedy="Rename one of the two.",
             )
         column = table[date.name]
-        times = _times(column, date.form, date.name, source)
+        times = times_of(column, date.form, date.name, source)
         odd = ~times.dates & ~times.blank
         if missing == "refuse" and (odd | times.blank).any():
             raise _no_dates(column, date.name, odd, times.blank, source, row_name)
@@ -177,10 +153,10 @@ _PARTS: tuple[Part, ...] = ("days", "year", "month", "weekday", "hour")
 def _part(at: NDArray[np.int64], part: Part, first: int) -> NDArray[np.float64]:
     """One part of times: days since the first with their fraction, or a number as calendars count it."""
     if part == "days":
-        return (at - first) / _DAY
+        return (at - first) / DAY
     if part == "hour":
-        return np.asarray(at // _HOUR % 24, np.float64)
-    days = at // _DAY
+        return np.asarray(at // HOUR % 24, np.float64)
+    days = at // DAY
     if part == "weekday":
         return np.asarray((days + 3) % 7 + 1, np.float64)  # 1970 began on a Thursday, which is 4.
     months = days.astype("M8[D]").astype("M8[M]").astype(np.int64)
@@ -195,9 +171,9 @@ def _form(column: pa.ChunkedArray, name: str, source: str) -> Form | None:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return None
     text = pc.unique(strings(column)).drop_null()
-    if _plain(text) is not None:
+    if plain_times(text) is not None:
         return "year-first"
-    last = pc.extract_regex(text, _YEAR_LAST).drop_null()
+    last = pc.extract_regex(text, YEAR_LAST).drop_null()
     if not len(last):
         return "year-first"
     if 2 * len(last) < len(text):
@@ -219,109 +195,11 @@ def _form(column: pa.ChunkedArray, name: str, source: str) -> Form | None:
 
 
 def _example(text: pa.Array) -> str:
-    found = text.filter(pc.match_substring_regex(text, _YEAR_LAST))
+    found = text.filter(pc.match_substring_regex(text, YEAR_LAST))
     return str(found[0].as_py())
 
 
-def _times(column: pa.ChunkedArray, form: Form, name: str, source: str) -> _Times:
-    """Cells as times in microseconds since 1970, in UTC where they have a zone."""
-    if is_date(column.type):
-        blank = np.asarray(pc.is_null(column).to_numpy(), bool)
-        at = _typed(column, name, source)
-        zoned = pa.types.is_timestamp(column.type) and column.type.tz is not None
-        return _Times(at, blank, np.full(len(column), zoned) & ~blank)
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        raise DataError(
-            f"{source}: column {name!r} is {column.type}, but the model learnt dates.",
-            remedy="Give dates, such as 2020-04-03.",
-        )
-    text = strings(column)
-    plain = _plain(text)
-    if plain is not None:
-        return _Times(plain, blank_cells(text), np.zeros(len(plain), bool))
-    encoded = pc.dictionary_encode(pc.fill_null(text, "")).combine_chunks()
-    places = np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
-    first = _parsed(encoded.dictionary, _YEAR_FIRST, ("second", "third"))
-    order = ("first", "second") if form == "month-first" else ("second", "first")
-    last = _parsed(encoded.dictionary, _YEAR_LAST, order) if form != "year-first" else first
-    at = np.where(first[0] == _NO_TIME, last[0], first[0])
-    return _Times(at[places], blank_cells(text), (first[1] | last[1])[places])
-
-
-def _typed(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.int64]:
-    zone = column.type.tz if pa.types.is_timestamp(column.type) else None
-    how = pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True)
-    try:
-        whole = pc.cast(pc.cast(column, options=how), pa.int64())
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"{source}: column {name!r} has a date beyond the years 1 to 9999.",
-            remedy="Correct it, or leave the column out with ignore (--ignore).",
-        ) from error
-    at = np.array(pc.fill_null(whole, _NO_TIME).to_numpy(), np.int64)
-    return np.where((at < _EARLIEST) | (at > _LATEST), _NO_TIME, at)
-
-
-def _plain(text: pa.ChunkedArray) -> NDArray[np.int64] | None:
-    """Text that is all dates with the year first, or null; much faster than to take it apart."""
-    try:
-        times = pc.cast(text, pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        return None
-    at = np.array(pc.fill_null(pc.cast(times, pa.int64()), _NO_TIME), np.int64)
-    return at if ((at >= _EARLIEST) | (at == _NO_TIME)).all() else None
-
-
-def _parsed(
-    text: pa.Array, pattern: str, order: tuple[str, str]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Text to microseconds, `_NO_TIME` where it is no date; and whether it names a zone.
-
-    order: which of the numbers beside the year are the month and the day.
-    """
-    found = pc.extract_regex(text, pattern)
-    matched = np.asarray(found.is_valid())
-
-    def number(field: str) -> NDArray[np.int64]:
-        digits = pc.struct_field(found, field)
-        digits = pc.if_else(pc.equal(digits, ""), "0", digits)
-        return np.array(pc.fill_null(pc.cast(digits, pa.int64()), 0))
-
-    year, month, day = (number(field) for field in ("year", *(f"{each}_part" for each in order)))
-    hour, minute, second = number("hour"), number("minute"), number("second")
-    fraction = pc.utf8_rpad(pc.struct_field(found, "fraction"), 6, "0")
-    small = np.array(pc.fill_null(pc.cast(pc.utf8_slice_codeunits(fraction, 0, 6), pa.int64()), 0))
-    months = ((year - 1970) * 12 + month - 1).astype("M8[M]")
-    days = months.astype("M8[D]") + (day - 1)
-    fits = matched & (month >= 1) & (month <= 12) & (day >= 1) & (days.astype("M8[M]") == months)
-    fits &= (hour <= 23) & (minute <= 59) & (second <= 59) & (year >= 1)
-    shift, zoned = _zones(pc.struct_field(found, "zone"))
-    at = (
-        days.astype(np.int64) * _DAY
-        + hour * _HOUR
-        + (minute * 60 + second - shift) * _SECOND
-        + small
-    )
-    fits &= (at >= _EARLIEST) & (at <= _LATEST)
-    return np.where(fits, at, _NO_TIME), zoned & fits
-
-
-def _zones(zone: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Seconds that zones such as +02:00 are ahead of UTC; and whether there is one."""
-    found = pc.extract_regex(zone, r"^(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?$")
-
-    def number(field: str) -> NDArray[np.int64]:
-        digits = pc.struct_field(found, field)
-        digits = pc.if_else(pc.equal(digits, ""), "0", digits)
-        return np.array(pc.fill_null(pc.cast(digits, pa.int64()), 0))
-
-    ahead = np.array(pc.fill_null(pc.equal(pc.struct_field(found, "sign"), "+"), True))
-    seconds = number("hours") * 3600 + number("minutes") * 60
-    zoned = np.array(pc.fill_null(pc.not_equal(zone, ""), False))
-    return np.where(ahead, seconds, -seconds), zoned
-
-
-def _check_zones(times: _Times, date: DateColumn, source: str, row_name: RowName) -> None:
+def _check_zones(times: Times, date: DateColumn, source: str, row_name: RowName) -> None:
     other = times.dates & (times.zoned != date.zoned)
     if other.any():
         has = "has no time zone, and others have" if date.zoned else "has a time zone"

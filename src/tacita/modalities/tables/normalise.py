@@ -25,7 +25,7 @@ class RowNormaliser(Standardiser):
     def __init__(self, spec: InputSpec) -> None:
         super().__init__(spec, axis=1)
         # Follows from the input, so it is not among the statistics that a model saves.
-        absent = -(torch.tensor(spec.cardinalities) > 0).float()
+        absent = torch.where(torch.tensor(spec.cardinalities) > 0, -1.0, 0.0)
         self.register_buffer("absent", absent, persistent=False)
 
     def _kept(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
