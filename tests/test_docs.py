@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROSE = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 GENERATED = {"docs/claims.md"}
 """Written by `make claims`, so not there in every state of a working copy."""
 
@@ -233,6 +234,24 @@ def test_examples_are_short_and_run(
     assert len(example.read_text(encoding="utf-8").splitlines()) < 40
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_was_run_from_top_to_bottom_and_still_runs(
+    notebook: Path, tmp_path: Path, reader: Reader
+) -> None:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs
+    assert all(output["output_type"] != "error" for output in outputs)
+    rows = [("python", "", number, "".join(cell["source"])) for number, cell in enumerate(code)]
+    script = tmp_path / "cells.json"
+    script.write_text(json.dumps([name(notebook), rows]), encoding="utf-8")
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    reader.read(script, folder)
 
 
 @pytest.mark.parametrize("page", PROSE, ids=name)
