@@ -80,7 +80,7 @@ class Model:
     # Samples in memory
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels in the user's own words."""
+        """`(N,)` predicted labels in the user's own words, numbers or booleans, as they were given."""
         return self.learner.predict(data)
 
     def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:

@@ -27,6 +27,7 @@ from tacita.tasks.labels import (
     class_names,
     codes_of,
     label_text,
+    of_categories,
     sorted_classes,
 )
 from tacita.tasks.shown import Shown
@@ -154,6 +155,7 @@ class OneClass(Coded):
         >>> y.tolist(), task.classes
         ([1, -1, 0, -1], ('a', 'b'))
         """
+        raw = of_categories(raw)
         names = class_names([None] * len(samples) if raw is None else raw, source)
         order = raw.order if isinstance(raw, Declared) else ()
         kind: LabelType = "text"

@@ -121,9 +121,9 @@ def told(
             values[position] = None
     if not (as_class or order):
         return values
-    names = class_names(values, source, (*as_class, *order))
-    kind = label_type_of(values, names)
-    return Declared(names, tuple(order), told=bool(order), label_type=kind)
+    found = class_names(values, source, (*as_class, *order))
+    kind = label_type_of(values, found)
+    return Declared(found, tuple(order), told=bool(order), label_type=kind)
 
 
 def sorted_classes(names: NDArray[Any], further: Sequence[str], source: str) -> tuple[str, ...]:
@@ -264,7 +264,9 @@ def _categories(column: pa.Array | pa.ChunkedArray) -> Declared:
 
 
 def of_categories(values: Any) -> Any:
-    """Categories of pandas as declared labels; all else as it is."""
+    """Categories of pandas and of Arrow as declared labels; all else as it is."""
+    if isinstance(values, pa.Array | pa.ChunkedArray) and pa.types.is_dictionary(values.type):
+        return _categories(values)
     if hasattr(getattr(values, "dtype", None), "categories"):
         return arrow_labels(pa.array(values))
     return values
