@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format tables docs dist bench claims clean
+.PHONY: demo test test-slow fuzz fuzz-models lint format tables docs dist bench claims clean
 
 demo: $(READY)
 	$(BIN)/tacita fit digits --labels-per-class 2 --draws 5 --out runs/demo --overwrite
@@ -14,6 +14,12 @@ test: $(READY) lint
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
+
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --count 200000 --found build/fuzz
+
+fuzz-models: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.models --count 20000
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tacita.verbs.adapt import adapt
     from tacita.verbs.compare import compare
     from tacita.verbs.fit import fit
+    from tacita.verbs.label_next import label_next
     from tacita.verbs.pretrain import pretrain
     from tacita.verbs.pretrain_stream import pretrain_stream
 
@@ -37,6 +38,7 @@ _WHERE = {
     "compare": "tacita.verbs.compare:compare",
     "describe": "tacita.report.describe:describe",
     "fit": "tacita.verbs.fit:fit",
+    "label_next": "tacita.verbs.label_next:label_next",
     "load": "tacita.modalities.load:load",
     "methods": "tacita.catalog.discover:search",
     "pretrain": "tacita.pretrain",
@@ -55,6 +57,7 @@ __all__ = [
     "compare",
     "describe",
     "fit",
+    "label_next",
     "load",
     "methods",
     "pretrain",

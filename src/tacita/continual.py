@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from tacita.errors import CheckpointError, ConfigError, DataError
-from tacita.files import write_text
+from tacita.errors import ConfigError, DataError
+from tacita.files import read_json, write_text
 
 Number = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 LARGEST = 2**28
@@ -123,19 +123,7 @@ class Ledger(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Ledger:
         """Read it; raises `CheckpointError` for a file that is damaged, or larger than `LARGEST`."""
-        remedy = "Use the file as it was saved."
-        try:
-            if path.stat().st_size > LARGEST:
-                raise CheckpointError(f"{path}: larger than {LARGEST} bytes.", remedy=remedy)
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise CheckpointError(
-                f"{path}: cannot be read ({error.strerror}).", remedy=remedy
-            ) from error
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise CheckpointError(f"{path}: {where}: {first['msg']}.", remedy=remedy) from error
+        return read_json(cls, path, LARGEST)
 
 
 @dataclass(frozen=True)

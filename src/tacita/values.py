@@ -295,6 +295,27 @@ def length_mask(lengths: Tensor, length: int) -> Tensor:
     return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
+def prefix_lengths(mask: Tensor) -> Tensor:
+    """`(B,)` lengths of a `(B, L)` mask, True = valid; the inverse of `length_mask`.
+
+    Raises `DataError` where something valid comes after something that is not, as in texts that are
+    padded on the left.
+
+    >>> prefix_lengths(torch.tensor([[True, False, False], [True, True, True]])).tolist()
+    [1, 3]
+    """
+    lengths = mask.sum(1)
+    if torch.compiler.is_compiling():
+        return lengths
+    late = (mask != length_mask(lengths, mask.shape[1])).any(1)
+    if bool(late.any()):
+        raise DataError(
+            f"in sample {int(late.nonzero()[0])} of the batch padding comes before or among valid steps.",
+            remedy="Move the valid steps of each sample to the front, and pad at the end.",
+        )
+    return lengths
+
+
 def _places(positions: Tensor) -> Tensor:
     return positions.nonzero().squeeze(1) if positions.dtype == torch.bool else positions
 

@@ -85,6 +85,6 @@ def test_an_estimator_of_other_tokens_is_refused(tmp_path: Path) -> None:
     tacita.fit(data.hide_labels(known), recipe=NAMES[0], out=tmp_path / "one", quiet=True)
     other = as_dataset(["yes yes", "no", "yes", "no no"] * 9, ["a", "b", "a", "b"] * 9)
     tacita.fit(other, recipe=NAMES[0], out=tmp_path / "two", quiet=True)
-    (tmp_path / "two" / "baseline.skops").replace(tmp_path / "one" / "baseline.skops")
+    (tmp_path / "two" / "baseline.safetensors").replace(tmp_path / "one" / "baseline.safetensors")
     with pytest.raises(CheckpointError):
         Model.load(tmp_path / "one")

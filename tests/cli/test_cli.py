@@ -25,6 +25,7 @@ VERBS = {
     "predict",
     "embed",
     "evaluate",
+    "label-next",
     "compare",
     "describe",
     "report",
@@ -68,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         "predict_file": 3,
         "embed_file": 3,
         "evaluate_file": {"accuracy": 0.5, "log_loss": 1.25},
-        "write_report": Path("r/report.html"),
+        "report": Path("r/report.html"),
         "export": Path("m.onnx"),
     }
     model = types.SimpleNamespace(**{name: record(name, value) for name, value in methods.items()})
@@ -207,7 +208,9 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
         "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
         "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
+        "--metric auc "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
+        "--ignore a,b --ignore c --categorical k "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
     assert run(*command.split()) == (0, "", "")
@@ -222,6 +225,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "unlabelled": "u.csv",
         "labels_per_class": 2,
         "draws": 5,
+        "metric": "auc",
         "group": "g",
         "missing": "impute",
         "modality": "images",
@@ -233,6 +237,9 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "time": "t",
         "text": "w",
         "tokeniser": "bpe",
+        "ignore": ["a", "b", "c"],
+        "categorical": ["k"],
+        "numeric": None,
         "resume": True,
         "overwrite": True,
         "dry_run": True,
@@ -290,7 +297,7 @@ def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None
         ("predict_file", ("d", Path("p.csv"), True)),
         ("embed_file", ("d", Path("e.npy"))),
         ("evaluate_file", ("d", "y")),
-        ("write_report", (None,)),
+        ("report", (None,)),
         ("export", (Path("m.pt2"), "torch")),
     ]
     assert {call[1] for call in calls if call[0] == "open"} == {("r",)}

@@ -26,7 +26,7 @@ from tacita.learner import Learner, NetworkLearner
 from tacita.model.build import encoder_for, learner_for, needs_encoder, trains
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
-from tacita.tasks import Segmentation
+from tacita.tasks import Segmentation, encode
 from tests.helpers import example, same_values, voxel_volumes, with_examples
 
 COUNT = 40
@@ -119,6 +119,48 @@ def test_a_loaded_model_predicts_the_same(method: str, name: str, tmp_path: Path
     assert type(loaded.learner) is type(model.learner)
     if isinstance(model.learner, NetworkLearner):
         assert np.array_equal(loaded.learner.embed(data), model.learner.embed(data))
+
+
+RAW: dict[str, list[Any]] = {
+    "classification": ["p", "q", "r"],
+    "open-set": ["p", "q", "r"],
+    "ordinal": [1, 2, 3],
+    "regression": [0.25, -1.5, 3.0],
+}
+"""Labels of the tasks of which samples of any modality can be."""
+
+
+def of_task(name: str, task: str) -> Dataset:
+    """The samples with labels of another task; the last third has none."""
+    data = data_of(name)
+    labelled = 2 * len(data) // 3
+    raw = [RAW[task][i % 3] if i < labelled else None for i in range(len(data))]
+    return data.with_labels(*encode(raw, task, data.samples, data.source))
+
+
+OTHER_TASKS = [
+    pytest.param(
+        card.slug, name, task, id=f"{card.slug}-{name}-{task}",
+        marks=[] if card.family == "baseline" and name in ("tables", "text") else pytest.mark.slow,
+    )
+    for card in learners()
+    for name, modality in SEEN.items()
+    for task in RAW
+    if modality in reads(card) and card.learns(task)
+    if name != "voxels" and task != data_of(name).task.name
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method, name, task", OTHER_TASKS)
+def test_a_loaded_model_of_any_task_predicts_the_same(
+    method: str, name: str, task: str, tmp_path: Path
+) -> None:
+    data = of_task(name, task)
+    recipe, _, learner = unfitted(method, name)
+    Model(recipe, learner.fit(data), Metrics(winner=method)).save(tmp_path)
+    loaded = Model.load(tmp_path)
+    assert torch.equal(loaded.learner.logits(data), learner.logits(data))
+    assert (loaded.task, loaded.schema) == (learner.task_, learner.data_.schema)
 
 
 @every_learner

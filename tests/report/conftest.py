@@ -179,6 +179,7 @@ def full() -> ReportContent:
         errors=sample_errors(
             data, np.flatnonzero(held_out)[worst], predicted[worst], probabilities.max(1)[worst]
         ),
+        of="200 held-out samples.",
         judged="200 held-out samples, which nothing was learnt from.",
         operating=[curve for curve in curves_ if curve is not None],
         groups=[GroupRow("writer 3", 12, 0.75, (0.47, 0.91)), GroupRow("writer 0", 9, 1.0)],
@@ -338,6 +339,7 @@ def hostile() -> ReportContent:
             SampleError(HOSTILE, HOSTILE, HOSTILE, 1.0, None),
         ],
         judged=HOSTILE,
+        of=HOSTILE,
         operating=[operating(HOSTILE, codes / 5, codes > 2), operating(names[4], codes, codes > 3)],
         groups=[GroupRow(HOSTILE, 3, nan)],
         group_metric="accuracy",

@@ -45,12 +45,13 @@ def test_everything_promised_is_in_the_folder(run: tuple[Model, Path]) -> None:
     model, folder = run
     found = {path.name for path in folder.iterdir()}
     assert found >= {
-        "recipe.yaml", "labels.json", "metrics.json", "history.jsonl", "report.html",
+        "recipe.yaml", "labels.json", "metrics.json", "history.jsonl", "report.html", "report.md",
         "plan.json", "model.safetensors",
     }  # fmt: skip
     assert "work" not in found
     metrics = Metrics.model_validate_json((folder / "metrics.json").read_bytes())
-    assert metrics.winner == metrics.leaderboard[0].name == model.recipe.name
+    assert metrics.winner == model.recipe.name
+    assert bool(metrics.tie) == (metrics.winner != metrics.leaderboard[0].name)
     assert [row.name for row in metrics.leaderboard if row.baseline] == ["logistic-regression"]
     means = [row.mean for row in metrics.leaderboard]
     assert means == sorted(means, reverse=True)  # type: ignore[type-var]

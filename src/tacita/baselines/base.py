@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacita.baselines.safe_estimator import REMEDY, load_estimator, save_estimator
+from tacita.baselines.saved import load_estimator, save_estimator
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
-from tacita.errors import CheckpointError
+from tacita.errors import DataError
 from tacita.learner import Learner
-from tacita.parts.rows import flat_rows
+from tacita.parts.rows import flat_rows, row_width
 from tacita.tasks import Task, require_one_class
 
 
 class Baseline(Learner):
     """A learner around a scikit-learn estimator: samples become flat rows, labels class codes."""
 
-    files: ClassVar[tuple[str, ...]] = ("baseline.skops",)
+    files: ClassVar[tuple[str, ...]] = ("baseline.safetensors",)
     one_hot = True
     """Whether a category becomes a column a value; else it stays a code."""
     transductive = False
@@ -44,7 +44,14 @@ class Baseline(Learner):
     def _logits(self, batch: Batch) -> Tensor:
         # Label spreading divides nothing by nothing for a sample that no label reaches.
         with np.errstate(invalid="ignore"):
-            return self.task_.estimated(self.estimator_, self._rows(batch))
+            try:
+                return self.task_.estimated(self.estimator_, self._rows(batch))
+            except ValueError as error:
+                # scikit-learn refuses numbers that run over on their way through a pipeline.
+                raise DataError(
+                    f"the samples cannot be predicted ({error}).",
+                    remedy="Look for values far beyond those of the training data.",
+                ) from error
 
     def save_files(self, folder: Path) -> None:
         save_estimator(self.estimator_, folder / self.files[0])
@@ -53,21 +60,15 @@ class Baseline(Learner):
         path = folder / self.files[0]
         self.spec_ = self.data_.spec
         like = self.estimator(self.task_, self.spec_, rows=2, seed=seed)
-        self.estimator_ = load_estimator(path, like, self.spec_)
-        # One prediction, so that an estimator of other classes or columns is refused at once.
-        try:
-            logits = self._logits(Batch.of(torch.zeros(1, *self.spec_.shape)))
-            fits = logits.shape == (1, self.task_.out_dim)
-        except Exception:
-            # scikit-learn refuses what does not fit it with many kinds of error.
-            fits = False
-        if not fits:
-            raise CheckpointError(
-                f"{path}: the estimator is not of the recipe's task or input.", remedy=REMEDY
-            )
+        classes = len(self.task_.answers)
+        self.estimator_ = load_estimator(path, like, self._columns(), classes, self.spec_)
 
     def try_out(self, data: Dataset, seed: int) -> None:
         self.estimator(data.task, data.spec, len(data), seed)
+
+    def _columns(self) -> int:
+        """How many columns a row has."""
+        return row_width(self.spec_, one_hot=self.one_hot)
 
     def _rows(self, batch: Batch) -> Any:
         return flat_rows(batch.x, self.spec_, one_hot=self.one_hot).numpy()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.preprocessing import FunctionTransformer
 
 from tacita.baselines.base import Baseline
+from tacita.baselines.trees import Codes
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
@@ -44,9 +45,17 @@ class GradientBoosting(Baseline):
 
     def _fit(self, data: Dataset, seed: int) -> None:
         super()._fit(data, seed)
-        # Beside categories scikit-learn passes numbers through a function, which no file can hold
-        # safely; it only checks and widens them, and what comes after it does so too.
-        kept = getattr(self.estimator_, "_preprocessor", None)
-        for _, step, _ in [] if kept is None else [*kept.transformers, *kept.transformers_]:
-            if isinstance(step, FunctionTransformer):
-                step.func = None
+        plain_codes(self.estimator_)
+
+
+def plain_codes(fitted: Any) -> None:
+    """Let a fitted estimator code categories by arrays; scikit-learn does the same by functions.
+
+    A function is nothing that a file should hold.
+    """
+    before = fitted._preprocessor
+    if before is not None:
+        known = before.named_transformers_["encoder"].categories_
+        filled = [np.asarray(each, np.float64) for each in known]
+        filled = [each[~np.isnan(each)] for each in filled]
+        fitted._preprocessor = Codes(np.asarray(fitted.is_categorical_, bool), filled)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from aeon.transformations.collection.convolution_based import MiniRocket as AeonMiniRocket
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,6 +19,17 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError
 from tacita.tasks import Task
+
+try:
+    from aeon.transformations.collection.convolution_based import MiniRocket as AeonMiniRocket
+except RuntimeError as error:
+    # What is compiled when it is imported is kept in a cache, without which numba raises this.
+    if "cannot cache" not in str(error):
+        raise
+    raise ConfigError(
+        "minirocket's compiled loops need a folder that can be written to, and there is none.",
+        remedy="Set NUMBA_CACHE_DIR to such a folder, or leave minirocket out.",
+    ) from error
 
 SHORTEST = 9
 """The length of MiniRocket's kernels."""
@@ -62,6 +72,9 @@ class MiniRocket(Baseline):
     def _logits(self, batch: Batch) -> Tensor:
         with _same_threads():
             return super()._logits(batch)
+
+    def _columns(self) -> int:
+        return self.spec_.shape[1]
 
     def _rows(self, batch: Batch) -> Any:
         return batch.x.transpose(1, 2).contiguous().numpy()

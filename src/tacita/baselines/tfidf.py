@@ -38,5 +38,8 @@ class TfIdfBaseline(Baseline):
         with np.errstate(invalid="ignore"):
             last.fit(rows[chosen], batch.y.numpy()[chosen])
 
+    def _columns(self) -> int:
+        return self.spec_.vocabulary
+
     def _rows(self, batch: Batch) -> Any:
         return counts(batch.samples, self.spec_.vocabulary)

@@ -20,7 +20,9 @@ def report(
         bool, typer.Option("--markdown", help="What it comes to, as Markdown text.")
     ] = False,
 ) -> None:
-    """Say where the report of a run is, or write a copy: one HTML page, or Markdown.
+    """Say where the report of a run is, or write a copy of it.
+
+    It is one HTML page; with --markdown, what it comes to as text.
 
     \b
     tacita report runs/photos

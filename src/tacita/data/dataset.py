@@ -22,6 +22,7 @@ from tacita.data.notes import Doubt, Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
 from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
+from tacita.words import html_table
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Schema:
         return find(self.meta.modality)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Samples, targets and names. Immutable: every change gives a new data set over shared storage.
 
@@ -127,6 +128,22 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __repr__(self) -> str:
+        return f"Dataset({', '.join(self._said())})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in its place."""
+        rows = [("source", self.source), ("samples", self.kind.words(self))]
+        rows += [("labels", ", ".join(self._said()[1:]))]
+        rows += self.task.facts(self.targets[self.labelled]) + self.kind.facts(self)
+        rows += [("note", str(note)) for note in self.notes]
+        return html_table("Dataset", rows)
+
+    def _said(self) -> list[str]:
+        known = self.targets[self.labelled]
+        said = [self.kind.words(self), f"{len(known)} labelled", self.task.name]
+        return [*said, *filter(None, [self.task.summary(known)])]
 
     @property
     def modality(self) -> str:

@@ -21,7 +21,7 @@ from tacita.catalog.cards import ModalityCard
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.normalise import Normaliser
 from tacita.data.notes import Doubt
-from tacita.data.reading import Missing, Reading, Samples, Source
+from tacita.data.reading import Decimal, Missing, Reading, Samples, Source
 from tacita.errors import ConfigError, DataError, TacitaError
 from tacita.values import Values, cat, shape_of
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tacita.data.dataset import Dataset, Schema
 
 Size = Annotated[int, Field(ge=1, le=2**24)]
+Mark = Annotated[str, Field(min_length=1, max_length=3)]
 Strength = Literal["weak", "strong"]
 Sample = Any
 """A sample as it is drawn: an array, or a mapping from a column to its cell, or text."""
@@ -45,6 +46,8 @@ class Meta(BaseModel):
     wide: whether the values are floats of 64 bits.
     target, group, id_column: the columns that labels, groups and names came from.
     missing: what was done about missing values, and is done again.
+    decimal, marks: how a table's numbers are written: the sign before the fraction, where it was told or
+        found out, and by column the percent sign or the currency that all of them have.
     unlabelled_as, as_class: words that are no labels, and words that are, as the user said.
     """
 
@@ -60,6 +63,8 @@ class Meta(BaseModel):
     group: str | None = None
     id_column: str | None = None
     missing: Missing = "refuse"
+    decimal: Decimal | None = None
+    marks: dict[str, Mark] = Field(default_factory=dict, max_length=1_000_000)
     unlabelled_as: tuple[str, ...] = ()
     as_class: tuple[str, ...] = ()
 
@@ -107,6 +112,8 @@ class Modality(ABC):
     meta: ClassVar[type[Meta]]
     formats: ClassVar[tuple[str, ...]] = ()
     """Endings of files that it reads by itself, beside tables, arrays and folders."""
+    alone: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that are one sample each."""
     wants: ClassVar[str] = ""
     """What its samples come in, for errors."""
     options: ClassVar[tuple[str, ...]] = ()

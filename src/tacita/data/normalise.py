@@ -98,8 +98,8 @@ class Standardiser(Normaliser):
             mean, squares, count = _by_channel(self.spec.rates, mean, squares, count)
         std = (squares / count.clamp(min=1)).sqrt()
         # A constant channel carries nothing: it becomes zero rather than a division by zero. What is left of
-        # it by rounding is told by the size of its own values, whatever unit they are in.
-        std = std.where(std > CONSTANT * mean.abs(), 1)
+        # it by rounding is told by the size of its own values, whatever unit they are in, and divided by it.
+        std = std.where(std > CONSTANT * mean.abs(), mean.abs().where(mean != 0, 1))
         mean, std = self._kept(mean, std)
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.std.copy_(std.reshape(self.std.shape))

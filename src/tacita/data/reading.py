@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tacita.values import Values
 
 Missing: TypeAlias = Literal["refuse", "impute"]
+Decimal: TypeAlias = Literal[".", ","]
 PathLike: TypeAlias = str | os.PathLike[str]
 Words: TypeAlias = str | Sequence[str]
 """One word or several; in a `Reading` a tuple of them."""
@@ -37,6 +38,11 @@ class ReadingOptions(TypedDict, total=False):
     time: str | None
     text: str | None
     tokeniser: str | None
+    ignore: Words | None
+    categorical: Words | None
+    numeric: Words | None
+    decimal: Decimal | None
+    id_column: str | None
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,17 @@ class Reading:
     time: str | None = None
     text: str | None = None
     tokeniser: str | None = None
+    ignore: Words | None = None
+    categorical: Words | None = None
+    numeric: Words | None = None
+    decimal: Decimal | None = None
+    id_column: str | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, plain(getattr(self, each.name)))
+        for option in ("ignore", "categorical", "numeric"):
+            object.__setattr__(self, option, _names(getattr(self, option)))
         for name in ("unlabelled_as", "as_class", "order"):
             given = getattr(self, name)
             several = (
@@ -75,6 +88,10 @@ class Reading:
                 words = [word.strip() for word in words[0].split(",")]
             object.__setattr__(self, name, tuple(words))
         self._check_words()
+        if self.decimal not in (None, ".", ","):
+            raise ConfigError(
+                f"decimal={self.decimal!r} is no decimal sign.", remedy="Give '.' or ','."
+            )
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",
@@ -98,6 +115,17 @@ class Reading:
             )
 
 
+def _names(columns: Words | None) -> tuple[str, ...] | None:
+    """The names of columns; None for none.
+
+    >>> _names("age, height"), _names(["age, in years"]), _names("")
+    (('age', 'height'), ('age, in years',), None)
+    """
+    if isinstance(columns, str):
+        columns = [name.strip() for name in columns.split(",")]
+    return tuple(name for name in columns or () if name) or None
+
+
 class Source:
     """Something to read from: a table, arrays, a folder, a file, or samples in memory.
 
@@ -107,6 +135,11 @@ class Source:
     what: ClassVar[str] = "this"
     """What it is, in messages."""
     name: str
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """How it was understood, where that is not plain."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tacita.engine.history import Best
 from tacita.errors import CheckpointError
-from tacita.files import remove_leftovers, replacing
+from tacita.files import check_plain, remove_leftovers, replacing
 
 FORMAT = "2"
 ANOTHER_RUN = "Delete it, or start anew in another folder without --resume."
@@ -176,6 +176,7 @@ def write_tensors(
 
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of a safetensors file and its metadata; raises `CheckpointError` for any damage."""
+    check_plain(path, remedy)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

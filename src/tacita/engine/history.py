@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,6 +67,10 @@ def peak_memory_mb(device: torch.device) -> float:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) / 2**10
     except (OSError, IndexError):
+        try:
+            import resource
+        except ImportError:
+            return 0.0  # Windows does not tell.
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 

@@ -46,9 +46,12 @@ class JsonLines:
         # A kill can have cut the last line short.
         if not line.endswith("\n"):
             return False
-        row = json.loads(line)
-        ours = all(row.get(name) == label for name, label in self.labels.items())
-        return not ours or row["step"] < step
+        try:
+            row = json.loads(line)
+            ours = all(row.get(name) == label for name, label in self.labels.items())
+            return not ours or bool(row["step"] < step)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return False  # Damaged; it is only there to be looked at.
 
 
 class CsvRows:

@@ -3,13 +3,17 @@
 A part that is called from an innermost loop has to be inlined for the loop to become vector
 instructions. Imported only by modules that are imported when a compiled loop first runs.
 
+Where no folder for the cache can be written to, loops are compiled in memory, anew in each process.
+
 The cache on disk looks at the file of a loop alone: who changes a part that is inlined from another
 file, such as `exponentials.py`, has to delete the `*.nbi` files of `__pycache__`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,8 +31,23 @@ ANY_ORDER = MULTIPLY_ADD | {"reassoc"}
 
 def compiled(function: F, fastmath: frozenset[str] = MULTIPLY_ADD) -> F:
     """A loop to call from Python; dividing by zero raises nothing, which would be a branch."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy"}
-    return njit(fastmath=set(fastmath), **options)(function)
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, fastmath=set(fastmath), **options)(function)
+    except RuntimeError as error:
+        # numba looks for a place when a function is decorated, and has no error of its own for none.
+        if "cannot cache" not in str(error):
+            raise
+        _say_once()
+        return njit(fastmath=set(fastmath), **options)(function)
+
+
+@cache
+def _say_once() -> None:
+    logging.getLogger("tacita").warning(
+        "Compiled loops cannot be kept: no folder for numba's cache can be written to, so they are"
+        " compiled anew in each process. Set NUMBA_CACHE_DIR to a folder that can."
+    )
 
 
 def inlined(function: F, fastmath: frozenset[str] = MULTIPLY_ADD) -> F:

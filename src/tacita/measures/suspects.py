@@ -16,7 +16,8 @@ def suspect_labels(shares: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.int6
 
     A class's threshold is the mean probability of that class among the samples labelled so (section
     3.1, equation 2). A sample whose most probable class among those above their thresholds is another
-    than its label is off the diagonal of the confident joint. They are ordered by the probability of
+    than its label is off the diagonal of the confident joint; one that is predicted as it is labelled is
+    let off (as in the authors' cleanlab). They are ordered by the probability of
     the label less the largest of the others (section 3.2.3, normalised margin).
 
     Shapes: `shares (N, K)`, `codes (N,)`. A class without a label has no threshold and is never meant.
@@ -31,7 +32,7 @@ def suspect_labels(shares: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.int6
     thresholds = np.divide(sums, counts, out=np.full(len(counts), np.inf), where=counts > 0)
     confident = np.where(shares >= thresholds - 1e-9, shares, -np.inf)
     meant = confident.argmax(1)
-    off = (meant != codes) & np.isfinite(confident.max(1))
+    off = (meant != codes) & np.isfinite(confident.max(1)) & (shares.argmax(1) != codes)
     label = np.take_along_axis(shares, codes[:, None].astype(np.int64), 1)[:, 0]
     margin = label - np.where(own, -np.inf, shares).max(1)
     found = np.flatnonzero(off)

@@ -123,7 +123,7 @@ class Labelling:
             return replace(reading, labels=self.like.meta.target, group=self.like.meta.group)
         columns = source.whole.column_names
         labels, group = reading.labels, reading.group
-        if labels is not None and str(labels) not in columns and Path(labels).is_file():
+        if labels is not None and str(labels) not in columns and os.path.isfile(labels):
             self.file = LabelFile.read(Path(labels), None if group in columns else group)
             group = None if self.file.group else group
             labels = None
@@ -142,7 +142,7 @@ class Labelling:
         elif labels is not None:
             if str(labels) in arrays and str(labels) not in ("x", "values"):
                 self.target = str(labels)
-            elif Path(labels).is_file():
+            elif os.path.isfile(labels):
                 self.file = LabelFile.read(Path(labels), reading.group)
             else:
                 raise _no_array(source, str(labels), "labels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,7 @@ def read_memory(
         y = pairs_y if y is None else y
     source = open_memory(x, reading, lengths)
     labels = reading.labels
-    if labels is not None and not isinstance(source, TableSource) and not Path(labels).is_file():
+    if labels is not None and not isinstance(source, TableSource) and not os.path.isfile(labels):
         raise _no_label_file(labels, "samples")
     kind = chosen(source, reading)
     labelling = Labelling(source, kind, reading, None)
@@ -132,7 +133,7 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
     if groups is not None:
         data = replace(data, groups=group_codes(groups, len(data)))
     if reading.labels is not None:
-        if not Path(reading.labels).is_file():
+        if not os.path.isfile(reading.labels):
             raise _no_label_file(reading.labels, data.modality)
         names = Samples(data.samples, data.meta, data.source, ids=data.ids).names(0)
         file = LabelFile.read(Path(reading.labels))

@@ -20,6 +20,11 @@ Pixels = Literal["uint8", "uint16", "integers", "floats"]
 """What numbers are: of 8 or of 16 bits, other integers, or floats; the first are kept as uint8."""
 
 
+def stored(pixels: Pixels) -> torch.dtype:
+    """The type that numbers of a kind are kept in: the smallest that holds all of them."""
+    return {"uint8": torch.uint8, "integers": torch.float64}.get(pixels, torch.float32)
+
+
 class PixelsMeta(Meta):
     """pixels: what the numbers of the samples are, by the type that they came in."""
 
@@ -85,7 +90,7 @@ def as_learnt(samples: Samples, meta: PixelsMeta) -> Samples:
             f"{samples.source}: {meta.modality} of {kind}, but the model learnt from {learnt}.",
             remedy=f"Give {learnt}, on the scale that it learnt from.",
         )
-    values = x.to(torch.uint8 if learnt == "uint8" else torch.float32)
+    values = x.to(stored(learnt))
     known = samples.meta.like(values).model_copy(update={"pixels": learnt})
     return replace(samples, values=values, meta=known)
 

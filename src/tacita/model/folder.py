@@ -1,7 +1,7 @@
 """What a model is on disk, written and read.
 
-A folder holds `model.safetensors` (weights and normaliser), beside it `baseline.skops` where a learner
-is no network, `recipe.yaml` (what it is), `labels.json` (what goes in and what comes out),
+A folder holds `model.safetensors` (weights and normaliser), beside it `baseline.safetensors` where a
+learner is no network, `recipe.yaml` (what it is), `labels.json` (what goes in and what comes out),
 `metrics.json` (how good), `history.jsonl` and `report.html`. Reading checks every tensor against the
 recipe and never runs code from the folder.
 """
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
 from tacita.data.batch import InputSpec
 from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors, write_tensors
-from tacita.errors import CheckpointError
-from tacita.files import write_text
+from tacita.errors import CheckpointError, ConfigError, DataError
+from tacita.files import check_plain, read_json, write_text
 from tacita.learner import Learner
 from tacita.model.build import encoder_for, kept_files, learner_for, needs_encoder
 from tacita.model.labels_file import (
     DAMAGED,
     FORMAT,
     LabelsFile,
+    check_format,
     empty_dataset,
     labels_file_of,
-    parse_json,
 )
 from tacita.model.metrics import Metrics
 from tacita.tasks import Task
@@ -50,31 +50,47 @@ def write_folder(folder: Path, recipe: Recipe, learner: Learner, metrics: Metric
 
 
 def read_folder(folder: Path) -> tuple[Recipe, Learner, Metrics]:
-    """What a model is made of; raises `CheckpointError` for a folder that is damaged or not whole."""
+    """What a model is made of.
+
+    Raises `CheckpointError` naming the file, for a folder that is damaged, not whole, or of another
+    version; `MissingExtraError` where it needs a package that is not installed.
+    """
+    try:
+        return _read(folder)
+    except (ConfigError, DataError) as error:
+        if str(folder) in error.message:
+            raise
+        # The recipe's methods know nothing of files.
+        raise CheckpointError(
+            f"{folder / 'recipe.yaml'}: {error.message}", remedy=error.remedy
+        ) from error
+
+
+def _read(folder: Path) -> tuple[Recipe, Learner, Metrics]:
     if not (folder / "recipe.yaml").is_file():
         raise CheckpointError(
             f"{folder}: not a model folder (it has no recipe.yaml).",
             remedy="Give the folder that `tacita fit --out` wrote.",
         )
+    for path in (folder / "recipe.yaml", folder / WEIGHTS):
+        check_plain(path, DAMAGED)
+    check_format(folder / "labels.json")
     recipe = load_recipe(folder / "recipe.yaml")
-    labels = parse_json(LabelsFile, folder / "labels.json")
+    labels = read_json(LabelsFile, folder / "labels.json", remedy=DAMAGED)
     recipe.check(labels.modality)
-    metrics = parse_json(Metrics, folder / "metrics.json")
-    if labels.format != FORMAT:
-        raise CheckpointError(
-            f"{folder}: format {labels.format}; this version reads format {FORMAT}.",
-            remedy="Load it with the version of tacita that metrics.json names.",
-        )
+    metrics = read_json(Metrics, folder / "metrics.json", remedy=DAMAGED)
     empty = empty_dataset(folder, labels)
     tensors, metadata = read_tensors(folder / WEIGHTS, remedy=DAMAGED)
     files = kept_files(recipe)
-    there = {path.name for path in folder.glob("*.skops")} | {
-        name for name in files if (folder / name).is_file()
+    there = {path.name for path in folder.glob("baseline.*")} | {
+        name for name in files if (folder / name).exists()
     }
     if there != set(files):
         raise CheckpointError(
             f"{folder}: the recipe and the files do not belong together.", remedy=DAMAGED
         )
+    for name in files:
+        check_plain(folder / name, DAMAGED)
     learner = _untrained(recipe, empty.spec, empty.task, tensors, folder)
     learner.task_ = empty.task
     learner.data_ = empty.normalised(empty.kind.normaliser(empty.spec))

@@ -10,22 +10,21 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tacita.data.dataset import Dataset
 from tacita.data.modality import find
 from tacita.errors import CheckpointError, ConfigError
+from tacita.files import read_json, wrong_field
 from tacita.learner import Learner
 from tacita.tasks import task_of
 
 FORMAT = 2
-LARGEST_JSON = 64 * 2**20
 MOST_NUMBERS = 2**28
 """That one sample may have."""
 DAMAGED = "The folder is damaged; use it as it was saved."
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class LabelsFile(BaseModel):
@@ -40,6 +39,10 @@ class LabelsFile(BaseModel):
     facts: dict[str, Any]
 
 
+class _Version(BaseModel):
+    format: Annotated[int, Field(ge=0, lt=2**31)]
+
+
 def labels_file_of(learner: Learner) -> LabelsFile:
     """What a fitted learner was given and predicts."""
     meta, task = learner.data_.meta, learner.task_
@@ -52,18 +55,16 @@ def labels_file_of(learner: Learner) -> LabelsFile:
     )
 
 
-def parse_json(kind: type[ModelT], path: Path) -> ModelT:
-    """Read a JSON file into a checked model; raises `CheckpointError` naming the field."""
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise CheckpointError(f"{path}: larger than {LARGEST_JSON} bytes.", remedy=DAMAGED)
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
+def check_format(path: Path) -> None:
+    """Raise `CheckpointError` for a file of another version, before anything else in it is looked at."""
+    found = read_json(_Version, path, remedy=DAMAGED).format
+    if found != FORMAT:
+        newer = "newer" if found > FORMAT else "older"
         raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror}).", remedy=DAMAGED
-        ) from error
-    except ValidationError as error:
-        raise _wrong(path, error) from error
+            f"{path}: format {found}; this version reads format {FORMAT}.",
+            remedy=f"It was written by a{'n' * (newer == 'older')} {newer} tacita: "
+            "load it with the version that metrics.json names under versions.",
+        )
 
 
 def empty_dataset(folder: Path, labels: LabelsFile) -> Dataset:
@@ -73,7 +74,7 @@ def empty_dataset(folder: Path, labels: LabelsFile) -> Dataset:
         meta = find(labels.modality).meta.model_validate_json(json.dumps(labels.meta))
         task = task_of(labels.task, labels.facts)
     except ValidationError as error:
-        raise _wrong(path, error) from error
+        raise wrong_field(path, error, DAMAGED) from error
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy or DAMAGED) from error
     if len(meta.shape) != meta.rank or math.prod(meta.shape) > MOST_NUMBERS:
@@ -82,9 +83,3 @@ def empty_dataset(folder: Path, labels: LabelsFile) -> Dataset:
         )
     samples = meta.empty()
     return Dataset(samples, task.unlabelled(samples), meta, task, source=str(folder))
-
-
-def _wrong(path: Path, error: ValidationError) -> CheckpointError:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    return CheckpointError(f"{path}: {where}: {first['msg']}.", remedy=DAMAGED)

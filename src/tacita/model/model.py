@@ -21,6 +21,7 @@ from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
 from tacita.tasks import Task
+from tacita.words import html_table
 
 REPORT = "report.html"
 SUMMARY = "report.md"
@@ -77,17 +78,33 @@ class Model:
             + ")"
         )
 
-    # Samples in memory
+    def _repr_html_(self) -> str:
+        """What a notebook shows in its place."""
+        spec, metrics = self.schema.spec, self.metrics
+        rows = [("task", self.task.name), ("samples", f"{spec.modality} of shape {spec.shape}")]
+        rows += [("classes", ", ".join(self.task.answers))] * bool(self.task.answers)
+        for key, scores, intervals in (
+            ("held out", metrics.held_out, metrics.held_out_intervals),
+            ("out of fold", metrics.out_of_fold, metrics.out_of_fold_intervals),
+        ):
+            for name, value in (scores or {}).items():
+                within = intervals.get(name)
+                text = f"{value:.3f}" + (f" ({within[0]:.3f} to {within[1]:.3f})" if within else "")
+                rows.append((f"{name}, {key}", text))
+        rows += [("folder", str(self.folder))] * (self.folder is not None)
+        return html_table(f"Model {self.recipe.name}", rows, most=20)
 
-    def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels in the user's own words, numbers or booleans, as they were given."""
-        return self.learner.predict(data)
+    # Samples in memory; with `strict`, what would be a `ReadingWarning` is a `DataError`
 
-    def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
+    def predict(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
+        """`(N,)` predicted labels in the user's own words, numbers or booleans."""
+        return self.learner.predict(self.learner.like_training(data, strict=strict))
+
+    def predict_proba(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
         """`(N, K)` class probabilities in the order of `task.answers`: the classes, mostly."""
-        return self.learner.predict_proba(data)
+        return self.learner.predict_proba(self.learner.like_training(data, strict=strict))
 
-    def embed(self, data: Any) -> np.ndarray[Any, Any]:
+    def embed(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
         """`(N, dim)` features. Raises `ConfigError` for a baseline, which has none."""
         encoder = self.learner.encoder
         if encoder is None:
@@ -95,11 +112,11 @@ class Model:
                 f"{self.recipe.name} has no encoder, as a baseline has none, and so no features.",
                 remedy="Run fit with --recipe barlow-linear-probe to get an encoder.",
             )
-        return features(encoder, self.learner.like_training(data)).numpy()
+        return features(encoder, self.learner.like_training(data, strict=strict)).numpy()
 
-    def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
+    def evaluate(self, data: Any, y: Any = None, *, strict: bool = False) -> dict[str, float]:
         """The task's scores over the labelled samples."""
-        data = self.learner.like_training(data, y).recoded(self.task)
+        data = self.learner.like_training(data, y, strict=strict).recoded(self.task)
         known = data.labelled.nonzero().squeeze(1)
         if not len(known):
             raise DataError(
@@ -109,7 +126,14 @@ class Model:
 
     # Samples in files, a chunk at a time: the file may be larger than memory
 
-    def predict_file(self, source: str | Path, out: str | Path | None, proba: bool = False) -> int:
+    def predict_file(
+        self,
+        source: str | Path,
+        out: str | Path | None,
+        proba: bool = False,
+        *,
+        strict: bool = False,
+    ) -> int:
         """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows.
 
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
@@ -117,12 +141,12 @@ class Model:
         """
         parts = (
             ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
-            for part in read_like(source, self.schema)
+            for part in read_like(source, self.schema, strict=strict)
         )
         to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None)
         return self.task.write(parts, to, probabilities=proba)
 
-    def embed_file(self, source: str | Path, out: str | Path) -> int:
+    def embed_file(self, source: str | Path, out: str | Path, *, strict: bool = False) -> int:
         """Write `(N, dim)` features as .npy, a chunk at a time; gives the number of rows."""
         dim = self.embed(self.learner.data_).shape[1]
         target = Path(out)
@@ -133,7 +157,7 @@ class Model:
         rows = 0
         with replacing(target) as temporary, temporary.open("wb") as file:
             _npy_header(file, 0, dim)
-            for part in read_like(source, self.schema):
+            for part in read_like(source, self.schema, strict=strict):
                 file.write(self.embed(part).astype(np.float32).tobytes())
                 rows += len(part)
             file.seek(0)
@@ -141,11 +165,15 @@ class Model:
         return rows
 
     def evaluate_file(
-        self, source: str | Path, labels: str | Path | None = None
+        self,
+        source: str | Path,
+        labels: str | Path | None = None,
+        *,
+        strict: bool = False,
     ) -> dict[str, float]:
         """The scores over a file with labels, read a chunk at a time."""
         logits, y = [], []
-        for part in read_like(source, self.schema, labels=labels):
+        for part in read_like(source, self.schema, labels=labels, strict=strict):
             known = part.subset(part.labelled)
             if len(known):
                 logits.append(self.learner.logits(known))

@@ -144,7 +144,9 @@ class ReportContent:
     confusion: Array | None = None
     per_class: Sequence[ClassRow] = ()
     judged: str = ""
-    """Whose predictions these are, from the classes to the errors, in a sentence."""
+    """Whose predictions these are, from the classes to the errors, in a sentence; said once."""
+    of: str = ""
+    """The same in a word, said wherever they are shown."""
     calibration: Calibration | None = None
     operating: Sequence[Operating] = ()
     regression: RegressionFit | None = None

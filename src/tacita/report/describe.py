@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tacita.audit.shift.pool_shift import is_far, pool_shift
 from tacita.data.check import doubtful_classes, told_either_way
 from tacita.data.dataset import Dataset
-from tacita.words import SHOWN, plural
+from tacita.words import SHOWN, plural, printable
 
 _NO_LABEL = "no sample has a label: only pretraining is possible"
 _BLOCK = 2**24
@@ -61,7 +61,7 @@ class Description:
             said.append(("groups", f"{self.groups}{origin}, never split between parts"))
         said += [("note", text) for text in self.notes]
         said += [("warning", text) for text in self.warnings]
-        return [f"{key:<9} {text}" for key, text in said]
+        return [printable(f"{key:<9} {text}") for key, text in said]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

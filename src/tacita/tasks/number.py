@@ -79,6 +79,9 @@ class Number(Task):
     def estimated(self, estimator: Any, rows: Any) -> Tensor:
         return self.logits_from(torch.as_tensor(estimator.predict(rows)))
 
+    def translated(self, logits: Tensor, old: Self) -> Tensor:
+        return logits if old == self else self.logits_from(old.predict(logits))
+
     def prior(self, y: Values) -> Tensor | None:
         """The mean of the targets."""
         return self.logits_from(as_tensor(y).double().mean().reshape(1))

@@ -56,9 +56,6 @@ class Regression(Number):
         """Values may come as `(B,)` or `(B, 1)`."""
         return ((prediction.double() - self.mean) / self.std).float().reshape(-1, 1)
 
-    def translated(self, logits: Tensor, old: Self) -> Tensor:
-        return self.logits_from(old.predict(logits))
-
     def chance(self) -> dict[str, float]:
         return {"r2": 0.0}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,7 +30,15 @@ from tacita.modalities.memory import read_memory
 from tacita.model.metrics import finite
 from tacita.model.model import REPORT, SUMMARY, Model
 from tacita.objective import Objective
-from tacita.verbs.folder import STATE, WORK, default_folder
+from tacita.verbs.folder import (
+    STATE,
+    WORK,
+    check_folder,
+    default_folder,
+    remove_work,
+    taken_default_folder,
+    taken_folder,
+)
 from tacita.verbs.options import Running
 from tacita.verbs.screen import Screen
 
@@ -94,13 +102,33 @@ def with_unlabelled(data: Dataset, unlabelled: Any, screen: Screen) -> Dataset:
     return replace(joined([replace(data, ids=()), more]), ids=tuple(ids), groups=groups)
 
 
-def run_folder(data: Any, running: Running) -> Path | None:
-    """Where a run is kept: `out`, or `runs/NAME` for data from a path; nowhere for data in memory."""
-    if running.out is not None:
-        return Path(running.out)
-    if running.resume:
-        raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
-    return default_folder(data) if isinstance(data, str | Path) else None
+@contextmanager
+def run_folder(data: Any, running: Running) -> Iterator[Path | None]:
+    """Hold where a run is kept: `out`, or `runs/NAME` for data from a path; nowhere for data in memory.
+
+    A dry run only looks whether it could. Raises `ConfigError` where the folder is in the way, is not
+    there to be resumed, or is held by another process; `WriteError` where it cannot be made.
+    """
+    if running.out is None:
+        if running.resume:
+            raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
+        if not isinstance(data, str | Path):
+            yield None
+        elif running.dry_run:
+            yield default_folder(data)
+        else:
+            with taken_default_folder(data) as folder:
+                yield folder
+        return
+    folder, how = Path(running.out), {"resume": running.resume, "overwrite": running.overwrite}
+    if running.dry_run:
+        check_folder(folder, **how)
+        yield folder
+        return
+    with taken_folder(folder, **how) as left:
+        if left:
+            Screen(quiet=running.quiet).line("taken", left)
+        yield folder
 
 
 def save_run(
@@ -125,7 +153,7 @@ def save_run(
         state.replace(folder / STATE)
     model.save(folder)
     model.page = None
-    shutil.rmtree(folder / WORK, ignore_errors=True)
+    remove_work(folder)
 
 
 def replay_command(data: Any, folder: Path, reading: Reading, **apart: Any) -> str:

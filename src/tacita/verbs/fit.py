@@ -34,7 +34,7 @@ from tacita.verbs.common import (
     told,
     with_unlabelled,
 )
-from tacita.verbs.folder import PLAN, check_folder, work_folder
+from tacita.verbs.folder import PLAN, work_folder
 from tacita.verbs.measured import measured
 from tacita.verbs.options import Running, VerbOptions
 from tacita.verbs.page import RunPage
@@ -93,9 +93,37 @@ def fit(
     """
     recipe, draws, labels_per_class = plain(recipe), plain(draws), plain(labels_per_class)
     reading, running = told(fit, options)
-    folder = run_folder(data, running)
-    check_folder(folder, resume=running.resume, overwrite=running.overwrite)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
+    with run_folder(data, running) as folder:
+        return _fit(
+            data,
+            y,
+            recipe,
+            test,
+            unlabelled,
+            labels_per_class,
+            draws,
+            metric,
+            reading,
+            running,
+            folder,
+        )
+
+
+def _fit(
+    data: Any,
+    y: Any,
+    recipe: str | Sequence[str],
+    test: Any,
+    unlabelled: Any,
+    labels_per_class: int | None,
+    draws: int | None,
+    metric: str | None,
+    reading: Reading,
+    running: Running,
+    folder: Path | None,
+) -> Model:
+    """`fit` in a folder that is held."""
     screen = Screen(quiet=running.quiet)
     began = monotonic()
     whole = with_unlabelled(read_dataset(data, y, reading), unlabelled, screen)
@@ -145,10 +173,16 @@ def fit(
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, plan.metric,
-            held is None and bool(pool.kind.features(pool)), running.engine, screen.tick,
-            screen.warning,
-        )  # fmt: skip
+            pool,
+            scored,
+            folds_of(plan, pool, scored),
+            work,
+            metric=plan.metric,
+            keep_learners=held is None and bool(pool.kind.features(pool)),
+            engine=running.engine,
+            tick=screen.tick,
+            warn=screen.warning,
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, len(run.folds)))
         rows = []

@@ -8,6 +8,7 @@ import numpy as np
 
 from tacita.audit.health.health import Health
 from tacita.data.dataset import Dataset
+from tacita.errors import ConfigError
 from tacita.learner import Learner
 from tacita.model.metrics import Metrics, finite
 from tacita.verbs.common import held_out_intervals, held_out_scores
@@ -72,7 +73,10 @@ def _majority(run: Run) -> dict[str, float] | None:
     """The mean scores of one who knows only how common the answers are."""
     task, found = run.data.task, defaultdict[str, list[float]](list)
     for fold in run.folds:
-        prior = task.prior(run.data.targets[fold.train])
+        try:
+            prior = task.prior(run.data.targets[fold.train])
+        except ConfigError:  # A task of one's own need not say what other models predict.
+            return None
         if prior is None:
             return None
         logits = prior.expand(len(fold.score), -1)

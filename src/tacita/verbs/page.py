@@ -103,16 +103,23 @@ class RunPage:
                 return {}
             held = self.held
             logits, task = self.model.learner.logits(held), self.model.task
-            of = f"{len(held):,} held-out samples, which nothing was learnt from."
+            of = f"{len(held):,} held-out samples."
+            judged = f"{len(held):,} held-out samples, which nothing was learnt from."
         elif self._folds is not None:
             (held, logits), task = self._folds, self.pool.task
-            of = (
+            of = "Out of fold."
+            judged = (
                 f"Out of fold: each of the {len(held):,} labelled samples as predicted by a model that"
                 " was trained without it. The winner was chosen on them, so all is slightly too good."
             )
         else:
             return {}
-        return {"judged": of, **_shown(task, held, logits), **_by_group(task, held, logits)}
+        return {
+            "judged": judged,
+            "of": of,
+            **_shown(task, held, logits),
+            **_by_group(task, held, logits),
+        }
 
     def _suspects(self) -> dict[str, Any]:
         """Labels that models trained without them do not believe."""
@@ -167,7 +174,9 @@ def _by_group(task: Task, data: Dataset, logits: Tensor) -> dict[str, Any]:
     for code in torch.unique(data.groups).tolist():
         mine = data.groups == code
         y = data.y[mine]
-        value = task.scores(logits[mine], y)[task.of_few]
+        value = task.scores(logits[mine], y).get(task.of_few)
+        if value is None:
+            return {}
         within = task.intervals(logits[mine], y).get(task.of_few)
         rows.append(GroupRow(f"{data.meta.group or 'group'} {code}", len(y), value, within))
     if len(rows) < 2:

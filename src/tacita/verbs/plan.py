@@ -94,7 +94,15 @@ def load_plan(path: Path) -> Plan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}.") from error
+        raise ConfigError(
+            f"{path}: {where}: {first['msg']}.",
+            remedy="Put back the plan as it was written, or start anew with --overwrite.",
+        ) from error
+    if not plan.recipes or len(plan.splits.train) != len(plan.splits.score):
+        raise ConfigError(
+            f"{path}: has no recipe, or not as many parts to score as to learn from.",
+            remedy="Put back the plan as it was written, or start anew with --overwrite.",
+        )
     for recipe in plan.recipes:
         recipe.check()
     return plan

@@ -30,7 +30,7 @@ from tacita.model.metrics import Metrics, PretrainingRow
 from tacita.model.model import Model
 from tacita.report.describe import Description
 from tacita.verbs.common import finish, held_out_scores, recipe_in_words, save_run, steps_of
-from tacita.verbs.folder import PLAN, work_folder
+from tacita.verbs.folder import ENCODERS, PLAN, work_folder
 from tacita.verbs.options import Running
 from tacita.verbs.page import RunPage
 from tacita.verbs.plan import (
@@ -45,9 +45,6 @@ from tacita.verbs.plan import (
 )
 from tacita.verbs.run import Run, file_name
 from tacita.verbs.screen import Screen
-
-ENCODERS = "encoders"
-"""In the run's folder: every candidate's encoder as a model of its own."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,14 @@ def compare_pretrainings(
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, plan.metric, False, running.engine,
-            screen.tick, screen.warning,
-        )  # fmt: skip
+            pool,
+            scored,
+            folds_of(plan, pool, scored),
+            work,
+            engine=running.engine,
+            tick=screen.tick,
+            warn=screen.warning,
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, folds=0))
         rows = []

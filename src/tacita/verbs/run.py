@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tacita.adapt.trained import Trained
 from tacita.audit.health.health import Health, health
-from tacita.catalog.recipe import Recipe
+from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.data.splits import Fold
 from tacita.encoder import Encoder
@@ -30,7 +32,7 @@ from tacita.engine.history import (
 )
 from tacita.engine.loggers import JsonLines
 from tacita.errors import CheckpointError, DataError, TacitaError
-from tacita.files import write_text
+from tacita.files import WriteError, write_text
 from tacita.learner import Learner
 from tacita.model.build import (
     encoder_for,
@@ -80,24 +82,27 @@ class Run:
 
     def row(self, recipe: Recipe) -> Row:
         """A candidate's line of the leaderboard; an error of ours becomes words in it."""
-        results: list[dict[str, Any]] = []
+        results: list[FoldResult] = []
         reset_peak_memory()
         try:
             for number in range(len(self.folds)):
                 results.append(self._fold(recipe, number))
-                if self.metric not in results[-1]["scores"]:
+                if not math.isfinite(results[-1].scores.get(self.metric, math.nan)):
                     raise DataError(
-                        f"{self.metric} cannot be told where a fold has labels of one class only."
+                        f"{self.metric} cannot be told of fold {number + 1}: its labels are all alike,"
+                        " or its predictions are no numbers."
                     )
+        except (CheckpointError, WriteError):
+            raise  # No fault of the candidate's: the run stops, and can be resumed.
         except TacitaError as error:
             return self._made(recipe, results, error=str(error.message))
         return self._made(recipe, results)
 
-    def _made(self, recipe: Recipe, results: list[dict[str, Any]], error: str | None = None) -> Row:
-        told = [] if error else [result["scores"] for result in results]
+    def _made(self, recipe: Recipe, results: list[FoldResult], error: str | None = None) -> Row:
+        told = [] if error else [result.scores for result in results]
         folds = [scores[self.metric] for scores in told]
         common = [name for name in (told[0] if told else ()) if all(name in each for each in told)]
-        seconds = [result["seconds"] for result in results]
+        seconds = [result.seconds for result in results]
         return Row(
             name=recipe.name,
             metric=self.metric,
@@ -111,7 +116,7 @@ class Run:
             peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
             baseline=is_baseline(recipe),
             unlabelled=uses_unlabelled(recipe),
-            rank=results[-1].get("rank") if results else None,
+            rank=results[-1].rank if results else None,
             error=error,
         )
 
@@ -169,12 +174,14 @@ class Run:
     def _predicted(self, recipe: Recipe, number: int) -> Path:
         return self.work / f"{file_name(recipe)}.{number}.predicted.safetensors"
 
-    def _fold(self, recipe: Recipe, number: int) -> dict[str, Any]:
+    def _fold(self, recipe: Recipe, number: int) -> FoldResult:
         path = self.work / f"{file_name(recipe)}.{number}.json"
         if path.exists():
-            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if result["rows"]:
-                self.histories.setdefault(recipe.name, result["rows"])
+            result = read_result(path)
+            if result.rows:
+                self.histories.setdefault(recipe.name, result.rows)
+            if result.pretraining and recipe.pretrain is not None:
+                self.histories.setdefault(_pretraining_name(recipe.pretrain), result.pretraining)
             return result
         fold = self.folds[number]
         if recipe.pretrain is not None:
@@ -190,13 +197,16 @@ class Run:
         if logits.ndim == 2:
             mine = self.data.task.translated(logits, learner.task_)
             write_tensors(self._predicted(recipe, number), {"logits": mine.float()}, {})
-        result = {
-            "scores": scores,
-            "seconds": time.monotonic() - began + self._pretraining_share(recipe),
-            "rank": None if recipe.pretrain is None else self.health(recipe).rank,
-            "rows": [] if number else self.histories.get(recipe.name, []),
-        }
-        write_text(path, json.dumps(result))
+        result = FoldResult(
+            scores=scores,
+            seconds=time.monotonic() - began + self._pretraining_share(recipe),
+            rank=None if recipe.pretrain is None else self.health(recipe).rank,
+            rows=[] if number else self.histories.get(recipe.name, []),
+            pretraining=[]
+            if number or recipe.pretrain is None
+            else self.histories.get(_pretraining_name(recipe.pretrain), []),
+        )
+        write_text(path, json.dumps(result.model_dump()))
         return result
 
     def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
@@ -246,7 +256,7 @@ class Run:
             return encoder_for(fresh, self.data.spec)
         key = _pretraining_key(recipe)
         if key not in self._encoders:
-            name = f"{recipe.pretrain.method} (pretraining)"
+            name = _pretraining_name(recipe.pretrain)
             path = self.work / f"pretrain-{key}.safetensors"
             encoder, objective, history = pretrain_encoder(
                 recipe,
@@ -303,6 +313,33 @@ def _pretraining_key(recipe: Recipe) -> str:
     assert recipe.pretrain is not None
     text = f"{recipe.encoder} {recipe.pretrain} {recipe.seed}"
     return f"{recipe.pretrain.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+class FoldResult(BaseModel):
+    """What a fold came to, kept in `work` for a resumed run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scores: dict[str, float]
+    seconds: float
+    rank: float | None
+    rows: Rows
+    pretraining: Rows
+
+
+def read_result(path: Path) -> FoldResult:
+    """A fold's result; raises `CheckpointError` with what to do for a file that is damaged."""
+    try:
+        return FoldResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: is damaged or was changed.",
+            remedy="Delete it and run again with --resume: its fold is then trained anew.",
+        ) from error
+
+
+def _pretraining_name(section: Section) -> str:
+    return f"{section.method} (pretraining)"
 
 
 def file_name(recipe: Recipe) -> str:

@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tacita.engine.history import Progress as Step
 from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
+from tacita.words import printable
 
 
 class Screen:
@@ -23,7 +25,7 @@ class Screen:
         # In a notebook too these are lines of text; else each would be a display of its own.
         self.out = Console(quiet=quiet, highlight=False, soft_wrap=True, force_jupyter=False)
         self.bar = Progress(
-            TextColumn("{task.description:32.32}"),
+            TextColumn("{task.description:32.32}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(),
@@ -38,12 +40,12 @@ class Screen:
 
     def line(self, key: str, text: str) -> None:
         """A fact: a short key and what it is."""
-        self.out.print(f"{key:<9} {text}", markup=False)
+        self.out.print(printable(f"{key:<9} {text}"), markup=False)
 
     def lines(self, lines: Sequence[str]) -> None:
         """Lines that are ready to print."""
         for line in lines:
-            self.out.print(line, markup=False)
+            self.out.print(printable(line), markup=False)
 
     def warning(self, text: str) -> None:
         """Something that is not well while it is still going on."""
@@ -58,7 +60,7 @@ class Screen:
         done = self._parts.get(name, 0)
         new = step.step - done if step.step > done else step.step
         self._parts[name] = 0 if step.step == step.steps else step.step
-        self.bar.update(self._whole, advance=new, description=name)
+        self.bar.update(self._whole, advance=new, description=printable(name))
 
     def row(self, row: Row) -> None:
         """A candidate's result as soon as it is there."""
@@ -89,7 +91,8 @@ class Screen:
         table.add_column("MB", justify="right")
         for row in rows:
             mark = "*" if row.name == metrics.winner and row.mean is not None else ""
-            name = f"{row.name} (baseline)" if row.baseline else row.name
+            # A text, since a name may look like markup.
+            name = Text(printable(f"{row.name} (baseline)" if row.baseline else row.name))
             if row.mean is None or row.std is None:
                 table.add_row(mark, name, "failed")
                 continue
@@ -141,12 +144,13 @@ class Screen:
             table.add_column(column, justify="right")
         for row in rows:
             if row.error is not None:
-                table.add_row("", row.name, "failed")
+                table.add_row("", Text(printable(row.name)), "failed")
                 continue
             figures = [f"{value:.3f}" for value in (row.probe, row.knn) if value is not None]
             figures += [f"{row.rank:.1f}", f"{row.width}", f"{row.alignment:.2f}"]
             figures += [f"{row.uniformity:.2f}", f"{row.seconds:.1f}", f"{row.peak_mb:.0f}"]
-            table.add_row("*" if row.name == kept else "", row.name, *figures)
+            mark = "*" if row.name == kept else ""
+            table.add_row(mark, Text(printable(row.name)), *figures)
         self.out.print(table, soft_wrap=False)
 
 

@@ -61,7 +61,7 @@ def test_equal_lengths_need_no_lengths():
 
 def test_rows_of_a_wide_table_are_series_that_end_at_their_last_value(tmp_path):
     path = tmp_path / "wide.csv"
-    path.write_text("who,t0,t1,t2,label\nann,1,2,3,u\nbob,4,5,,v\n")
+    path.write_text("id,t0,t1,t2,label\nann,1,2,3,u\nbob,4,5,,v\n")
     data = load(path, modality="series", labels="label")
     assert data.x[:, :, 0].tolist() == [[1, 2, 3], [4, 5, 0]]
     assert data.lengths.tolist() == [3, 2]

@@ -13,8 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tacita.adapt.supervised_dictionary.estimator import Settings, SupervisedDictionary
+from tacita.baselines.arrays import Arrays
 from tacita.baselines.base import Baseline, need_classes
+from tacita.baselines.saved import FORMS, Form
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
 from tacita.tasks import Task
@@ -60,3 +64,26 @@ class SupervisedDictionaryLearner(Settings, Baseline):
         if self.random_state is None:
             options["random_state"] = seed
         return SupervisedDictionary(**options)
+
+
+def _take(fitted: SupervisedDictionary) -> dict[str, Any]:
+    names = ("components", "weights", "covariate_weights", "xi", "nu")
+    return {
+        "classes": fitted.classes_,
+        **{name: np.float64(getattr(fitted, f"{name}_")) for name in names},
+    }
+
+
+def _make(unfitted: SupervisedDictionary, arrays: Arrays, columns: int, spec: InputSpec) -> int:
+    unfitted.classes_ = arrays.classes(fewest=2)
+    others = len(unfitted.classes_) - 1
+    unfitted.components_ = arrays.numbers("components", None, columns)
+    unfitted.weights_ = arrays.numbers("weights", len(unfitted.components_), others)
+    unfitted.covariate_weights_ = arrays.numbers("covariate_weights", 1, others)
+    unfitted.n_covariates_ = 0
+    unfitted.xi_, unfitted.nu_ = (float(arrays.numbers(name)) for name in ("xi", "nu"))
+    unfitted.n_features_in_ = columns
+    return others + 1
+
+
+FORMS[SupervisedDictionary.__name__] = Form(_take, _make)

@@ -52,6 +52,7 @@ class Images(Modality):
     """Images `(C, H, W)`: 8 bits as uint8, all else in its own range. `hidden_share` is MAE's."""
 
     meta = ImagesMeta
+    alone = tuple(sorted(IMAGE_FILES))
     options = ("image_size",)
     wants = "Images come as a folder, or as an array in a .npz."
 

@@ -98,7 +98,7 @@ def _counted(what: str, entries: Sequence[Entry], which: Iterable[bool]) -> Note
 def decode(path: Path, channels: int, size: tuple[int, int], pixels: Pixels) -> NDArray[np.generic]:
     """`(height, width, channels)` of one file, upright and resized with antialias.
 
-    8 bits as uint8; others in their own range as float32, one channel repeated.
+    8 bits as uint8; others in their own range, one channel repeated.
     """
     with _opened(path) as file:
         packing = _packing(file)
@@ -110,8 +110,9 @@ def decode(path: Path, channels: int, size: tuple[int, int], pixels: Pixels) -> 
         values = np.asarray(image)
         if packing.startswith("I;32") and not packing.endswith("S"):
             values = values.view(np.uint32)  # pillow has only the signed ones.
-        grey = _resized(Image.fromarray(values.astype(np.float32)), size)
-        return np.repeat(np.asarray(grey)[:, :, None], channels, 2)
+        if values.shape != size:
+            values = np.asarray(_resized(Image.fromarray(values.astype(np.float32)), size))
+        return np.repeat(values[:, :, None], channels, 2)
 
 
 def _colours(image: Image.Image, channels: int) -> Image.Image:

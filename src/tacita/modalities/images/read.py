@@ -18,7 +18,7 @@ from torch.nn import functional
 from tacita.data.reading import Samples
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.images.decode import Head, common_pixels, decode, head, notes_on
-from tacita.modalities.pixels import Pixels, PixelsMeta
+from tacita.modalities.pixels import Pixels, PixelsMeta, stored
 from tacita.modalities.readers.files import Entry
 from tacita.modalities.readers.values import (
     check_finite,
@@ -101,13 +101,13 @@ def image_files(
 ) -> Samples:
     """Files decoded, turned upright and resized with antialias to `(height, width)`.
 
-    As uint8 where they have 8 bits, else in their own range as float32 of one channel. `channels` None:
+    As uint8 where they have 8 bits, else in their own range as floats of one channel. `channels` None:
     grey if every image is grey, else RGB (transparent pixels become white).
     """
     pixels = common_pixels(entries, heads)
     small = pixels == "uint8"
     wanted = channels or (3 if small else 1)
-    kind = np.dtype(np.uint8 if small else np.float32)
+    kind = np.dtype(str(stored(pixels)).removeprefix("torch."))
     check_size(source, (len(entries), wanted, *size), kind.itemsize)
     x = np.empty((len(entries), wanted, *size), kind)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
 _BLANK = frozenset({"", "nan"})
-_NO_NUMBER = pa.array(["", "nan", "na", "n/a", "none", "null"])
+NO_NUMBER = pa.array(["", "nan", "na", "n/a", "none", "null"])
+"""What a cell of a column of numbers may say, in lower case, where there is none."""
 
 
 def take_column(
@@ -39,20 +40,36 @@ def take_column(
 
 
 def take_ids(
-    table: pa.Table, parsed: Mapping[str, NDArray[np.floating[Any]] | None]
+    table: pa.Table, told: str | None, source: str
 ) -> tuple[tuple[str, ...], str | None, pa.Table]:
     """The names of the rows, the column they came from, and the table that is left.
 
-    Ids are the column called `id`, or else the first text column, whose values are all different.
+    Ids are the column that is told, or else one called `id` whose values are all different: what a column
+    holds never makes it ids. Raises `ConfigError` for one that there is not, or that names no row.
     """
-    named = [name for name in table.column_names if name.lower() == "id"]
-    text = [name for name in table.column_names if parsed[name] is None]
-    for name in (*named, *text):
-        if _all_different(table[name]):
-            ids = tuple(strings(table[name]).to_pylist())
-            if not any(is_blank(value) for value in ids):
-                return ids, name, table.drop_columns([name])
+    if told is not None and told not in table.column_names:
+        near = nearest(told, table.column_names)
+        raise ConfigError(
+            f"id_column={told!r} is no column of {source}.",
+            remedy=f"Did you mean {near!r}?"
+            if near
+            else f"Columns: {', '.join(table.column_names[:10])}.",
+        )
+    for name in ids_named(table.column_names, told):
+        ids = tuple(strings(table[name]).to_pylist()) if _all_different(table[name]) else ()
+        if ids and not any(is_blank(value) for value in ids):
+            return ids, name, table.drop_columns([name])
+    if told is not None:
+        raise ConfigError(
+            f"id_column={told!r}: its values are not all different and filled in {source}.",
+            remedy="Name a column that tells the rows apart.",
+        )
     return (), None, table
+
+
+def ids_named(names: Iterable[str], told: str | None) -> list[str]:
+    """The columns that may hold ids, by their name."""
+    return [told] if told is not None else [name for name in names if name.lower() == "id"]
 
 
 def _refuse_bytes(column: pa.ChunkedArray, name: str, source: str) -> None:
@@ -140,7 +157,7 @@ def _cast_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         # Only now pay for spaces, and for looking at every spelling of "missing".
         text = pc.utf8_trim_whitespace(text)
-        blank = pc.is_in(pc.utf8_lower(text), value_set=_NO_NUMBER.cast(text.type))
+        blank = pc.is_in(pc.utf8_lower(text), value_set=NO_NUMBER.cast(text.type))
         return pc.cast(pc.if_else(blank, pa.scalar(None, text.type), text), pa.float64())
 
 

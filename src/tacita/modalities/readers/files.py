@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tacita.errors import DataError
+from tacita.modalities.readers.packed import format_of, packing_of
 from tacita.modalities.readers.values import damaged
 from tacita.words import nearest
 
-TABLE_FILES = frozenset({".csv", ".tsv", ".parquet", ".jsonl"})
+TEXT_TABLES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
+"""Tables that may be packed too."""
+TABLE_FILES = TEXT_TABLES | {".parquet", ".feather", ".arrow", ".xlsx"}
 ARRAY_FILES = frozenset({".npz", ".npy"})
 IMAGE_FILES = frozenset(
     {
@@ -23,7 +26,8 @@ SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
 TEXT_SERIES = frozenset({".ts"})
 TEXT_FILES = frozenset({".txt"})
 READ = (
-    "Tables: .csv .tsv .parquet .jsonl. Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
+    "Tables: .csv .tsv .txt .jsonl (also packed: .gz .zst .zip) .parquet .feather .arrow .xlsx."
+    " Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
     " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes, of texts (.txt),"
     " or of a .csv, .tsv, .parquet or .npy a series."
 )
@@ -40,6 +44,15 @@ class Entry:
     path: Path
     name: str
     label: str | None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name.
+
+    >>> [is_table(Path(name)) for name in ("a.csv", "a.csv.gz", "a.parquet.gz", "a.zip")]
+    [True, True, False, False]
+    """
+    return format_of(path) in (TEXT_TABLES if packing_of(path) else TABLE_FILES)
 
 
 def is_nifti(path: Path) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.errors import DataError
-from tacita.modalities.readers.files import TABLE_FILES, unknown_extension
+from tacita.modalities.readers.files import is_table, unknown_extension
 from tacita.modalities.readers.frames import read_table
 from tacita.tasks.declared import Declared
 from tacita.tasks.labels import (
@@ -56,7 +56,7 @@ class LabelFile:
     @classmethod
     def read(cls, path: Path, group: str | None = None) -> LabelFile:
         """Columns: id, label (any names), and the group's if one is named."""
-        if path.suffix.lower() not in TABLE_FILES:
+        if not is_table(path):
             raise unknown_extension(path)
         table = read_table(path)
         names = list(table.column_names)

@@ -16,6 +16,8 @@ from tacita.modalities.readers.values import LARGEST, check_unpacked, damaged
 _PIECE = 2**27
 """Bytes that one piece may take in memory."""
 _ROWS = 2**16
+_LEAST = 2**16
+"""Bytes that a text may have whatever is said of its size, which may be forged."""
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -43,29 +45,28 @@ def stream_parquet(path: Path, chunk: int) -> Iterator[pa.Table]:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     with damaged(path, "parquet"), pq.ParquetFile(path) as file:
-        columns = [chunk for group in _groups(file) for chunk in _chunks(group)]
-        if any(chunk.total_uncompressed_size > LARGEST for chunk in columns):
+        if any(group.total_byte_size > LARGEST for group in _groups(file)):
             raise DataError(
-                f"{path}: a column declares more than {LARGEST // 2**30} GiB.",
+                f"{path}: a row group declares more than {LARGEST // 2**30} GiB.",
                 remedy="Write the file with smaller row groups.",
             )
         # Numbers take at least this, however few bytes of the file say them.
-        check_unpacked(str(path), 8 * sum(c.num_values for c in columns), path.stat().st_size)
+        size = 8 * file.metadata.num_rows * file.metadata.num_columns
+        check_unpacked(str(path), size, path.stat().st_size)
         yield file
 
 
 def _groups(file: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
+    # Not the columns of a group: where their facts contradict each other Arrow ends the process.
     return [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
 
 
-def _chunks(group: pq.RowGroupMetaData) -> list[pq.ColumnChunkMetaData]:
-    return [group.column(i) for i in range(group.num_columns)]
-
-
 def _rows_at_once(file: pq.ParquetFile) -> int:
-    """Rows that stay below the size of a piece even if each of them holds all that a column chunk says."""
-    sizes = [c.total_uncompressed_size for group in _groups(file) for c in _chunks(group)]
-    return max(1, min(_ROWS, _PIECE // max(1, *sizes))) if sizes else _ROWS
+    """Rows that stay below the size of a piece even if each of them holds all that a group says it has."""
+    if all(pa.types.is_primitive(kind) for kind in file.schema_arrow.types):
+        return _ROWS
+    size = max((group.total_byte_size for group in _groups(file)), default=0)
+    return max(1, min(_ROWS, _PIECE // max(size, _LEAST)))
 
 
 def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tacita.data.reading import Missing, Samples
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.columns import is_blank, parse_numbers, strings
+from tacita.modalities.readers.numbers import Written, with_numbers
 from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_floats
 from tacita.modalities.series.read import ragged_series
@@ -39,6 +40,7 @@ def long_series(
     channels: tuple[str, ...] = (),
     step: float | None = None,
     start: int = 0,
+    written: Written | None = None,
 ) -> Samples:
     """Series in the order of their first rows; their rows are sorted by time if there is one.
 
@@ -51,6 +53,16 @@ def long_series(
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
     used = {series_id, time, labels, group}
+    table, found, notes = with_numbers(
+        table,
+        written=written or Written(),
+        known=bool(channels),
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        aside={n for n in table.column_names if n in used or (channels and n not in channels)},
+        surely=channels,
+    )
     values, channels = _channel_values(table, channels, used, missing, source, row_name)
     samples_of = {
         what: None if name is None else _constant(table[name], codes, names, what, name, source)
@@ -78,6 +90,8 @@ def long_series(
         "step": sampled,
         "resampled": resampled,
         "gaps": gaps,
+        "decimal": found.decimal,
+        "marks": dict(found.marks),
     }
     return replace(
         data,
@@ -85,6 +99,7 @@ def long_series(
         labels=samples_of["label"],
         groups=samples_of["group"],
         ids=names,
+        notes=(*data.notes, *notes),
     )
 
 

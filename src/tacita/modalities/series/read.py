@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.data.notes import Note, merged
 from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.arrays import ArrayFile
 from tacita.modalities.readers.columns import (
+    ids_named,
     need_numbers,
     parse_numbers,
     strings,
@@ -26,6 +28,7 @@ from tacita.modalities.readers.columns import (
 )
 from tacita.modalities.readers.files import ARRAY_FILES, Entry
 from tacita.modalities.readers.frames import read_table
+from tacita.modalities.readers.numbers import Written, with_numbers
 from tacita.modalities.readers.rows import RowName, spreadsheet_row
 from tacita.modalities.readers.values import (
     check_finite,
@@ -35,6 +38,7 @@ from tacita.modalities.readers.values import (
 from tacita.modalities.series.meta import SeriesMeta, series_samples
 from tacita.modalities.series.sampling import on_grid
 from tacita.values import Ragged, Values, as_tensor, full, lengths_of
+from tacita.words import listed
 
 _BLOCK = 2**20
 
@@ -96,7 +100,9 @@ def ragged_series(
     if check_finite(flat, source, place, missing=missing):
         flat = flat.copy()
         ends = np.cumsum(known)
-        for sample in np.unique(np.searchsorted(ends, np.isnan(flat).any(1).nonzero()[0], "right")):
+        for sample in np.unique(
+            np.searchsorted(ends, np.flatnonzero(np.isnan(flat).any(1)), "right")
+        ):
             part = slice(int(ends[sample] - known[sample]), int(ends[sample]))
             flat[part] = interpolate(flat[None, part], None, source, start + int(sample))[0]
     return Samples(
@@ -125,13 +131,29 @@ def series_files(
     missing: Missing,
     source: str,
     start: int = 0,
+    written: Written | None = None,
 ) -> Samples:
-    """One table or `.npy` a series; its columns are the channels, the same in every file."""
+    """One table or `.npy` a series; its columns are the channels, the same in every file.
+
+    written: how numbers are written, as it was told; else the first file tells it.
+    """
+    how, known = written or Written(), False
+    notes: list[Note] = []
 
     def one(entry: Entry) -> tuple[tuple[str, ...], NDArray[np.floating[Any]]]:
+        nonlocal how
         if entry.path.suffix.lower() in ARRAY_FILES:
             return _array_series(entry, missing)
-        table = read_table(entry.path)
+        table, found, said = with_numbers(
+            read_table(entry.path),
+            written=how,
+            known=known,
+            missing=missing,
+            source=str(entry.path),
+            row_name=spreadsheet_row(),
+        )
+        how = how if known else found
+        notes.extend(said)
         names = columns or tuple(table.column_names)
         absent = [name for name in names if name not in table.column_names]
         if absent:
@@ -144,7 +166,9 @@ def series_files(
         )
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        read = list(pool.map(one, entries))
+        first = one(entries[0])
+        known = True
+        read = [first, *pool.map(one, entries[1:])]
     names = read[0][0]
     for entry, (found, _) in zip(entries, read, strict=True):
         if found != names:
@@ -167,7 +191,10 @@ def series_files(
     )
     return replace(
         data,
-        meta=data.meta.model_copy(update={"columns": names}),
+        meta=data.meta.model_copy(
+            update={"columns": names, "decimal": how.decimal, "marks": dict(how.marks)}
+        ),
+        notes=merged((*data.notes, *notes)),
         ids=tuple(entry.name for entry in entries),
         labels=[entry.label for entry in entries],
     )
@@ -212,10 +239,10 @@ class Roles(NamedTuple):
     aside: tuple[str, ...]
 
 
-def first_roles(table: pa.Table) -> Roles:
+def first_roles(table: pa.Table, ids_in: str | None, source: str) -> Roles:
     """The roles of columns that are yet unknown: what is no number is no step."""
     parsed = {name: parse_numbers(table[name]) for name in table.column_names}
-    _, ids, rest = take_ids(table, parsed)
+    _, ids, rest = take_ids(table, ids_in, source)
     return Roles(ids, tuple(n for n in rest.column_names if parsed[n] is None or _is_id(n)))
 
 
@@ -249,17 +276,36 @@ def wide_series(
     source: str,
     row_name: RowName,
     start: int = 0,
+    written: Written | None = None,
+    ids_in: str | None = None,
 ) -> Samples:
     """A table of one series a row: its numeric columns in their order, one channel.
 
-    known: what a model learnt from. roles: of the columns, where rows before have told them.
+    known: what a model learnt from. roles, written: of the columns, and how numbers are written, where
+        rows before have told them. ids_in: the column that was said to name the rows.
 
     Empty cells at the end of a row are the end of a shorter series, not missing values.
     """
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
+    aside = {*ids_named(table.column_names, ids_in), *(known.aside if known else ())}
+    table, found, notes = with_numbers(
+        table,
+        written=written or (Written() if known is None else Written(known.decimal, known.marks)),
+        known=known is not None,
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        aside=aside if roles is None else {roles.ids or "", *roles.aside},
+    )
     if roles is None:
-        roles = first_roles(table) if known is None else roles_like(table, known)
+        first = known is None
+        roles = roles_like(table, known) if known else first_roles(table, ids_in, source)
+        if first and roles.aside:
+            notes = (
+                *notes,
+                Note(f"{listed('column', roles.aside)}: no steps, as they are no numbers"),
+            )
     ids: tuple[str, ...] = ()
     if roles.ids in table.column_names:
         ids = tuple(text or "" for text in strings(table[roles.ids]).to_pylist())
@@ -285,8 +331,11 @@ def wide_series(
     ended = np.where(np.arange(x.shape[1]) < lengths[:, None], x, np.float32(0))
     check_finite(ended, source, place, missing=missing)
     data = series_array(ended, lengths, missing=missing, source=source, start=start)
-    meta = data.meta.model_copy(update={"id_column": roles.ids, "aside": roles.aside})
-    return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids)
+    facts: dict[str, Any] = {"id_column": roles.ids, "aside": roles.aside}
+    facts |= {"decimal": found.decimal, "marks": dict(found.marks)}
+    meta = data.meta.model_copy(update=facts)
+    said = (*data.notes, *notes)
+    return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids, notes=said)
 
 
 def fit_to(samples: Values, length: int) -> Values:

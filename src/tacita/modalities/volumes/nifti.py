@@ -260,8 +260,7 @@ def _turned(image: Any) -> Grid:
 
     turn = nibabel.io_orientation(image.affine)  # type: ignore[no-untyped-call]
     # Of the affine, not of the header's own sizes, which other programs leave as they were.
-    sizes = nibabel.affines.voxel_sizes(image.affine)  # type: ignore[no-untyped-call]
-    zooms = [float(zoom) for zoom in sizes]
+    zooms = [float(np.linalg.norm(image.affine[:3, axis])) for axis in range(3)]
     if not np.isfinite(turn).all() or not all(1e-3 <= zoom <= 1e3 for zoom in zooms):
         raise DataError(
             f"{image.get_filename()}: a spacing of {zooms} millimetres makes no sense.",
