@@ -110,7 +110,7 @@ class Learner(ABC):
         )
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels, in the user's own words."""
+        """`(N,)` predicted labels, in the user's own words, numbers or booleans."""
         logits = self.logits(data)
         return np.asarray(self.task_.decode(self.task_.predict(logits)))
 

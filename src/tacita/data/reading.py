@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
+from tacita.catalog.plain import plain
 from tacita.data.notes import Note
 from tacita.errors import ConfigError
 
@@ -72,6 +73,8 @@ class Reading:
     id_column: str | None = None
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         for option in ("ignore", "categorical", "numeric"):
             object.__setattr__(self, option, _names(getattr(self, option)))
         for name in ("unlabelled_as", "as_class", "order"):

@@ -96,8 +96,8 @@ class TacitaEstimator(BaseEstimator):
 
     def _seed(self) -> int:
         """A number out of `random_state`, which it moves on."""
-        if isinstance(self.random_state, int):
-            return self.random_state
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
     def _recipe(self, data: Dataset, seed: int) -> Recipe:

@@ -29,6 +29,7 @@ from tacita.estimators.base import Array, TacitaEstimator, need_some, weights_of
 from tacita.modalities.finish import as_told
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification
+from tacita.tasks.label_types import label_type_of
 from tacita.tasks.labels import class_names
 
 
@@ -104,7 +105,8 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
         targets = torch.full((len(x),), UNLABELLED)
         targets[torch.from_numpy(known)] = torch.from_numpy(codes)
         # The classes are told here: they may be fewer than the labels, and keep the type of y.
-        task = Classification(tuple(str(name) for name in self.classes_.tolist()))
+        names = np.array([str(name) for name in self.classes_.tolist()], dtype=object)
+        task = Classification(tuple(names), label_type=label_type_of(self.classes_, names))
         data = as_dataset(x, modality=self._modality).with_labels(targets, task).normalised()
         _, words = as_told(None, self._reading, "y")
         data = replace(data, meta=data.meta.model_copy(update=words))

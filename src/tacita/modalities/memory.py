@@ -33,6 +33,7 @@ from tacita.modalities.readers.sources import (
 )
 from tacita.tasks import encode
 from tacita.tasks.declared import Declared
+from tacita.tasks.label_types import label_type_of
 
 
 @taking(Reading)
@@ -151,11 +152,15 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
 def raw_labels(data: Dataset) -> Any:
     """The labels of a data set as its user wrote them, None where there is none."""
     known = data.labelled
-    names = iter(data.task.decode(data.targets[known]))
-    raw = [next(names) if each else None for each in known.tolist()]
-    # What was found to be a class is one again, and keeps its order if it has one.
+    labels = iter(data.task.decode(data.targets[known]))
+    raw = [next(labels) if each else None for each in known.tolist()]
+    if data.task.codes(data.targets[known]) is None:
+        return raw
+    # What was found to be a class is one again, and keeps its order if it has one, and its type.
+    texts = iter(data.task.texts(data.targets[known]))
     order = data.task.classes if data.task.ordered else ()
-    return Declared.of(raw, order) if data.task.codes(data.targets[known]) is not None else raw
+    declared = Declared.of([next(texts) if each else None for each in known.tolist()], order)
+    return replace(declared, label_type=label_type_of(np.array(raw, object), declared.names))
 
 
 def _no_label_file(labels: PathLike, what: str) -> ConfigError:

@@ -97,7 +97,7 @@ class Model:
     # Samples in memory; with `strict`, what would be a `ReadingWarning` is a `DataError`
 
     def predict(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels in the user's own words."""
+        """`(N,)` predicted labels in the user's own words, numbers or booleans."""
         return self.learner.predict(self.learner.like_training(data, strict=strict))
 
     def predict_proba(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:

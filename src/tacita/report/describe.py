@@ -176,7 +176,7 @@ def _about_duplicates(data: Dataset) -> list[str]:
         said.append(f"{plural(len(clash), 'duplicate')} with other labels")
     elif len(clash):
         copy, original = int(clash[0]), int(model[clash[0]])
-        one, other = data.task.decode(data.y[torch.tensor([copy, original])])
+        one, other = data.task.words(data.y[torch.tensor([copy, original])])
         said.append(
             f"{plural(len(clash), 'duplicate')} with another label (first:"
             f" {data.name_of(copy)} is {one!r}, {data.name_of(original)} is {other!r})"

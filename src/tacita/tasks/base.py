@@ -101,6 +101,10 @@ class Task(ABC):
     def decode(self, predicted: Values) -> list[Any]:
         """Targets or predictions to labels as their user wrote them."""
 
+    def texts(self, predicted: Values) -> list[Any]:
+        """Targets or predictions as a file has them: the text of classes, whatever their type."""
+        return self.decode(predicted)
+
     def words(self, predicted: Values) -> list[str]:
         """Targets or predictions as a page says them."""
         return [str(label) for label in self.decode(predicted)]
@@ -320,7 +324,7 @@ class Task(ABC):
 
     def _lines(self, parts: Iterable[Part], probabilities: bool) -> Iterator[list[Any]]:
         for names, logits in parts:
-            labels = self.decode(self.predict(logits))
+            labels = self.texts(self.predict(logits))
             shares = self.probabilities(logits).tolist() if probabilities else [[]] * len(labels)
             for name, label, share in zip(names, labels, shares, strict=True):
                 yield [name, label, *(f"{value:.6f}" for value in share)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,7 +20,16 @@ from tacita.measures.ranks import operating
 from tacita.measures.suspects import suspect_labels
 from tacita.tasks.base import Fact, Task
 from tacita.tasks.declared import Declared, in_order
-from tacita.tasks.labels import UNLABELLED, class_names, codes_of, label_text, sorted_classes
+from tacita.tasks.label_types import LabelType, label_type_of, typed
+from tacita.tasks.labels import (
+    UNLABELLED,
+    as_array,
+    class_names,
+    codes_of,
+    label_text,
+    of_categories,
+    sorted_classes,
+)
 from tacita.tasks.shown import Shown
 from tacita.values import Values, as_tensor
 from tacita.words import SHOWN, nearest, plural
@@ -116,9 +125,26 @@ class Coded(Task):
 
 @dataclass(frozen=True)
 class OneClass(Coded):
-    """A label is one of the answers, `(N,)` codes."""
+    """A label is one of the answers, `(N,)` codes.
+
+    label_type: what labels were given as, and predictions come out as; text where there are answers
+        beside the classes. It makes no other task of it: a label is told by its text.
+
+    Raises `ConfigError` for classes that are not of the type.
+    """
 
     of_few = "accuracy"
+
+    label_type: LabelType = field(default="text", compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            typed(self.answers, self.label_type)
+        except ValueError as error:
+            raise ConfigError(
+                f"the task {self.name} has a class that its labels cannot be: {error}.",
+                remedy="Give classes that are of the type of the labels.",
+            ) from None
 
     @classmethod
     def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
@@ -129,9 +155,16 @@ class OneClass(Coded):
         >>> y.tolist(), task.classes
         ([1, -1, 0, -1], ('a', 'b'))
         """
+        raw = of_categories(raw)
         names = class_names([None] * len(samples) if raw is None else raw, source)
         order = raw.order if isinstance(raw, Declared) else ()
-        task = cls(cls.arranged(names, order, source))
+        kind: LabelType = "text"
+        if isinstance(raw, Declared):
+            kind = raw.label_type
+        elif raw is not None:
+            kind = label_type_of(as_array(raw), names)
+        classes = cls.arranged(names, order, source)
+        task = cls(classes, label_type="text" if cls.further or not classes else kind)
         return codes_of(names, task.answers), task
 
     @classmethod
@@ -169,7 +202,28 @@ class OneClass(Coded):
         return super().recode(y, old, samples, source)
 
     def decode(self, predicted: Values) -> list[Any]:
+        """In the type that labels were given in.
+
+        >>> from tacita.tasks import Classification
+        >>> Classification(("1", "2"), label_type="integer").decode(torch.tensor([1, 0]))
+        [2, 1]
+        """
+        labels = typed(self.answers, self.label_type)
+        return [labels[int(code)] for code in as_tensor(predicted)]
+
+    def texts(self, predicted: Values) -> list[Any]:
         return [self.answers[int(code)] for code in as_tensor(predicted)]
+
+    def words(self, predicted: Values) -> list[str]:
+        return self.texts(predicted)
+
+    def grown(self, classes: Sequence[str]) -> Self:
+        """With further classes; labels become text if these are not of their type."""
+        try:
+            typed(tuple(classes), self.label_type)
+        except (TypeError, ValueError):
+            return replace(self, label_type="text").grown(classes)
+        return super().grown(classes)
 
     def codes(self, y: Values) -> Tensor | None:
         return as_tensor(y)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacita.errors import ConfigError
+from tacita.tasks.label_types import LabelType
 
 DOUBTFUL: Final = frozenset(
     {
@@ -28,7 +29,7 @@ class Declared:
     Names of sub-folders, the classes in the header of a file, and categories are such.
 
     names: `(N,)` objects, text or None. order: the classes from the lowest, empty where they have none.
-    told: whether it is their user who told the order.
+    told: whether it is their user who told the order. label_type: what they were before they were names.
 
     >>> Declared(np.array(["none", None, "crack"], object))[1:].names.tolist()
     [None, 'crack']
@@ -37,6 +38,7 @@ class Declared:
     names: NDArray[Any]
     order: tuple[str, ...] = ()
     told: bool = False
+    label_type: LabelType = "text"
 
     @classmethod
     def of(cls, names: Sequence[str | None], order: Sequence[str] = ()) -> Declared:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tacita.errors import ConfigError, DataError
 from tacita.tasks.declared import DOUBTFUL, Declared
+from tacita.tasks.label_types import label_type_of
 from tacita.values import LARGEST_NUMBER
 
 UNLABELLED: Final = -1
@@ -112,15 +113,17 @@ def told(
     if isinstance(labels, Declared):
         names = [None if name in unlabelled_as else name for name in labels.names]
         ranks = tuple(order) or tuple(name for name in labels.order if name not in unlabelled_as)
-        return replace(Declared.of(names, ranks), told=bool(order) or labels.told)
+        told_now = bool(order) or labels.told
+        return replace(Declared.of(names, ranks), told=told_now, label_type=labels.label_type)
     values = as_array(labels).astype(object)
     for position, value in enumerate(values.tolist()):
         if not is_nothing(value) and label_text(value) in unlabelled_as:
             values[position] = None
     if not (as_class or order):
         return values
-    names = class_names(values, source, (*as_class, *order)).tolist()
-    return replace(Declared.of(names, order), told=bool(order))
+    found = class_names(values, source, (*as_class, *order))
+    kind = label_type_of(values, found)
+    return Declared(found, tuple(order), told=bool(order), label_type=kind)
 
 
 def sorted_classes(names: NDArray[Any], further: Sequence[str], source: str) -> tuple[str, ...]:
@@ -251,15 +254,19 @@ def _categories(column: pa.Array | pa.ChunkedArray) -> Declared:
     """Categories, in their order where they have one."""
     whole = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     chunks = whole.unify_dictionaries().chunks
-    words = [label_text(value) for value in chunks[0].dictionary.to_pylist()] if chunks else []
+    raw = np.array([*(chunks[0].dictionary.to_pylist() if chunks else []), None], dtype=object)
+    words = [label_text(value) for value in raw[:-1]]
     table = np.array([*words, None], dtype=object)
+    kind = label_type_of(raw, table)
     codes = [pc.fill_null(chunk.indices.cast(pa.int64()), -1).to_numpy() for chunk in chunks]
     names = table[np.concatenate(codes)] if codes else table[:0]
-    return Declared(names, tuple(words) if column.type.ordered else ())
+    return Declared(names, tuple(words) if column.type.ordered else (), label_type=kind)
 
 
 def of_categories(values: Any) -> Any:
-    """Categories of pandas as declared labels; all else as it is."""
+    """Categories of pandas and of Arrow as declared labels; all else as it is."""
+    if isinstance(values, pa.Array | pa.ChunkedArray) and pa.types.is_dictionary(values.type):
+        return _categories(values)
     if hasattr(getattr(values, "dtype", None), "categories"):
         return arrow_labels(pa.array(values))
     return values

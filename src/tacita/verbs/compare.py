@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from tacita.catalog.options import taking
+from tacita.catalog.plain import plain
 from tacita.data.reading import Reading
 from tacita.model.model import Model
 from tacita.verbs.common import told
@@ -34,7 +35,7 @@ def compare(
     labels: they are compared by what their encoders are found to be.
     """
     told(compare, options)
-    names = methods.split(",") if isinstance(methods, str) else list(methods)
+    names = methods.split(",") if isinstance(methods, str) else list(plain(methods))
     return fit(
         data,
         y,

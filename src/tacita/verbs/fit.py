@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import torch
 
 from tacita.catalog.options import taking
+from tacita.catalog.plain import plain
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Reading
@@ -90,6 +91,7 @@ def fit(
 
     Raises `DataError` and `ConfigError` before training starts.
     """
+    recipe, draws, labels_per_class = plain(recipe), plain(draws), plain(labels_per_class)
     reading, running = told(fit, options)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
     with run_folder(data, running) as folder:

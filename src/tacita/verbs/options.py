@@ -5,11 +5,12 @@ How data are read is told by `ReadingOptions`. Importing this brings no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 from tacita.catalog.durations import parse_duration
+from tacita.catalog.plain import plain
 from tacita.data.reading import ReadingOptions
 from tacita.engine.precision import Precision
 from tacita.errors import ConfigError
@@ -62,6 +63,8 @@ class Running:
     precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         if self.budget is not None:
             parse_duration(self.budget)
         if not 0 <= self.seed <= LARGEST_SEED:
