@@ -210,7 +210,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
         "--metric auc "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
-        "--ignore a,b --ignore c --categorical k "
+        "--ignore a,b --ignore c --categorical k --decimal , --id-column i "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
     assert run(*command.split()) == (0, "", "")
@@ -240,6 +240,8 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "ignore": ["a", "b", "c"],
         "categorical": ["k"],
         "numeric": None,
+        "decimal": ",",
+        "id_column": "i",
         "resume": True,
         "overwrite": True,
         "dry_run": True,

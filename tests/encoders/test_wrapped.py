@@ -14,7 +14,7 @@ import tacita
 from tacita.catalog.cards import REGISTERED
 from tacita.data.batch import InputSpec
 from tacita.encoders import wrap
-from tacita.errors import ConfigError
+from tacita.errors import ConfigError, TacitaError
 from tacita.values import Ragged
 
 ROWS = InputSpec("tables", (13,))
@@ -73,7 +73,7 @@ def test_a_saved_model_says_what_is_missing_where_its_module_is_not_wrapped(tmp_
         "linear-probe", tacita.load("wine"), encoder="own", quiet=True, out=tmp_path / "run"
     )
     del REGISTERED["own"]
-    with pytest.raises(ConfigError, match=r"no method 'own'.*\n.*tacita\.encoders\.wrap"):
+    with pytest.raises(TacitaError, match=r"no method 'own'.*\n.*tacita\.encoders\.wrap"):
         tacita.Model.load(tmp_path / "run")
 
 

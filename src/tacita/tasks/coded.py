@@ -135,7 +135,7 @@ class OneClass(Coded):
 
     of_few = "accuracy"
 
-    label_type: LabelType = field(default="text", compare=False)
+    label_type: LabelType = field(default="words", compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -158,13 +158,13 @@ class OneClass(Coded):
         raw = of_categories(raw)
         names = class_names([None] * len(samples) if raw is None else raw, source)
         order = raw.order if isinstance(raw, Declared) else ()
-        kind: LabelType = "text"
+        kind: LabelType = "words"
         if isinstance(raw, Declared):
             kind = raw.label_type
         elif raw is not None:
             kind = label_type_of(as_array(raw), names)
         classes = cls.arranged(names, order, source)
-        task = cls(classes, label_type="text" if cls.further or not classes else kind)
+        task = cls(classes, label_type="words" if cls.further or not classes else kind)
         return codes_of(names, task.answers), task
 
     @classmethod
@@ -222,7 +222,7 @@ class OneClass(Coded):
         try:
             typed(tuple(classes), self.label_type)
         except (TypeError, ValueError):
-            return replace(self, label_type="text").grown(classes)
+            return replace(self, label_type="words").grown(classes)
         return super().grown(classes)
 
     def codes(self, y: Values) -> Tensor | None:

@@ -38,7 +38,7 @@ class Declared:
     names: NDArray[Any]
     order: tuple[str, ...] = ()
     told: bool = False
-    label_type: LabelType = "text"
+    label_type: LabelType = "words"
 
     @classmethod
     def of(cls, names: Sequence[str | None], order: Sequence[str] = ()) -> Declared:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-LabelType = Literal["text", "integer", "boolean", "number"]
+LabelType = Literal["words", "integer", "boolean", "number"]
 
 _BOOLEANS = {"False": False, "True": True}
 
@@ -27,18 +27,18 @@ def label_type_of(values: NDArray[Any], names: NDArray[Any]) -> LabelType:
     if values.dtype.kind in kinds:
         return kinds[values.dtype.kind]
     if values.dtype != object:
-        return "text"
+        return "words"
     known = [value for value, name in zip(values, names, strict=True) if name is not None]
     found = {_type_of(value) for value in known}
     if len(found) == 1:
         return found.pop()
-    return "number" if found == {"integer", "number"} else "text"
+    return "number" if found == {"integer", "number"} else "words"
 
 
 def typed(names: Sequence[str], kind: LabelType) -> list[Any]:
     """Names of classes as labels of a type. Raises `ValueError` for a name that is none of it.
 
-    >>> typed(["1", "2"], "integer"), typed(["1", "2"], "number"), typed(["01"], "text")
+    >>> typed(["1", "2"], "integer"), typed(["1", "2"], "number"), typed(["01"], "words")
     ([1, 2], [1.0, 2.0], ['01'])
     """
     return [_typed(name, kind) for name in names]
@@ -49,11 +49,11 @@ def _type_of(value: Any) -> LabelType:
         return "boolean"
     if isinstance(value, int | np.integer):
         return "integer"
-    return "number" if isinstance(value, float | np.floating) else "text"
+    return "number" if isinstance(value, float | np.floating) else "words"
 
 
 def _typed(name: str, kind: LabelType) -> Any:
-    if kind == "text":
+    if kind == "words":
         return name
     if kind == "boolean" and name in _BOOLEANS:
         return _BOOLEANS[name]
