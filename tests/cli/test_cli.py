@@ -252,6 +252,13 @@ def test_fit_passes_on_every_option(run, calls) -> None:
     assert calls == [("fit", ("d.csv",), expected)]
 
 
+def test_where_options_of_a_method_go_is_said(run) -> None:
+    code, _, err = run("fit", "digits", "steps=10")
+    assert code == 2
+    assert "--recipe FILE.yaml" in err
+    assert "tacita adapt METHOD DATA KEY=VALUE" in err
+
+
 def test_a_run_is_repeated_from_its_folder(run, calls, tmp_path: Path) -> None:
     assert run("fit", "d.csv", "--recipe", str(tmp_path))[0] == 0
     assert calls[0][2]["recipe"] == str(tmp_path)

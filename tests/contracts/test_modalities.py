@@ -196,9 +196,7 @@ def test_normalised_samples_are_finite_and_can_be_brought_back(name: str) -> Non
     assert numbers_of(there).isfinite().all()
     expected, found = numbers_of(floats(data.samples)), numbers_of(normaliser.inverse(there))
     known = ~expected.isnan()  # an empty cell becomes the mean
-    torch.testing.assert_close(
-        found[known], expected[known].to(found.dtype), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(found[known], expected[known].to(found.dtype), rtol=1e-4, atol=1e-4)
     assert found.isfinite().all()
 
 

@@ -42,7 +42,7 @@ def test_labels_come_out_in_the_type_that_they_went_in(raw: Any, expected: list[
 def test_an_answer_beside_the_classes_keeps_labels_text() -> None:
     _, task = encode(np.array([1, 2]), "open-set", torch.zeros(2, 1), "example")
     assert isinstance(task, OpenSet)
-    assert task.label_type == "text"
+    assert task.label_type == "words"
 
 
 def test_a_file_of_predictions_has_the_text_whatever_the_type() -> None:
@@ -53,7 +53,7 @@ def test_a_file_of_predictions_has_the_text_whatever_the_type() -> None:
 def test_new_classes_of_another_type_make_labels_text() -> None:
     task = Classification(("1", "2"), label_type="integer")
     assert task.grown(["3"]).label_type == "integer"
-    assert task.grown(["owl"]).label_type == "text"
+    assert task.grown(["owl"]).label_type == "words"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         command = f"tacita {name}" if name in VERBS else "tacita"
         message = error.format_message().replace("Value error, ", "")
+        if "unexpected extra argument" in message and "=" in message:
+            message += (
+                f". {name} takes no options of a method: write them into a recipe (--recipe FILE.yaml),"
+                " or train one method with `tacita adapt METHOD DATA KEY=VALUE`"
+            )
         code = _complain(f"{message}\n       Try: {command} --help")
     except typer.Abort:
         code = 130

@@ -34,7 +34,7 @@ def compare(
     metric: Metric = None,
     **options: Any,
 ) -> None:
-    """Run several methods on the same splits, and rank them.
+    """Run several methods on the same splits, ranked.
 
     Methods that pretrain are compared with each other, and need no labels.
 

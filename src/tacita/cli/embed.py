@@ -9,11 +9,11 @@ from tacita.cli.options import Data, ModelFolder, OutFile, Strict
 
 
 def embed(model: ModelFolder, data: Data, out: OutFile, strict: Strict = False) -> None:
-    """Write the features of every sample to a .npy file.
+    """Write the features of every sample to a file.
 
     \b
     tacita embed runs/photos photos/ --out features.npy
-    tacita embed runs/sensors new.csv --out features.npy
+    tacita embed runs/sensors new.csv --out features.parquet
     """
     rows = tacita.Model.load(model).embed_file(data, out, strict=strict)
     print(f"{rows} rows of features: {out}", file=sys.stderr)

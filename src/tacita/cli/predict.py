@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tacita
-from tacita.cli.options import Data, ModelFolder, Strict
+from tacita.cli.options import AsJson, Data, ModelFolder, Strict
 
 
 def predict(
@@ -21,6 +21,7 @@ def predict(
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="A probability a class as well.")] = False,
     strict: Strict = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict a label for every sample.
 
@@ -28,5 +29,5 @@ def predict(
     tacita predict runs/photos new_photos/
     tacita predict runs/sensors new.csv --proba --out predicted.csv
     """
-    rows = tacita.Model.load(model).predict_file(data, out, proba, strict=strict)
+    rows = tacita.Model.load(model).predict_file(data, out, proba, strict=strict, as_json=as_json)
     print(f"{rows} rows predicted", file=sys.stderr)

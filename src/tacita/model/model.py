@@ -14,9 +14,10 @@ import numpy as np
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Schema
 from tacita.errors import CheckpointError, ConfigError, DataError
-from tacita.files import replacing, write_text
+from tacita.files import write_text
 from tacita.learner import Learner, features
 from tacita.modalities.load import read_like
+from tacita.model.features import write_features
 from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
@@ -133,8 +134,11 @@ class Model:
         proba: bool = False,
         *,
         strict: bool = False,
+        as_json: bool = False,
     ) -> int:
         """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows.
+
+        as_json: an object a line instead, `{"id": ..., "predicted": ..., "probabilities": {...}}`.
 
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
@@ -143,26 +147,20 @@ class Model:
             ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
             for part in read_like(source, self.schema, strict=strict)
         )
-        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None)
+        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None, as_json)
         return self.task.write(parts, to, probabilities=proba)
 
     def embed_file(self, source: str | Path, out: str | Path, *, strict: bool = False) -> int:
-        """Write `(N, dim)` features as .npy, a chunk at a time; gives the number of rows."""
+        """Write `(N, dim)` features, a chunk at a time; gives the number of rows.
+
+        `.csv` and `.parquet` have a column `id`; beside a `.npy` there is a `.ids.csv`.
+        """
         dim = self.embed(self.learner.data_).shape[1]
-        target = Path(out)
-        if target.suffix != ".npy":
-            raise ConfigError(
-                f"--out {target}: features are written as .npy.", remedy="Name it so."
-            )
-        rows = 0
-        with replacing(target) as temporary, temporary.open("wb") as file:
-            _npy_header(file, 0, dim)
-            for part in read_like(source, self.schema, strict=strict):
-                file.write(self.embed(part).astype(np.float32).tobytes())
-                rows += len(part)
-            file.seek(0)
-            _npy_header(file, rows, dim)
-        return rows
+        rows = (
+            ([part.name_of(position) for position in range(len(part))], self.embed(part))
+            for part in read_like(source, self.schema, strict=strict)
+        )
+        return write_features(rows, dim, Path(out))
 
     def evaluate_file(
         self,
@@ -229,9 +227,3 @@ class Model:
         from tacita.model.export import export
 
         return export(self, Path(out), format)
-
-
-def _npy_header(file: Any, rows: int, dim: int) -> None:
-    """NumPy leaves room in a header for the rows to grow, so that they can be filled in at the end."""
-    shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
-    np.lib.format.write_array_header_1_0(file, shape)  # type: ignore[no-untyped-call]
