@@ -173,7 +173,8 @@ def test_probabilities_are_written_under_the_names_of_the_classes(tmp_path: Path
     model.predict_file(tmp_path / "x.npy", tmp_path / "p.csv", proba=True)
     model.predict_file(tmp_path / "x.npy", tmp_path / "p.jsonl", proba=True, as_json=True)
     objects = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
-    told = pd.read_csv(tmp_path / "p.csv", dtype={"id": str, "predicted": str})
+    options = {"dtype": {"id": str, "predicted": str}, "keep_default_na": False}
+    told = pd.read_csv(tmp_path / "p.csv", **options)
     assert [row["id"] for row in objects] == told["id"].tolist()
     assert [str(row["predicted"]) for row in objects] == told["predicted"].tolist()
     for name in objects[0]["probabilities"]:
