@@ -245,7 +245,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "resume": True,
         "overwrite": True,
         "dry_run": True,
-        "quiet": True,
+        "quiet": 1,
         "device": "cpu",
         "precision": "64-true",
     }

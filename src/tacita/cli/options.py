@@ -223,7 +223,10 @@ RUNNING = Group(
             bool, typer.Option("--overwrite", help="Replace the folder of the run.")
         ],
         "dry_run": Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")],
-        "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")],
+        "quiet": Annotated[
+            int,
+            typer.Option("--quiet", "-q", count=True, help="The result alone; -qq: nothing."),
+        ],
         "device": Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")],
         "precision": Annotated[
             one_of(get_args(Precision)), typer.Option(help="Of the arithmetic.")

@@ -86,7 +86,7 @@ def fit(
         (then nothing is written and `model.save` is yours to call).
     resume: go on with the interrupted run in `out`; `overwrite`: replace it.
     dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
-    quiet: print nothing.
+    quiet: print nothing; 1 (`-q`) leaves the lines of the result.
     device, precision: as in `tacita.train`.
 
     Raises `DataError` and `ConfigError` before training starts.

@@ -27,7 +27,7 @@ class RunningOptions(TypedDict, total=False):
     resume: bool
     overwrite: bool
     dry_run: bool
-    quiet: bool
+    quiet: bool | int
     device: str
     precision: Precision
 
@@ -46,7 +46,7 @@ class Running:
         (then nothing is written and `model.save` is yours to call).
     resume: go on with an interrupted run; `overwrite`: replace the folder of a run.
     dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
-    quiet: no progress.
+    quiet: whether nothing is said; 1 (`-q`) leaves the lines of the result, 2 (`-qq`) none.
     device: "auto", "cpu", "cuda" or "mps"; `precision`: of the arithmetic.
 
     Raises `ConfigError` for a budget that is none, a seed out of range, or an unknown precision.
@@ -58,7 +58,7 @@ class Running:
     resume: bool = False
     overwrite: bool = False
     dry_run: bool = False
-    quiet: bool = False
+    quiet: bool | int = False
     device: str = "auto"
     precision: Precision = "32-true"
 
@@ -70,6 +70,10 @@ class Running:
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(
                 f"seed={self.seed} is not from 0 to {LARGEST_SEED}.", remedy="Give another number."
+            )
+        if self.quiet not in (0, 1, 2):
+            raise ConfigError(
+                f"quiet={self.quiet!r} is no level.", remedy="Give True, or 1 for the result alone."
             )
         if self.precision not in get_args(Precision):
             raise ConfigError(

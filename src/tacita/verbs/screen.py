@@ -16,14 +16,21 @@ from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
 from tacita.words import printable
 
+RESULTS = frozenset({"result", "held out", "saved"})
+"""Keys of the lines that say how a run ended."""
+
 
 class Screen:
-    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals and in notebooks."""
+    """Prints for people. A bar is drawn on terminals and in notebooks.
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    quiet: as in `Running`: True and 2 print nothing, 1 the lines of the result.
+    """
+
+    def __init__(self, *, quiet: bool | int = False) -> None:
+        self.quiet = bool(quiet)
+        self.results = not quiet or (quiet == 1 and quiet is not True)
         # In a notebook too these are lines of text; else each would be a display of its own.
-        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True, force_jupyter=False)
+        self.out = Console(highlight=False, soft_wrap=True, force_jupyter=False)
         self.bar = Progress(
             TextColumn("{task.description:32.32}", markup=False),
             BarColumn(),
@@ -33,17 +40,21 @@ class Screen:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            disable=quiet or not draws_bars(Console(stderr=True)),
+            disable=self.quiet or not draws_bars(Console(stderr=True)),
         )
         self._whole = self.bar.add_task("all", total=None)
         self._parts: dict[str, int] = {}
 
     def line(self, key: str, text: str) -> None:
         """A fact: a short key and what it is."""
+        if self.quiet and not (self.results and key in RESULTS):
+            return
         self.out.print(printable(f"{key:<9} {text}"), markup=False)
 
     def lines(self, lines: Sequence[str]) -> None:
         """Lines that are ready to print."""
+        if self.quiet:
+            return
         for line in lines:
             self.out.print(printable(line), markup=False)
 
