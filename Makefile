@@ -19,7 +19,7 @@ fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --count 200000 --found build/fuzz
 
 fuzz-models: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.models --count 20000
+	NUMBA_THREADING_LAYER=workqueue OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.models --count 20000
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
