@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import resource
 import subprocess
 import sys
@@ -11,13 +12,16 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tacita
 from tacita import cli
 from tacita.cli.app import VERBS as DECLARED
 from tacita.errors import DataError, DryRun
+from tacita.model.model import Judged
 
+JUDGED = Judged({"accuracy": 0.5, "log_loss": 1.25}, np.array([[2, 0], [2, 0]]))
 VERBS = {
     "fit",
     "pretrain",
@@ -68,11 +72,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
     methods = {
         "predict_file": 3,
         "embed_file": 3,
-        "evaluate_file": {"accuracy": 0.5, "log_loss": 1.25},
+        "judged_file": JUDGED,
         "report": Path("r/report.html"),
         "export": Path("m.onnx"),
     }
-    model = types.SimpleNamespace(**{name: record(name, value) for name, value in methods.items()})
+    task = types.SimpleNamespace(answers=("good", "worn"))
+    model = types.SimpleNamespace(
+        task=task, **{name: record(name, value) for name, value in methods.items()}
+    )
     monkeypatch.setitem(vars(tacita), "Model", types.SimpleNamespace(load=record("open", model)))
     return made
 
@@ -299,13 +306,24 @@ def test_compare_takes_recipes_files_and_methods(run, calls, tmp_path: Path) -> 
 def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None:
     assert run("predict", "r", "d", "--proba", "--out", "p.csv") == (0, "", "3 rows predicted\n")
     assert run("embed", "r", "d", "--out", "e.npy")[:2] == (0, "")
-    assert run("evaluate", "r", "d", "--labels", "y")[1] == "accuracy  0.5000\nlog_loss  1.2500\n"
+    assert run("evaluate", "r", "d", "--labels", "y")[1] == (
+        "accuracy  0.5000\nlog_loss  1.2500\n\n"
+        "class  precision  recall      f1  labels\n"
+        "good      0.5000  1.0000  0.6667       2\n"
+        "worn           -  0.0000  0.0000       2\n"
+    )
+    told = json.loads(run("evaluate", "r", "d", "--labels", "y", "--json")[1])
+    assert told["accuracy"] == 0.5
+    assert told["classes"][1] == {
+        "name": "worn", "precision": None, "recall": 0.0, "f1": 0.0, "support": 2,
+    }  # fmt: skip
     assert run("report", "r")[1] == "r/report.html\n"
     assert run("export", "r", "--format", "torch", "--out", "m.pt2")[1] == "m.onnx\n"
     assert [call[:2] for call in calls if call[0] != "open"] == [
         ("predict_file", ("d", Path("p.csv"), True)),
         ("embed_file", ("d", Path("e.npy"))),
-        ("evaluate_file", ("d", "y")),
+        ("judged_file", ("d", "y")),
+        ("judged_file", ("d", "y")),
         ("report", (None,)),
         ("export", (Path("m.pt2"), "torch")),
     ]

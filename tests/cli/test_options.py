@@ -30,7 +30,7 @@ IN_PYTHON = {
     "describe": tacita.load,
     "predict": Model.predict_file,
     "embed": Model.embed_file,
-    "evaluate": Model.evaluate_file,
+    "evaluate": Model.judged_file,
     "report": Model.report,
     "label-next": tacita.label_next,
     "export": Model.export,

@@ -11,7 +11,7 @@ from tacita.words import printable
 
 @with_options(READING)
 def describe(data: Data, **options: Any) -> None:
-    """Print what is understood of the data, and what is suspicious.
+    """Print what is understood of the data, and what is odd.
 
     \b
     tacita describe photos/

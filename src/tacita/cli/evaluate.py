@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import asdict
+from typing import Any
 
 import tacita
 from tacita.cli.options import AsJson, Data, Labels, ModelFolder, Strict
+from tacita.words import printable
 
 
 def evaluate(
@@ -17,14 +21,41 @@ def evaluate(
 ) -> None:
     """Score a model on samples with labels.
 
+    Figures of the whole, and of each class.
+
     \b
     tacita evaluate runs/photos held_out/
     tacita evaluate runs/sensors test.csv --labels state
     """
-    scores = tacita.Model.load(model).evaluate_file(data, labels, strict=strict)
+    from tacita.report.analysis import per_class
+
+    loaded = tacita.Model.load(model)
+    judged = loaded.judged_file(data, labels, strict=strict)
+    classes = [] if judged.confusion is None else per_class(judged.confusion, loaded.task.answers)
     if as_json:
-        print(json.dumps(scores))
+        rows = [{**asdict(row)} for row in classes]
+        whole = {**judged.scores, **({"classes": rows} if rows else {})}
+        print(json.dumps(finite(whole)))
         return
-    width = max(map(len, scores), default=0)
-    for name, value in scores.items():
+    width = max(map(len, judged.scores), default=0)
+    for name, value in judged.scores.items():
         print(f"{name:{width}}  {value:.4f}")
+    if classes:
+        longest = max(len("class"), *(len(row.name) for row in classes))
+        print(f"\n{'class':{longest}}  precision  recall      f1  labels")
+        for row in classes:
+            figures = f"{row.precision:9.4f}  {row.recall:6.4f}  {row.f1:6.4f}  {row.support:6}"
+            print(printable(f"{row.name:{longest}}  {figures}").replace("nan", "  -"))
+
+
+def finite(value: Any) -> Any:
+    """The same with null for what is no number, which JSON does not have.
+
+    >>> finite({"precision": float("nan"), "labels": [1]})
+    {'precision': None, 'labels': [1]}
+    """
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

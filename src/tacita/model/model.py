@@ -7,7 +7,7 @@ is on disk.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -37,6 +37,17 @@ class Page(Protocol):
 
     def markdown(self) -> str:
         """What it comes to, as text."""
+
+
+class Judged(NamedTuple):
+    """What a file with labels says of a model.
+
+    scores: as `evaluate` gives them. confusion: `(K, K)`, a row a true answer, in the order of
+    `task.answers`; None for a task without answers.
+    """
+
+    scores: dict[str, float]
+    confusion: np.ndarray[Any, Any] | None
 
 
 class Model:
@@ -170,6 +181,16 @@ class Model:
         strict: bool = False,
     ) -> dict[str, float]:
         """The scores over a file with labels, read a chunk at a time."""
+        return self.judged_file(source, labels, strict=strict).scores
+
+    def judged_file(
+        self,
+        source: str | Path,
+        labels: str | Path | None = None,
+        *,
+        strict: bool = False,
+    ) -> Judged:
+        """The scores over a file with labels, and which answers are taken for which."""
         logits, y = [], []
         for part in read_like(source, self.schema, labels=labels, strict=strict):
             known = part.subset(part.labelled)
@@ -180,7 +201,8 @@ class Model:
             raise DataError(
                 f"{source}: no sample has a label.", remedy="Name the labels with --labels."
             )
-        return self.task.scores(*self.task.joined(logits, y))
+        both = self.task.joined(logits, y)
+        return Judged(self.task.scores(*both), self.task.shown(*both, 0).confusion)
 
     # The folder
 

@@ -39,18 +39,17 @@ from tacita.modalities.series.rates import channel_rates
 from tacita.modalities.series.read import (
     fit_to,
     ragged_series,
-    roles_in,
     series_array,
     series_files,
     series_list,
     timed_series,
-    wide_series,
 )
 from tacita.modalities.series.recordings.device import is_device
 from tacita.modalities.series.recordings.load import recorded_samples
 from tacita.modalities.series.sensor_views import SensorViews
 from tacita.modalities.series.ts import stream_ts
 from tacita.modalities.series.views import SeriesViews
+from tacita.modalities.series.wide import roles_in, wide_series
 from tacita.values import Ragged, Values, full, length_mask
 from tacita.words import SHOWN, nearest, plural
 
