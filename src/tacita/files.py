@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import re
 import stat
@@ -10,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -195,3 +197,20 @@ def _unreadable(path: Path, error: OSError, remedy: str) -> CheckpointError:
 def _kind(mode: int) -> str:
     kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
     return next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device or a socket")
+
+
+def json_text(value: Any) -> str:
+    """A value as one line of JSON, with null for what is no number, which JSON does not have.
+
+    >>> json_text({"precision": float("nan"), "labels": [1]})
+    '{"precision": null, "labels": [1]}'
+    """
+    return json.dumps(_finite(value), ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict
-from typing import Any
 
 import tacita
 from tacita.cli.options import AsJson, Data, Labels, ModelFolder, Strict
+from tacita.files import json_text
 from tacita.words import printable
 
 
@@ -33,9 +31,9 @@ def evaluate(
     judged = loaded.judged_file(data, labels, strict=strict)
     classes = [] if judged.confusion is None else per_class(judged.confusion, loaded.task.answers)
     if as_json:
-        rows = [{**asdict(row)} for row in classes]
+        rows = [asdict(row) for row in classes]
         whole = {**judged.scores, **({"classes": rows} if rows else {})}
-        print(json.dumps(finite(whole)))
+        print(json_text(whole))
         return
     width = max(map(len, judged.scores), default=0)
     for name, value in judged.scores.items():
@@ -46,16 +44,3 @@ def evaluate(
         for row in classes:
             figures = f"{row.precision:9.4f}  {row.recall:6.4f}  {row.f1:6.4f}  {row.support:6}"
             print(printable(f"{row.name:{longest}}  {figures}").replace("nan", "  -"))
-
-
-def finite(value: Any) -> Any:
-    """The same with null for what is no number, which JSON does not have.
-
-    >>> finite({"precision": float("nan"), "labels": [1]})
-    {'precision': None, 'labels': [1]}
-    """
-    if isinstance(value, dict):
-        return {name: finite(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
