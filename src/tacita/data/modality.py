@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from tacita.catalog import discover
@@ -70,8 +70,16 @@ class Meta(BaseModel):
 
     @classmethod
     def of(cls, samples: Values, **facts: Any) -> Self:
-        """The facts of these samples, beside those given."""
-        return cls(**{**cls.seen(samples), **facts})
+        """The facts of these samples, beside those given. Raises `DataError` where they cannot be."""
+        try:
+            return cls(**{**cls.seen(samples), **facts})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DataError(
+                f"samples of shape {shape_of(samples)} cannot be {cls.modality}: {where}: {first['msg']}.",
+                remedy="Give samples with a value or more, and facts that are theirs.",
+            ) from error
 
     @classmethod
     def seen(cls, samples: Values) -> dict[str, Any]:

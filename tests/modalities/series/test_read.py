@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tacita import errors
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
-from tacita.modalities.series.read import interpolate
+from tacita.modalities.series.meta import SeriesMeta
+from tacita.modalities.series.read import interpolate, ragged_series
 from tacita.report.describe import describe
 
 RAGGED = [np.arange(6, dtype=float).reshape(3, 2), np.ones((1, 2)), np.full((2, 2), 7.0)]
@@ -177,3 +178,12 @@ def test_a_folder_may_hold_one_file_of_any_of_these_a_series(tmp_path, kind):
         np.save(folder / "r.npy", np.zeros((2, 3)))
         with pytest.raises(errors.DataError, match=r"r\.npy: 3 channels, p\.npy has 2"):
             load(folder)
+
+
+def test_series_without_a_channel_are_refused():
+    with pytest.raises(errors.DataError, match=r"'values' has shape \(5, 0\)"):
+        ragged_series(np.zeros((5, 0)), [2, 3], missing="refuse", source="s")
+    with pytest.raises(
+        errors.DataError, match=r"samples of shape \(3, 0\) cannot be series: shape\.1"
+    ):
+        SeriesMeta.of(torch.zeros(2, 3, 0))

@@ -70,7 +70,7 @@ def ragged_series(
 ) -> Samples:
     """Series laid end to end: `values (sum of lengths, C)` and `lengths (N,)`."""
     values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.shape[1]:
         raise DataError(
             f"{source}: 'values' has shape {values.shape}; (sum of lengths, channels) is needed.",
             remedy="Lay the series end to end along the first axis.",
