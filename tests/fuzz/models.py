@@ -42,8 +42,8 @@ from tacita.model.model import Model
 from tests.fuzz.changes import change
 from tests.helpers import mixed_tables, voxel_volumes
 
-SECONDS = 30
-"""That loading and predicting may take."""
+SECONDS = 120
+"""That loading and predicting may take: mostly milliseconds, but a busy machine may have others to serve."""
 MEMORY = 3 * 2**30
 """Bytes that a worker may take beyond what it began with."""
 TEXTS = ["a few plain words", "words of the other kind", "plain", "kind and other words"] * 6
@@ -166,7 +166,8 @@ def fuzz(
 ) -> tuple[list[Finding], Counter[str]]:
     """The findings among changes `first` to `first + count`, and how each way of changing ended."""
     context = multiprocessing.get_context("fork")
-    found, seen = [], Counter[str]()
+    found: list[Finding] = []
+    seen: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as place:
         folders = Path(place)
         for kind in kinds:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -298,6 +299,10 @@ def test_the_recipe_of_another_encoder_is_refused(copy: Any) -> None:
         (folder / "recipe.yaml").write_text(other)
         with pytest.raises(CheckpointError, match=r"model\.safetensors: encoder/"):
             Model.load(folder)
+    without = {k: v for k, v in yaml.safe_load(recipe).items() if k != "encoder"}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(without))
+    with pytest.raises(CheckpointError, match=r"recipe\.yaml: encoder: is missing"):
+        Model.load(folder)
     huge = recipe.replace("width: 4", "width: 1000000")
     (folder / "recipe.yaml").write_text(huge)
     with pytest.raises(CheckpointError, match="not of the recipe's shape"):

@@ -78,6 +78,8 @@ def _read(folder: Path) -> tuple[Recipe, Learner, Metrics]:
     recipe = load_recipe(folder / "recipe.yaml")
     labels = read_json(LabelsFile, folder / "labels.json", remedy=DAMAGED)
     recipe.check(labels.modality)
+    if needs_encoder(recipe) and recipe.encoder is None:
+        raise CheckpointError(f"{folder / 'recipe.yaml'}: encoder: is missing.", remedy=DAMAGED)
     metrics = read_json(Metrics, folder / "metrics.json", remedy=DAMAGED)
     empty = empty_dataset(folder, labels)
     tensors, metadata = read_tensors(folder / WEIGHTS, remedy=DAMAGED)
