@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow fuzz-models lint format tables bench claims clean
+.PHONY: demo test test-slow fuzz fuzz-models lint format tables docs dist bench claims clean
 
 demo: $(READY)
 	$(BIN)/tacita fit digits --labels-per-class 2 --draws 5 --out runs/demo --overwrite
@@ -15,8 +15,11 @@ test: $(READY) lint
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --count 200000 --found build/fuzz
+
 fuzz-models: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.models --count 20000
+	NUMBA_THREADING_LAYER=workqueue OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.models --count 20000
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -29,6 +32,17 @@ format: $(READY)
 
 tables: $(READY)
 	$(BIN)/python -m tacita.catalog.tables README.md
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	# Open build/docs/index.html.
+
+dist: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dist]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

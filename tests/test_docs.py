@@ -2,7 +2,8 @@
 
 A page runs as a reader would follow it: block after block in one empty folder, the Python blocks in
 one process, a fork of one that has only imported tacita, and the command line in forks of that.
-`python file=NAME` is a file that the page asks the reader to save.
+`python title="NAME.py"` is a file that the page asks the reader to save, and what is titled `ON_YOURS` runs
+on the reader's machine only.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROSE = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 GENERATED = {"docs/claims.md"}
 """Written by `make claims`, so not there in every state of a working copy."""
 
+ON_YOURS = 'title="on your machine"'
 NO_RUN = {
     ("README.md", "make demo"): "takes minutes, and is a run of its own",
     ("README.md", "pip install ."): "changes the environment, and names the reader's own data",
+    ("docs/index.md", "pip install ."): "as on the README",
     (
         "docs/self-supervised.md",
         "tacita pretrain simclr photos/ --budget 10m --out runs/first",
@@ -43,7 +47,16 @@ NO_RUN = {
         'data = tacita.load("docs.csv", text="said", labels="kind", tokeniser="all-MiniLM-L6-v2")',
     ): "names the reader's own model",
 }
-LONG = {"docs/will-unlabelled-data-help.md", "docs/tour.md", "docs/did-pretraining-work.md"}
+LONG = {
+    "docs/add-a-method.md",
+    "docs/add-a-modality.md",
+    "docs/continual-pretraining.md",
+    "docs/did-pretraining-work.md",
+    "docs/text.md",
+    "docs/tour.md",
+    "docs/will-unlabelled-data-help.md",
+    "docs/your-own-network.md",
+}
 """Pages whose runs take ten seconds or more each: continuous integration runs them, and `CI=1 make test`."""
 IN_A_CLONE = {"docs/add-a-method.md"}
 """Pages whose commands need the contract suite beside them."""
@@ -168,7 +181,8 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str:
-        return self.info.removeprefix("file=") if self.info.startswith("file=") else ""
+        title = re.fullmatch(r'title="([\w-]+\.\w+)"', self.info)
+        return title[1] if title else ""
 
 
 def name(path: Path) -> str:
@@ -193,7 +207,7 @@ def surroundings() -> dict[str, str]:
 
 
 def runnable(page: Path) -> list[Block]:
-    return [b for b in blocks_of(page) if b.language in ("python", "bash") and b.info != "no-run"]
+    return [b for b in blocks_of(page) if b.language in ("python", "bash") and b.info != ON_YOURS]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=name)
@@ -215,11 +229,11 @@ def test_every_block_runs(page: Path, tmp_path: Path, reader: Reader) -> None:
 
 def test_blocks_that_do_not_run_are_known_and_all_fences_are_of_known_kinds() -> None:
     found = [(name(page), block) for page in PAGES for block in blocks_of(page)]
-    assert {(page, block.head) for page, block in found if block.info == "no-run"} == set(NO_RUN)
+    assert {(page, block.head) for page, block in found if block.info == ON_YOURS} == set(NO_RUN)
     for page, block in found:
         where = f"{page}, line {block.line}"
         assert block.language in ("python", "bash", "text", "json", "yaml"), where
-        assert block.info in ("", "no-run") or block.file, where
+        assert block.info in ("", ON_YOURS) or block.file, where
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)
@@ -229,6 +243,26 @@ def test_examples_are_short_and_run(
     assert len(example.read_text(encoding="utf-8").splitlines()) < 40
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_was_run_from_top_to_bottom_and_still_runs(
+    notebook: Path, tmp_path: Path, reader: Reader
+) -> None:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs
+    assert all(output["output_type"] != "error" for output in outputs)
+    rows = [("python", "", number, "".join(cell["source"])) for number, cell in enumerate(code)]
+    if not os.environ.get("CI"):
+        pytest.skip("a long notebook: CI=1 runs it")
+    script = tmp_path / "cells.json"
+    script.write_text(json.dumps([name(notebook), rows]), encoding="utf-8")
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    reader.read(script, folder)
 
 
 @pytest.mark.parametrize("page", PROSE, ids=name)

@@ -84,3 +84,28 @@ def test_a_disk_that_is_really_full_is_a_write_error(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [path]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    for path in (tmp_path / "link", tmp_path / "dangling", tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(WriteError, match=r"could not be written: it is a (link|pipe|device)"):
+            write_text(path, "new")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "real").read_text() == "real"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127])
+def test_a_name_as_long_as_there_can_be_is_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_longer_name_is_a_write_error_that_does_not_speak_of_space(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="name too long") as refused:
+        write_text(tmp_path / ("a" * 256), "x")
+    assert "space" not in refused.value.remedy

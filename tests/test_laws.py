@@ -45,7 +45,7 @@ FLOORS = (
     "report",
     "verbs",
     "claim",
-    "estimator",
+    "estimators",
     "__init__",
     "cli",
 )

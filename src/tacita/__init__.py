@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tacita.catalog.discover import search as methods
     from tacita.data.dataset import Dataset
     from tacita.engine.train import train
-    from tacita.estimator import TacitaClassifier
+    from tacita.estimators import TacitaClassifier, TacitaRegressor, TacitaTransformer
     from tacita.modalities.load import load
     from tacita.modalities.memory import as_dataset
     from tacita.model.model import Model
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tacita.verbs.adapt import adapt
     from tacita.verbs.compare import compare
     from tacita.verbs.fit import fit
+    from tacita.verbs.label_next import label_next
     from tacita.verbs.pretrain import pretrain
     from tacita.verbs.pretrain_stream import pretrain_stream
 
@@ -29,12 +30,15 @@ __version__ = "0.1.0"
 _WHERE = {
     "Dataset": "tacita.data.dataset:Dataset",
     "Model": "tacita.model.model:Model",
-    "TacitaClassifier": "tacita.estimator:TacitaClassifier",
+    "TacitaClassifier": "tacita.estimators:TacitaClassifier",
+    "TacitaRegressor": "tacita.estimators:TacitaRegressor",
+    "TacitaTransformer": "tacita.estimators:TacitaTransformer",
     "adapt": "tacita.adapt",
     "as_dataset": "tacita.modalities.memory:as_dataset",
     "compare": "tacita.verbs.compare:compare",
     "describe": "tacita.report.describe:describe",
     "fit": "tacita.verbs.fit:fit",
+    "label_next": "tacita.verbs.label_next:label_next",
     "load": "tacita.modalities.load:load",
     "methods": "tacita.catalog.discover:search",
     "pretrain": "tacita.pretrain",
@@ -46,11 +50,14 @@ __all__ = [
     "Dataset",
     "Model",
     "TacitaClassifier",
+    "TacitaRegressor",
+    "TacitaTransformer",
     "adapt",
     "as_dataset",
     "compare",
     "describe",
     "fit",
+    "label_next",
     "load",
     "methods",
     "pretrain",

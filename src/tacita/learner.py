@@ -110,7 +110,7 @@ class Learner(ABC):
         )
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels, in the user's own words."""
+        """`(N,)` predicted labels, in the user's own words, numbers or booleans."""
         logits = self.logits(data)
         return np.asarray(self.task_.decode(self.task_.predict(logits)))
 
@@ -126,11 +126,16 @@ class Learner(ABC):
         scores = self.task_.scores(self.logits(data.subset(known)), data.y[known])
         return scores[self.task_.metric]
 
-    def like_training(self, data: Any, y: Any = None) -> Dataset:
-        """Further samples read by the training data's schema and normalised by its statistics."""
+    def like_training(self, data: Any, y: Any = None, *, strict: bool = False) -> Dataset:
+        """Further samples read by the training data's schema and normalised by its statistics.
+
+        strict: whether what would be a warning, such as a category never seen, is a `DataError`.
+        """
         known = self.fitted()
         if not isinstance(data, Dataset):
-            data = joined(list(read_like(data, known.schema)))
+            data = joined(list(read_like(data, known.schema, strict=strict)))
+        elif data.modality == known.modality:
+            known.kind.check_terms(data, known.schema)
         if y is not None:
             data = as_dataset(data, y, task=self.task_.name)
         return data.normalised(known.normaliser)

@@ -18,6 +18,14 @@ from torch.nn import functional
 
 from tacita.errors import DataError
 
+LARGEST_NUMBER = 1e140
+"""That a value or a target may be: its square, summed over any data set, still fits into 64 bits."""
+
+
+_LARGEST_PADDED = 2**30
+_PADDING = 20
+"""Bytes, and times those of the values, beyond which samples are not padded to the longest."""
+
 
 class Ragged:
     """Samples of unequal lengths: steps of series, tokens of texts, boxes of images.
@@ -71,6 +79,14 @@ class Ragged:
 
     @cached_property
     def padded(self) -> Tensor:
+        """`(N, longest, ...)`. Raises `DataError` where nearly all of it would be padding, and too much."""
+        size = len(self) * self.longest * self.flat[:1].nbytes
+        if size > _LARGEST_PADDED and size > _PADDING * self.flat.nbytes:
+            raise DataError(
+                f"{len(self)} samples of {len(self.flat)} values in all, the longest of"
+                f" {int(self.lengths.max())}, would be padded to {size / 2**30:.1f} GiB.",
+                remedy="Leave out the longest samples, or cut them into pieces.",
+            )
         padded = self.flat.new_zeros(len(self), self.longest, *self.flat.shape[1:])
         padded[self.mask] = self.flat
         return padded
@@ -277,6 +293,27 @@ def length_mask(lengths: Tensor, length: int) -> Tensor:
     [[True, False, False], [True, True, True]]
     """
     return torch.arange(length, device=lengths.device) < lengths[:, None]
+
+
+def prefix_lengths(mask: Tensor) -> Tensor:
+    """`(B,)` lengths of a `(B, L)` mask, True = valid; the inverse of `length_mask`.
+
+    Raises `DataError` where something valid comes after something that is not, as in texts that are
+    padded on the left.
+
+    >>> prefix_lengths(torch.tensor([[True, False, False], [True, True, True]])).tolist()
+    [1, 3]
+    """
+    lengths = mask.sum(1)
+    if torch.compiler.is_compiling():
+        return lengths
+    late = (mask != length_mask(lengths, mask.shape[1])).any(1)
+    if bool(late.any()):
+        raise DataError(
+            f"in sample {int(late.nonzero()[0])} of the batch padding comes before or among valid steps.",
+            remedy="Move the valid steps of each sample to the front, and pad at the end.",
+        )
+    return lengths
 
 
 def _places(positions: Tensor) -> Tensor:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import html
+import re
 from collections.abc import Iterable, Sequence
 
 SHOWN = 8
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What moves the cursor, colours or turns the text of a terminal, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    """Text that a stranger may have written, as it can be shown: control characters as their escapes.
+
+    >>> print(printable("a\\x1b[2Jb"))
+    a\\x1b[2Jb
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def plural(count: int, word: str) -> str:
@@ -36,3 +51,21 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def html_table(title: str, rows: Iterable[tuple[str, str]], most: int = 12) -> str:
+    """A short table for a notebook, a key and a text a row; everything is escaped and bounded.
+
+    >>> html_table("Model <a>", [("task", "x & y")])
+    '<table><caption>Model &lt;a&gt;</caption><tr><th>task</th><td>x &amp; y</td></tr></table>'
+    """
+
+    def cell(text: str) -> str:
+        whole = text if len(text) <= 200 else text[:199] + "\N{HORIZONTAL ELLIPSIS}"
+        return html.escape(whole.encode("utf-8", "replace").decode())
+
+    shown = list(rows)
+    lines = [f"<tr><th>{cell(key)}</th><td>{cell(text)}</td></tr>" for key, text in shown[:most]]
+    if len(shown) > most:
+        lines.append(f"<tr><th></th><td>and {len(shown) - most} more</td></tr>")
+    return f"<table><caption>{cell(title)}</caption>{''.join(lines)}</table>"

@@ -25,6 +25,7 @@ VERBS = {
     "predict",
     "embed",
     "evaluate",
+    "label-next",
     "compare",
     "describe",
     "report",
@@ -68,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         "predict_file": 3,
         "embed_file": 3,
         "evaluate_file": {"accuracy": 0.5, "log_loss": 1.25},
-        "write_report": Path("r/report.html"),
+        "report": Path("r/report.html"),
         "export": Path("m.onnx"),
     }
     model = types.SimpleNamespace(**{name: record(name, value) for name, value in methods.items()})
@@ -206,8 +207,10 @@ def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
         "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
-        "--modality images "
+        "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
+        "--metric auc "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
+        "--ignore a,b --ignore c --categorical k --decimal , --id-column i "
         "--resume --overwrite --dry-run --quiet --device cpu --precision 64-true"
     )
     assert run(*command.split()) == (0, "", "")
@@ -222,22 +225,38 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "unlabelled": "u.csv",
         "labels_per_class": 2,
         "draws": 5,
+        "metric": "auc",
         "group": "g",
         "missing": "impute",
         "modality": "images",
+        "unlabelled_as": ["NA", "?"],
+        "as_class": ["none"],
+        "order": ["low,high"],
         "image_size": 32,
         "series_id": "m",
         "time": "t",
         "text": "w",
         "tokeniser": "bpe",
+        "ignore": ["a", "b", "c"],
+        "categorical": ["k"],
+        "numeric": None,
+        "decimal": ",",
+        "id_column": "i",
         "resume": True,
         "overwrite": True,
         "dry_run": True,
-        "quiet": True,
+        "quiet": 1,
         "device": "cpu",
         "precision": "64-true",
     }
     assert calls == [("fit", ("d.csv",), expected)]
+
+
+def test_where_options_of_a_method_go_is_said(run) -> None:
+    code, _, err = run("fit", "digits", "steps=10")
+    assert code == 2
+    assert "--recipe FILE.yaml" in err
+    assert "tacita adapt METHOD DATA KEY=VALUE" in err
 
 
 def test_a_run_is_repeated_from_its_folder(run, calls, tmp_path: Path) -> None:
@@ -287,7 +306,7 @@ def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None
         ("predict_file", ("d", Path("p.csv"), True)),
         ("embed_file", ("d", Path("e.npy"))),
         ("evaluate_file", ("d", "y")),
-        ("write_report", (None,)),
+        ("report", (None,)),
         ("export", (Path("m.pt2"), "torch")),
     ]
     assert {call[1] for call in calls if call[0] == "open"} == {("r",)}

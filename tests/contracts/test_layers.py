@@ -6,7 +6,9 @@ it were not there; a reset is the beginning of another sequence.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import re
 from itertools import pairwise
 
 import pytest
@@ -39,6 +41,11 @@ def both_ways() -> SequenceLayer:
 WRAPPERS = {"a stack": stack, "both ways": both_ways}
 NAMES = [*layers.names(), *WRAPPERS]
 every_layer = pytest.mark.parametrize("name", NAMES)
+QUICK = ("s4d",)
+"""What the compiler is tried with in every run; with all layers it takes a minute."""
+ONE_LENGTH = ("gru", "hippo", "lru", "lssl", "mamba", "s4", "s5", "s5-ptd")
+"""Scans and powers of matrices by doubling: how many turns they take depends on the length, so that an
+exported program is for one length."""
 
 
 def make_layer(name: str) -> SequenceLayer:
@@ -184,6 +191,45 @@ def test_the_last_state_is_that_after_the_last_valid_step(name: str) -> None:
 
 
 @every_layer
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_lengths_may_be_of_any_integers(name: str, dtype: torch.dtype) -> None:
+    layer, x, lengths = make(name), noise(3, LENGTH, WIDTH), torch.tensor([0, 6, LENGTH])
+    assert_close(layer(x, lengths=lengths.to(dtype)), layer(x, lengths=lengths))
+    if layer.streams:
+        _, state = layer(x, lengths=lengths.to(dtype), return_state=True)
+        states_close(state, layer(x, lengths=lengths, return_state=True)[1])
+
+
+@having(resettable=True)
+def test_resets_in_the_padding_are_as_if_they_were_not_there(name: str) -> None:
+    layer, x = make(name), noise(2, LENGTH, WIDTH)
+    lengths = torch.tensor([4, LENGTH])
+    resets = torch.zeros(2, LENGTH, dtype=torch.bool)
+    resets[0, 2] = resets[1, 8] = True
+    late = resets.clone()
+    late[0, 5:] = True
+    assert_close(layer(x, lengths=lengths, resets=late), layer(x, lengths=lengths, resets=resets))
+    if layer.streams:
+        _, state = layer(x, lengths=lengths, resets=late, return_state=True)
+        states_close(state, layer(x, lengths=lengths, resets=resets, return_state=True)[1])
+
+
+@every_layer
+def test_a_batch_may_be_empty(name: str) -> None:
+    layer, x = make(name), noise(0, LENGTH, WIDTH)
+    lengths, resets = torch.zeros(0, dtype=torch.int64), torch.zeros(0, LENGTH, dtype=torch.bool)
+    assert layer(x, lengths=lengths).shape == x.shape
+    if layer.resettable:
+        assert layer(x, resets=resets).shape == x.shape
+    if layer.streams:
+        y, state = layer(x, lengths=lengths, state=layer.initial_state(0), return_state=True)
+        assert y.shape == x.shape
+        y, state = layer.step(x[:, 0], state)
+        assert y.shape == (0, WIDTH)
+        assert {len(value) for value in state.values()} == {0}
+
+
+@every_layer
 def test_samples_do_not_touch_each_other(name: str) -> None:
     layer, x = make(name), noise(4, LENGTH, WIDTH)
     order = torch.tensor([2, 0, 3, 1])
@@ -282,6 +328,18 @@ def test_a_wrong_state_is_refused(name: str) -> None:
         layer.step(x[:, 0], layer.initial_state(2))
     with pytest.raises(ConfigError, match="belong"):
         layer(x, state={"nonsense": torch.zeros(3, 1)})
+    right = layer.initial_state(3)
+    for key, value in right.items():
+        for axis in range(1, value.ndim):
+            if value.shape[axis]:  # what is empty at first grows
+                wider = torch.cat([value, value], axis)
+                for call in (layer.step, layer):
+                    with pytest.raises(ConfigError, match=re.escape(repr(key))):
+                        call(x[:, 0] if call == layer.step else x, state={**right, key: wider})
+        for wrong in (value[..., None], value.view(3, -1)[:, :0]):
+            if wrong.shape[1:] != value.shape[1:]:
+                with pytest.raises(ConfigError, match="for each sample"):
+                    layer(x, state={**right, key: wrong})
 
 
 @having(streams=False)
@@ -301,7 +359,7 @@ def test_wrong_shapes_lengths_and_resets_are_refused(name: str) -> None:
     for wrong in (x[:, :, :5], x[:, 0], x[:, :0], x[None]):
         with pytest.raises(ConfigError, match=f"L, {WIDTH}"):
             layer(wrong)
-    for lengths in ([1, 2], [1.0, 2.0, 3.0]):
+    for lengths in ([1, 2], [1.0, 2.0, 3.0], [True, False, True]):
         with pytest.raises(ConfigError, match="whole numbers"):
             layer(x, lengths=torch.tensor(lengths))
     for lengths in ([1, 2, LENGTH + 1], [-1, 2, 3]):
@@ -399,12 +457,95 @@ def test_half_precision_stays_finite_and_near(name: str) -> None:
     assert halved.isfinite().all()
 
 
+@having(streams=True)
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("weights", ["autocast", "half"])
+def test_in_half_precision_steps_are_the_parallel_form_too(
+    name: str, weights: str, dtype: torch.dtype
+) -> None:
+    layer, x = make(name).float(), noise(2, LENGTH, WIDTH).float()
+    with torch.no_grad():
+        exact, _ = walk(layer, x, layer.initial_state(2))
+        half: contextlib.AbstractContextManager[object] = torch.autocast("cpu", dtype)
+        if weights == "half":
+            layer, x, half = layer.to(dtype), x.to(dtype), contextlib.nullcontext()
+        with half:
+            y, last = layer(x, return_state=True)
+            stepped, state = walk(layer, x, layer.initial_state(2))
+            assert_near(layer.step(x[:, 0], last)[0], layer.step(x[:, 0], state)[0], y, exact)
+        assert stepped.dtype == y.dtype == x.dtype
+        assert_near(stepped, y, y, exact)
+        if weights == "autocast":  # and nothing is left of it afterwards
+            assert_close(walk(layer, x, layer.initial_state(2))[0], exact)
+
+
+def assert_near(stepped: Tensor, parallel: Tensor, y: Tensor, exact: Tensor) -> None:
+    """As near as rounding lets the parallel form be to what it is in single precision."""
+    rounded = (y.float() - exact).abs().max()
+    assert rounded <= 0.03 * exact.abs().max()
+    apart = (stepped.float() - parallel.float()).abs().max()
+    assert apart <= 3 * rounded + 1e-5 * exact.abs().max()
+
+
 @every_layer
-def test_it_can_be_exported_for_any_batch_size(name: str) -> None:
+def test_what_a_layer_did_in_inference_mode_does_not_keep_it_from_learning(name: str) -> None:
+    layer, x = make(name), noise(2, LENGTH, WIDTH)
+    with torch.inference_mode():
+        layer(x)
+        if layer.streams:
+            layer.step(x[:, 0], layer.initial_state(2))
+    layer(x).sum().backward()
+    if layer.streams:
+        with torch.no_grad():
+            layer.step(x[:, 0], layer.initial_state(2))
+        layer.step(x[:, 0], layer.initial_state(2))[0].sum().backward()
+
+
+@every_layer
+def test_it_can_be_called_with_other_weights(name: str) -> None:
+    layer, other, x = make(name), make(name, seed=1), noise(2, LENGTH, WIDTH)
+    weights = {key: value.detach() for key, value in other.state_dict().items()}
+    assert_close(torch.func.functional_call(layer, weights, (x,)), other(x))
+
+
+@every_layer
+def test_it_can_be_exported_for_any_batch_size_and_length(name: str) -> None:
     layer, x = make(name), noise(3, LENGTH, WIDTH)
-    samples = torch.export.Dim("samples", min=1, max=4096)
-    program = torch.export.export(layer, (x,), dynamic_shapes={"x": {0: samples}})
-    assert_close(program.module()(x[:2]), layer(x[:2]))
+    dims = {0: torch.export.Dim("samples", min=1, max=4096)}
+    if name not in ONE_LENGTH:
+        longest = 1000 if layer.max_length is None else layer.max_length - 1
+        dims[1] = torch.export.Dim("steps", min=8, max=longest)
+    program = torch.export.export(layer, (x,), dynamic_shapes={"x": dims}).module()
+    assert_close(program(x[:2]), layer(x[:2]))
+    if name not in ONE_LENGTH:
+        longer = noise(2, 59, WIDTH)
+        assert_close(program(longer), layer(longer))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+)
+def test_it_compiles_as_one_graph(name: str) -> None:
+    torch._dynamo.reset()
+    layer, x, lengths = make(name), noise(3, LENGTH, WIDTH), torch.tensor([LENGTH, 5, 1])
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    assert_close(compiled(x, lengths=lengths), layer(x, lengths=lengths))
+
+
+@having(streams=True)
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace`:FutureWarning")
+def test_a_step_is_not_traced(name: str) -> None:
+    layer, x = make(name), noise(1, WIDTH)
+    begun = layer.initial_state(1)
+
+    def output(x: Tensor) -> Tensor:
+        return layer.step(x, begun)[0]
+
+    with pytest.raises(ConfigError, match=r"torch\.export"):
+        torch.jit.trace(output, (x,), check_trace=False)
 
 
 def test_hints_name_parameters_that_there_are() -> None:

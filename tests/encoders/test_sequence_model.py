@@ -13,9 +13,10 @@ from tacita.catalog.signature import parameters
 from tacita.catalog.values import parse_assignments
 from tacita.data.batch import InputSpec
 from tacita.encoders import build
+from tacita.encoders.language_model import LanguageModel
 from tacita.encoders.sequence_model import SequenceModel
 from tacita.engine.optimizer import build_optimizer
-from tacita.errors import ConfigError
+from tacita.errors import ConfigError, DataError
 from tacita.values import Ragged, length_mask
 from tests.helpers import BATCHES, assert_close
 
@@ -226,3 +227,25 @@ def test_a_layer_cannot_be_an_encoder_by_itself() -> None:
     )
     with pytest.raises(ConfigError, match=r"encoder\.method: s4d is of the family layer"):
         recipe.check()
+
+
+def test_padding_that_does_not_come_last_is_refused() -> None:
+    model, tokens = make(), torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    left = torch.tensor([[True, True, False, False, False], [False, False, True, True, True]])
+    with pytest.raises(DataError, match=r"in sample 1 .* padding comes before") as error:
+        model.blocks(tokens, left)
+    assert "to the front" in error.value.remedy
+    right = length_mask(torch.tensor([2, 3]), 5)
+    assert_close(model.blocks(tokens, right)[1, :3], model.blocks(tokens[1:, :3])[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_continues_texts(dtype: torch.dtype) -> None:
+    model = LanguageModel(TEXT, layer="mamba", d_model=WIDTH, depth=1).to(dtype).eval()
+    ids, lengths = samples(TEXT), torch.tensor([20, 3, 1], dtype=torch.uint8)
+    found = model.generate(ids, 3, lengths=lengths, temperature=0)
+    assert torch.equal(found, model.generate(ids, 3, lengths=lengths.long(), temperature=0))
+    for row, length in enumerate(lengths.tolist()):
+        assert torch.equal(
+            model.generate(ids[row : row + 1, :length], 3, temperature=0)[0], found[row]
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def killed_run(folder: Path) -> None:
     """A run that writes a checkpoint every step, goes on from it, and leaves its final weights."""
     torch.set_num_threads(1)
+    # A shell lets what it starts in the background ignore interruptions, and this would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     data = digits_data()
     objective = fixmatch(data)
     (folder / "began").touch()

@@ -4,7 +4,6 @@ cut, or on what else drew random numbers; and a loss that went bad without anyon
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import random
@@ -24,7 +23,8 @@ from hypothesis import strategies as st
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.engine.checkpoint import previous_of, read_tensors
-from tacita.engine.history import JsonLines, Progress, TensorBoard
+from tacita.engine.history import Progress
+from tacita.engine.loggers import JsonLines
 from tacita.engine.stopping import Stopping
 from tacita.engine.train import check_all_used, train
 from tacita.errors import (
@@ -32,7 +32,6 @@ from tacita.errors import (
     ConfigError,
     DataError,
     DivergedError,
-    MissingExtraError,
     OutOfMemoryError,
 )
 from tacita.objective import Losses
@@ -113,23 +112,39 @@ def test_a_run_killed_at_random_instants_ends_with_the_same_weights(
 ) -> None:
     final, seconds = uninterrupted
     draw = random.Random(kills + number)
-    reached = []
-    for _ in range(kills):
-        process = begun(processes, tmp_path)
-        process.join(timeout=draw.uniform(0.0, 1.5 * seconds / (kills + 1)))
-        if process.is_alive():
-            os.kill(process.pid or 0, number)
-        process.join()
-        if (tmp_path / "run.safetensors").exists():
-            tensors, metadata = read_tensors(tmp_path / "run.safetensors", remedy="")
-            assert tensors
-            reached.append(int(metadata["step"]))
-    assert reached == sorted(reached)
-    assert any(0 < step < KILLED_STEPS for step in reached), "no kill fell into the run"
-    process = begun(processes, tmp_path)
+    for attempt in range(10):  # On a busy machine the kills may all come too early or too late.
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        spans = [draw.uniform(0.0, 1.5 * seconds / (kills + 1)) for _ in range(kills)]
+        reached = [step for span in spans if (step := killed(processes, folder, span, number))]
+        assert reached == sorted(reached)
+        if any(step < KILLED_STEPS for step in reached):
+            break
+    else:
+        pytest.fail("no kill fell into a run")
+    process = begun(processes, folder)
     process.join()
     assert process.exitcode == 0
-    assert (tmp_path / "final.safetensors").read_bytes() == final
+    assert (folder / "final.safetensors").read_bytes() == final
+
+
+def killed(
+    processes: multiprocessing.context.ForkServerContext,
+    folder: Path,
+    after: float,
+    number: signal.Signals,
+) -> int:
+    """The step that a run had reached on disk when it was killed so many seconds in; 0 for none."""
+    process = begun(processes, folder)
+    process.join(timeout=after)
+    if process.is_alive():
+        os.kill(process.pid or 0, number)
+    process.join()
+    if not (folder / "run.safetensors").exists():
+        return 0
+    tensors, metadata = read_tensors(folder / "run.safetensors", remedy="")
+    assert tensors
+    return int(metadata["step"])
 
 
 @settings(deadline=None, max_examples=6)
@@ -393,56 +408,6 @@ def test_rows_come_every_few_steps_and_at_the_end(tmp_path: Path) -> None:
     assert [progress.row for progress in seen] == history.rows
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
     assert history.final == history.rows[-1]
-
-
-def test_a_resumed_run_writes_no_row_twice(tmp_path: Path) -> None:
-    log, options = tmp_path / "log.jsonl", {"steps": 12, "batch_size": 16, "log_every": 2}
-    history = train(plain(DATA), DATA, callbacks=[JsonLines(log)], **options)  # type: ignore[arg-type]
-    whole = log.read_text()
-    log.write_text(whole[:-5])
-    row = history.rows[3]
-    JsonLines(log)(Progress(int(row["step"]), 12, row, 0.0))
-    assert log.read_text() == "".join(whole.splitlines(keepends=True)[:4])
-
-
-def test_runs_that_share_a_file_lose_no_row_of_each_other(tmp_path: Path) -> None:
-    log, options = tmp_path / "log.jsonl", {"steps": 4, "batch_size": 16, "log_every": 2}
-    for name in ("a", "b"):
-        train(plain(DATA), DATA, callbacks=[JsonLines(log, candidate=name)], **options)  # type: ignore[arg-type]
-    whole = log.read_text()
-    JsonLines(log, candidate="a")(Progress(4, 4, json.loads(whole.splitlines()[1]), 0.0))
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    assert sorted((row["candidate"], row["step"]) for row in rows) == [
-        ("a", 2), ("a", 4), ("b", 2), ("b", 4),
-    ]  # fmt: skip
-    assert sorted(log.read_text().splitlines()) == sorted(whole.splitlines())
-
-
-def test_without_tensorboard_its_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtraError, match=r"tacita\[tensorboard\]"):
-        TensorBoard(tmp_path)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_shows_every_row(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    history = train(
-        plain(DATA),
-        DATA,
-        steps=4,
-        batch_size=16,
-        log_every=2,
-        callbacks=[TensorBoard(tmp_path)],
-    )
-    found = EventAccumulator(str(tmp_path)).Reload()
-    assert set(found.Tags()["scalars"]) == set(history.final) - {"step"}
-    totals = [(point.step, point.value) for point in found.Scalars("total")]
-    assert totals == [(row["step"], pytest.approx(row["total"])) for row in history.rows]
 
 
 # Time

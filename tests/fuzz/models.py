@@ -165,6 +165,8 @@ def fuzz(
     first: int, count: int, kinds: list[str], loud: bool = False
 ) -> tuple[list[Finding], Counter[str]]:
     """The findings among changes `first` to `first + count`, and how each way of changing ended."""
+    # Threads of OpenMP do not outlive a fork: the process would be ended for that.
+    os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
     context = multiprocessing.get_context("fork")
     found: list[Finding] = []
     seen: Counter[str] = Counter()

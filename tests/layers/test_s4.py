@@ -175,3 +175,26 @@ def test_what_cannot_be_is_refused() -> None:
         S4(4, measure="lagt")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="positive"):
         S4(4, length=0)
+
+
+@pytest.mark.parametrize("measure", ["legs", "legt", "fout"])
+def test_at_tiny_steps_kernels_and_steps_are_those_of_double_precision(measure):
+    layer = S4(3, measure=measure, d_state=16, length=64, dt_min=1e-6, dt_max=2e-6).eval()
+    x = torch.randn(2, 50, 3)
+    with torch.no_grad():
+        y, state, outputs = layer(x), layer.initial_state(2), []
+        for t in range(50):
+            out, state = layer.step(x[:, t], state)
+            outputs.append(out)
+        expected = layer.double()(x.double())
+    for found in (y, torch.stack(outputs, 1)):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    assert layer.float()(x, rate=1e-3).isfinite().all()
+
+
+@pytest.mark.parametrize("measure", ["legs", "fout"])
+def test_a_kernel_in_single_precision_is_near_that_in_double(measure):
+    layer = S4(3, measure=measure, d_state=16, length=64, dt_min=1e-3, dt_max=1e-2)
+    found = layer.kernel(64)
+    expected = layer.double().kernel(64)
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()

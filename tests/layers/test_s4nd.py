@@ -126,3 +126,16 @@ def test_wrong_shapes_rates_and_options_are_refused() -> None:
         layer(rank=0)
     with pytest.raises(ConfigError, match="band_limit"):
         layer(band_limit=0.0)
+
+
+def test_in_half_precision_it_is_the_same_up_to_rounding() -> None:
+    one, x = layer().float(), noise(2, 5, 7, 3).float()
+    expected = one(x)
+    y = one.bfloat16()(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    assert (y.float() - expected).abs().max() <= 0.02 * expected.abs().max()
+
+
+def test_it_compiles_as_one_graph() -> None:
+    one, x = layer(), noise(2, 5, 7, 3)
+    assert_close(torch.compile(one, backend="eager", fullgraph=True)(x), one(x))

@@ -23,10 +23,15 @@ from tacita.modalities.memory import as_dataset
 from tacita.report.describe import describe
 from tests.helpers import same_values, with_examples
 
+pytestmark = pytest.mark.filterwarnings("ignore::tacita.data.notes.ReadingWarning")
+
 FRAME = pd.DataFrame(
     {"a": [1.5, -2.0, 3e5], "b": ["u", "v", "u"], "c": [True, False, True], "y": ["p", "", "q"]}
 )
 SERIES = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+
+# Damage makes odd cells and unseen values, which are told of.
+pytestmark = pytest.mark.filterwarnings("ignore::tacita.data.notes.ReadingWarning")
 
 
 def written(write):

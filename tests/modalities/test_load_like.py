@@ -1,5 +1,7 @@
 """Further samples are read as the first were, whatever the chunk."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +9,11 @@ import torch
 from PIL import Image
 
 from tacita import errors
+from tacita.data.notes import ReadingWarning
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 
-CSV = "name,a,colour,y\np,1,red,u\nq,2,blue,v\nr,3,red,\ns,4,red,u\n"
+CSV = "id,a,colour,y\np,1,red,u\nq,2,blue,v\nr,3,red,\ns,4,red,u\n"
 
 
 def joined(chunks):
@@ -41,7 +44,7 @@ def test_a_table_comes_back_as_it_was_loaded(table, form, chunk):
     elif form == "frame":
         source = frame
     elif form == "shuffled":
-        frame.assign(extra=1)[["colour", "extra", "y", "a", "name"]].to_csv(source, index=False)
+        frame.assign(extra=1)[["colour", "extra", "y", "a", "id"]].to_csv(source, index=False)
     chunks = list(read_like(source, data.schema, chunk=chunk))
     assert all(len(part) <= chunk for part in chunks)
     x, y, index, ids = joined(chunks)
@@ -63,7 +66,6 @@ def test_labels_and_ids_may_be_absent(table):
     ("text", "said"),
     [
         ("a,color\n1,red\n", r"1 column of the model missing: 'colour'[\s\S]*Did you mean 'color'"),
-        ("a,colour\n1,red\n2,rad\n", r"'rad' at row 3, column 'colour'[\s\S]*Did you mean 'red'"),
         ("a,colour\n1,red\nx,red\n", "'x' at row 3, column 'a' is not a number"),
         ("a,colour\n1,red\n,red\n", "the first at row 3, column 'a'"),
         ("a,colour\n1,red\n2,\n", "1 empty cell in column 'colour', the first at row 3"),
@@ -80,18 +82,37 @@ def test_rows_the_model_cannot_take_are_named(table, text, said, chunk):
         list(read_like(table, schema, chunk=chunk))
 
 
-def test_unknown_categories_are_missing_where_the_model_knows_missing(table):
-    table.write_text(CSV.replace("q,2,blue", "q,2,"))
-    schema = load(table, labels="y", missing="impute").schema
-    table.write_text("a,colour\n1,green\n,red\n")
-    (part,) = read_like(table, schema, missing="impute")
-    assert part.x[:, 1].tolist() == [0, 1]
-    assert part.x[1, 0].isnan()
+@pytest.mark.parametrize("missing", ["refuse", "impute"])
+@pytest.mark.parametrize("chunk", [1, 10])
+def test_categories_never_seen_are_none_of_the_known_and_counted(table, chunk, missing):
+    if missing == "impute":
+        table.write_text(CSV.replace("q,2,blue", "q,2,"))
+    schema = load(table, labels="y", missing=missing).schema
+    table.write_text("a,colour\n1,red\n2,rad\n3,green\n")
+    with pytest.warns(ReadingWarning, match="2 values of column 'colour' not in .* 'rad' at row 3"):
+        x, *_ = joined(read_like(table, schema, chunk=chunk))
+    assert x[:, 1].isnan().tolist() == [False, True, True]
+    with pytest.raises(errors.DataError, match=r"value.* 'rad' at row 3[\s\S]*--strict"):
+        list(read_like(table, schema, chunk=chunk, strict=True))
+
+
+def test_an_empty_cell_is_the_category_missing_or_none_of_the_known(table):
+    learnt = CSV.replace("q,2,blue", "q,2,")
+    for text, expected in ((learnt, [0, 1]), (CSV, [float("nan"), 1])):
+        table.write_text(text)
+        schema = load(table, labels="y", missing="impute").schema
+        table.write_text("a,colour\n1,\n,red\n")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            (part,) = read_like(table, schema)
+        np.testing.assert_array_equal(part.x[:, 1], expected)
+        assert part.x[1, 0].isnan()
+        assert ["nothing at row 2" in str(each.message) for each in said] == [True] * (text is CSV)
 
 
 def test_a_label_file_serves_a_stream_and_must_fit_it(table, tmp_path):
     schema = load(table, labels="y").schema
-    table.write_text("name,a,colour\np,1,red\nq,2,red\nr,3,red\n")
+    table.write_text("id,a,colour\np,1,red\nq,2,red\nr,3,red\n")
     (tmp_path / "l.csv").write_text("id,label\nr,v\np,u\n")
     _, y, _, _ = joined(read_like(table, schema, chunk=1, labels=tmp_path / "l.csv"))
     assert y.tolist() == [0, -1, 1]
@@ -102,7 +123,7 @@ def test_a_label_file_serves_a_stream_and_must_fit_it(table, tmp_path):
 
 def test_an_id_that_two_chunks_have_is_refused(table, tmp_path):
     schema = load(table, labels="y").schema
-    table.write_text("name,a,colour\np,1,red\nq,2,red\np,3,red\n")
+    table.write_text("id,a,colour\np,1,red\nq,2,red\np,3,red\n")
     (tmp_path / "l.csv").write_text("id,label\np,u\n")
     for chunk in (1, 10):
         with pytest.raises(errors.DataError, match="'p' fits"):

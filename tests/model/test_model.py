@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -155,6 +156,12 @@ def test_files_give_what_memory_gives_chunk_by_chunk(
     assert len({row["id"] for row in rows}) == 60
     assert model.embed_file(table, tmp_path / "e.npy") == 60
     features = np.load(tmp_path / "e.npy", allow_pickle=False)
+    ids = pd.read_csv(tmp_path / "e.ids.csv", dtype=str)["id"].tolist()
+    model.embed_file(table, tmp_path / "e.csv")
+    model.embed_file(table, tmp_path / "e.parquet")
+    for named in (pd.read_csv(tmp_path / "e.csv"), pd.read_parquet(tmp_path / "e.parquet")):
+        assert named["id"].astype(str).tolist() == ids
+        np.testing.assert_allclose(named.drop(columns="id").to_numpy(), features, rtol=1e-6)
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, model.embed(data), rtol=1e-5, atol=1e-6)
     expected = model.evaluate(data)
@@ -165,6 +172,14 @@ def test_probabilities_are_written_under_the_names_of_the_classes(tmp_path: Path
     model, data = model_of("knn", "images"), data_of("images")
     np.save(tmp_path / "x.npy", data.x.numpy())
     model.predict_file(tmp_path / "x.npy", tmp_path / "p.csv", proba=True)
+    model.predict_file(tmp_path / "x.npy", tmp_path / "p.jsonl", proba=True, as_json=True)
+    objects = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    options = {"dtype": {"id": str, "predicted": str}, "keep_default_na": False}
+    told = pd.read_csv(tmp_path / "p.csv", **options)
+    assert [row["id"] for row in objects] == told["id"].tolist()
+    assert [str(row["predicted"]) for row in objects] == told["predicted"].tolist()
+    for name in objects[0]["probabilities"]:
+        assert [row["probabilities"][name] for row in objects] == told[name].tolist()
     rows = list(csv.reader((tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()))
     assert tuple(rows[0][2:]) == model.task.classes
     found = np.array([row[2:] for row in rows[1:]], dtype=float)
@@ -175,8 +190,8 @@ def test_what_cannot_be_written_leaves_nothing(table: Path, tmp_path: Path) -> N
     model = model_of(*TABLE)
     with pytest.raises(ConfigError, match="no classes"):
         model.predict_file(table, tmp_path / "p.csv", proba=True)
-    with pytest.raises(ConfigError, match=r"written as \.npy"):
-        model.embed_file(table, tmp_path / "e.csv")
+    with pytest.raises(ConfigError, match=r"written as \.npy, \.csv, \.parquet"):
+        model.embed_file(table, tmp_path / "e.txt")
     with pytest.raises(ConfigError, match="baseline"):
         model_of("logistic-regression", "regression").embed_file(table, tmp_path / "e.npy")
     with pytest.raises(DataError):
@@ -413,7 +428,7 @@ def test_tensors_of_another_shape_type_or_value_are_refused(copy: Any) -> None:
     whole = load_file(path)
     for name in ("normaliser/mean", "encoder/stages.0.0.weight", "head/memory"):
         for other in (
-            whole[name].double(),
+            whole[name].half(),
             whole[name][..., :0],
             whole[name] * torch.nan,
             whole[name].sum(),

@@ -20,9 +20,9 @@ def test_categories_become_the_columns_that_scikit_learn_makes() -> None:
     assert torch.equal(flat_rows(x, spec, one_hot=False), x)
 
 
-def test_codes_out_of_range_stay_within_their_column() -> None:
+def test_codes_that_are_none_of_the_categories_are_zeros() -> None:
     rows = flat_rows(torch.tensor([[-1.0], [9.0]]), InputSpec("tables", (1,), cardinalities=(3,)))
-    assert rows.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    assert rows.tolist() == [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
 
 
 def test_images_series_and_numbers_are_only_flattened() -> None:

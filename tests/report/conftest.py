@@ -11,12 +11,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from tacita.data.dataset import Dataset
 from tacita.measures.calibration import reliability
 from tacita.measures.errors import confident_errors, confusion, largest_errors
+from tacita.measures.ranks import operating
+from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report import analysis
 from tacita.report.content import (
     EmbeddingMap,
+    GroupRow,
     Health,
-    LeaderboardRow,
-    PretrainingRow,
+    Importance,
     RegressionFit,
     ReportContent,
     SampleError,
@@ -42,7 +44,7 @@ engine:
 """
 
 
-def board(metric: str = "accuracy") -> list[LeaderboardRow]:
+def board(metric: str = "accuracy") -> list[Row]:
     """Figures as a run on digits gave them."""
     draw = np.random.default_rng(0)
     means = {
@@ -54,16 +56,16 @@ def board(metric: str = "accuracy") -> list[LeaderboardRow]:
         "random forest": (0.669, 0.034, 0.9, True),
     }
     return [
-        LeaderboardRow(
-            name,
-            metric,
-            mean,
-            std,
+        Row(
+            name=name,
+            metric=metric,
+            mean=mean,
+            std=std,
+            interval=(mean - 0.05, min(1.0, mean + 0.04)),
             folds=[float(fold) for fold in draw.normal(mean, std, 5).clip(0, 1)],
             seconds=seconds,
             peak_mb=310.0 if not baseline else 180.0,
             baseline=baseline,
-            winner=name == "fixmatch",
             rank=38.2 if name.startswith("barlow-twins") else None,
         )
         for name, (mean, std, seconds, baseline) in means.items()
@@ -123,26 +125,41 @@ def full() -> ReportContent:
     right[held_out] = predicted == truth
     seen = np.zeros(len(x), dtype=bool)
     seen[labelled] = True
-    rows = board()
+    metrics = Metrics(
+        winner="fixmatch",
+        versions=VERSIONS,
+        protocol="5 draws of 2 labels a class, each scored on the same 539 held-out samples",
+        spread="The spread is one standard deviation over 5 draws.",
+        majority={"accuracy": 0.11},
+        chance={"accuracy": 0.1},
+        leaderboard=board(),
+        pretrainings=[
+            PretrainingRow(
+                name="fixmatch", probe=0.947, knn=0.931, rank=57.3, width=128, alignment=0.96,
+                uniformity=-0.74, seconds=61.2, peak_mb=972.0,
+            ),
+            PretrainingRow(
+                name="vicreg", probe=0.941, knn=0.922, rank=91.6, width=256, alignment=0.97,
+                uniformity=-0.81, seconds=60.4, peak_mb=974.0,
+            ),
+            PretrainingRow(name="byol", error="The loss term 'prediction' became nan by step 20."),
+        ],
+        held_out={"accuracy": 0.958, "balanced_accuracy": 0.957, "log_loss": 0.183},
+        held_out_intervals={"accuracy": (0.937, 0.972)},
+    )  # fmt: skip
+    curves_ = [operating(name, probabilities[:, k], truth == k) for k, name in enumerate(classes)]
     return ReportContent(
         title="digits: 1,797 images, 20 labels",
         created="2026-07-14 10:32 · seed 0 · budget 4 min · CPU, 2 threads",
         command="tacita fit digits.npz --labels digits.csv --budget 4m --seed 0 --out runs/digits",
-        versions=VERSIONS,
         description=[
             "1,797 images of 8 by 8 pixels, 1 channel",
             "20 of 1,797 labelled, 10 classes (2 of each)",
             "539 labelled samples held out, stratified",
         ],
         warnings=["3 images appear twice: digits/0012.png, digits/0871.png, digits/1650.png."],
-        leaderboard=rows,
-        verdict=verdict(rows),
-        pretrainings=[
-            PretrainingRow("simclr", 0.947, 0.931, 57.3, 128, 0.96, -0.74, 61.2, 972.0, kept=True),
-            PretrainingRow("vicreg", 0.941, 0.922, 91.6, 256, 0.97, -0.81, 60.4, 974.0),
-            PretrainingRow("byol", error="The loss term 'prediction' became nan by step 20."),
-        ],
-        held_out={"accuracy": 0.958, "balanced_accuracy": 0.957, "log_loss": 0.183},
+        metrics=metrics,
+        verdict=verdict(metrics),
         curves=curves(),
         map=EmbeddingMap(
             plane.xy,
@@ -162,6 +179,15 @@ def full() -> ReportContent:
         errors=sample_errors(
             data, np.flatnonzero(held_out)[worst], predicted[worst], probabilities.max(1)[worst]
         ),
+        of="200 held-out samples.",
+        judged="200 held-out samples, which nothing was learnt from.",
+        operating=[curve for curve in curves_ if curve is not None],
+        groups=[GroupRow("writer 3", 12, 0.75, (0.47, 0.91)), GroupRow("writer 0", 9, 1.0)],
+        group_metric="accuracy",
+        suspects=sample_errors(data, np.array([3]), np.array([1]), np.array([0.93])),
+        suspected="1 of the 20 labels that were learnt from.",
+        importance=[Importance("pixel 3", 0.2, 0.05), Importance("pixel 9", -0.01, 0.02)],
+        importance_metric="log_loss",
         health=Health(
             {
                 "effective_rank": 41.3,
@@ -194,14 +220,18 @@ def regression() -> ReportContent:
     values = np.where(np.arange(300) < 250, y, np.nan)
     names = [data.name_of(i) for i in range(300)]
     rows = [
-        LeaderboardRow("ridge", "r2", 0.41, 0.05, [0.36, 0.46, 0.41], 0.1, 120, True, True),
-        LeaderboardRow("masked reconstruction", "r2", 0.39, 0.08, [0.31, 0.47], 20.0, 250),
+        Row(
+            name="ridge", metric="r2", mean=0.41, std=0.05, folds=[0.36, 0.46, 0.41], baseline=True
+        ),
+        Row(name="masked reconstruction", metric="r2", mean=0.39, std=0.08, folds=[0.31, 0.47]),
     ]
+    metrics = Metrics(
+        winner="ridge", leaderboard=rows, held_out={"r2": 0.41, "mean_absolute_error": 44.1}
+    )
     return ReportContent(
         title="diabetes: 442 rows, 60 values",
-        leaderboard=rows,
-        verdict=verdict(rows),
-        held_out={"r2": 0.41, "mean_absolute_error": 44.1},
+        metrics=metrics.model_copy(update={"versions": {}}),
+        verdict=verdict(metrics),
         map=EmbeddingMap(
             plane.xy, np.full(300, -1), seen, names, values=values, method=plane.method
         ),
@@ -226,9 +256,13 @@ def ordinal() -> ReportContent:
     ]
     return ReportContent(
         title="heartbeats",
-        leaderboard=[
-            LeaderboardRow("mae + probe", "quadratic_kappa", 0.81, 0.0, [0.81], winner=True)
-        ],
+        metrics=Metrics(
+            versions={},
+            winner="mae + probe",
+            leaderboard=[
+                Row(name="mae + probe", metric="quadratic_kappa", mean=0.81, std=0.0, folds=[0.81])
+            ],
+        ),
         classes=grades,
         confusion=matrix,
         per_class=analysis.per_class(matrix, grades),
@@ -240,6 +274,11 @@ def ordinal() -> ReportContent:
 
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(1)">'
+
+
+def hostile_row(name: str, mean: float, std: float, folds: list[float]) -> Row:
+    """A row that no check has seen."""
+    return Row.model_construct(name=name, metric="accuracy", mean=mean, std=std, folds=folds)
 
 
 @pytest.fixture(scope="session")
@@ -259,16 +298,22 @@ def hostile() -> ReportContent:
         title=HOSTILE,
         created=HOSTILE,
         command=HOSTILE,
-        versions={HOSTILE: HOSTILE},
         description=[HOSTILE],
         warnings=[HOSTILE],
         verdict=HOSTILE,
-        leaderboard=[
-            LeaderboardRow(HOSTILE, "accuracy", nan, nan, [nan]),
-            LeaderboardRow("%{customdata}", "accuracy", 0.5, nan, [0.5, nan], winner=True),
-            *[LeaderboardRow(name, "accuracy", 0.4, 0.1, [0.4]) for name in names],
-        ],
-        held_out={HOSTILE: nan, "accuracy": float("inf")},
+        metrics=Metrics.model_construct(
+            versions={HOSTILE: HOSTILE},
+            protocol=HOSTILE,
+            spread=HOSTILE,
+            ranked_by=HOSTILE,
+            winner="%{customdata}",
+            leaderboard=[
+                hostile_row(HOSTILE, nan, nan, [nan]),
+                hostile_row("%{customdata}", 0.5, nan, [0.5, nan]),
+                *[hostile_row(name, 0.4, 0.1, [0.4]) for name in names],
+            ],
+            held_out={HOSTILE: nan, "accuracy": float("inf")},
+        ),
         curves={
             HOSTILE: [{"step": i, HOSTILE: nan if i % 2 else 1.0 / (i + 1)} for i in range(2000)],
             "nothing finite": [{"step": 1, "loss": nan}],
@@ -293,6 +338,15 @@ def hostile() -> ReportContent:
             SampleError(HOSTILE, HOSTILE, HOSTILE, 1.0, {HOSTILE: HOSTILE, "n": nan}),
             SampleError(HOSTILE, HOSTILE, HOSTILE, 1.0, None),
         ],
+        judged=HOSTILE,
+        of=HOSTILE,
+        operating=[operating(HOSTILE, codes / 5, codes > 2), operating(names[4], codes, codes > 3)],
+        groups=[GroupRow(HOSTILE, 3, nan)],
+        group_metric="accuracy",
+        suspects=[SampleError(HOSTILE, HOSTILE, HOSTILE, 1.0, None)],
+        suspected=HOSTILE,
+        importance=[Importance(HOSTILE, nan, nan), Importance(names[4], 0.1, 0.1)],
+        importance_metric=HOSTILE,
         health=Health({HOSTILE: nan}, [HOSTILE]),
         recipe=HOSTILE,
     )

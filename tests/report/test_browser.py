@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tacita.report.page import render, write_report
+from tacita.report.page import render
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -70,11 +70,10 @@ def browse(folder, text, *, width, dark=False, height=3000):
 
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize(
-    "name, figures", [("full", 7), ("regression", 3), ("ordinal", 2), ("hostile", 5)]
+    "name, figures", [("full", 10), ("regression", 3), ("ordinal", 2), ("hostile", 8)]
 )
 def test_a_page_draws_fits_and_has_no_error(tmp_path, request, name, figures, width):
-    page = write_report(request.getfixturevalue(name), tmp_path / "report.html")
-    text = page.read_text("utf-8")
+    text = render(request.getfixturevalue(name))
     result, console, shot = browse(tmp_path, text, width=width, dark=width == 400)
     assert console == []
     assert result["errors"] == ""
@@ -94,7 +93,7 @@ def test_an_injected_script_is_refused_by_the_pages_own_policy(tmp_path, full):
     text = render(full).replace("</main>", "<script>document.title = 'owned'</script></main>", 1)
     result, console, _ = browse(tmp_path, text, width=1280)
     assert any("Content Security Policy" in line for line in console)
-    assert result["figures"] == 7
+    assert result["figures"] == 10
 
 
 def test_a_broken_figure_is_seen_in_the_error_count(tmp_path, full):

@@ -3,8 +3,13 @@ import json
 import numpy as np
 import pytest
 
+from tacita.model.metrics import Metrics, Row
 from tacita.report import figures
-from tacita.report.content import Calibration, EmbeddingMap, LeaderboardRow, RegressionFit
+from tacita.report.content import Calibration, EmbeddingMap, RegressionFit
+from tacita.report.figures import candidates
+from tacita.report.figures.map import MAP_POINTS
+from tacita.report.figures.predictions import MATRIX_CLASSES
+from tacita.report.figures.spec import label, plain
 
 
 def points(count, *, labelled=10, classes=3):
@@ -29,31 +34,48 @@ def shown(figure, symbol=None):
 
 def test_every_fold_is_a_dot_and_the_winner_a_diamond():
     rows = [
-        LeaderboardRow("a", "accuracy", 0.9, 0.1, [0.8, 1.0], winner=True),
-        LeaderboardRow("b", "accuracy", 0.5, float("nan"), [0.5], baseline=True),
-        LeaderboardRow("broken", "accuracy", float("nan"), float("nan")),
+        Row(
+            name="a", metric="accuracy", mean=0.95, std=0.1, folds=[0.9, 1.0], interval=(0.7, 0.99)
+        ),
+        Row(name="b", metric="accuracy", mean=0.05, std=0.1, folds=[0.05], baseline=True),
+        Row(name="broken", metric="accuracy", mean=None, std=None),
     ]
-    figure = figures.leaderboard(rows)
-    dots, means = figure.data
-    assert list(zip(dots["x"], dots["y"], strict=True)) == [(0.8, 0), (1.0, 0), (0.5, 1)]
-    assert means["x"] == [0.9, 0.5]
-    assert means["error_x"]["array"] == [0.1, 0]
+    metrics = Metrics(winner="a", leaderboard=rows, majority={"accuracy": 0.4})
+    figure = figures.leaderboard(metrics)
+    band, dots, means = figure.data
+    assert list(zip(dots["x"], dots["y"], strict=True)) == [(0.9, 0), (1.0, 0), (0.05, 1)]
+    assert (band["x"], band["y"]) == ([0.7, 0.99], [0, 0])
+    assert means["x"] == [0.95, 0.05]
+    # Whiskers end where a share does.
+    assert np.allclose(means["error_x"]["array"], [0.05, 0.1])
+    assert np.allclose(means["error_x"]["arrayminus"], [0.1, 0.05])
     assert means["marker"]["symbol"] == ["diamond", "circle"]
+    assert [shape["x0"] for shape in figure.layout["shapes"]] == [0.4]
     low, high = figure.layout["xaxis"]["range"]
-    assert low < 0.5
-    assert high > 1.0
-    assert "a 90.0%" in figure.alt
+    assert -0.02 <= low < 0.05
+    assert 1.0 < high <= 1.02
+    assert "a 95.0%" in figure.alt
 
 
 def test_a_leaderboard_without_scores_is_not_drawn():
-    assert figures.leaderboard([]) is None
-    assert figures.leaderboard([LeaderboardRow("a", "r2", float("nan"), 0.0)]) is None
+    assert figures.leaderboard(Metrics()) is None
+    none = Row(name="a", metric="r2", mean=None, std=None)
+    assert figures.leaderboard(Metrics(leaderboard=[none])) is None
+
+
+def test_the_learning_rate_is_drawn_apart_from_the_losses():
+    history = [{"step": i, "loss": 1.0 / (i + 1), "rate": 1e-3 * i} for i in range(9)]
+    (loss,) = figures.learning_curve("a", history).data
+    assert loss["name"] == "loss"
+    (rate,) = figures.learning_rate("a", history).data
+    assert rate["y"][-1] == pytest.approx(8e-3)
+    assert figures.learning_rate("a", [{"step": 1, "loss": 1.0}]) is None
 
 
 def test_long_curves_are_bounded_and_keep_both_ends():
     history = [{"step": i, "loss": 1.0 + i} for i in range(3000)]
     (line,) = figures.learning_curve("a", history).data
-    assert len(line["x"]) == figures.CURVE_POINTS
+    assert len(line["x"]) == candidates.CURVE_POINTS
     assert (line["x"][0], line["x"][-1]) == (0, 2999)
 
 
@@ -73,7 +95,7 @@ def test_curves_of_many_magnitudes_are_logarithmic():
 
 def test_a_large_map_is_bounded_keeps_all_labelled_and_says_so():
     figure = figures.embedding_map(points(12_000, labelled=40), ["a", "b", "c"])
-    assert shown(figure) == figures.MAP_POINTS
+    assert shown(figure) == MAP_POINTS
     assert shown(figure, "diamond") == 40
     assert figure.note == "5,000 of 12,000 samples are shown."
     assert figures.embedding_map(points(50), ["a", "b", "c"]).note == ""
@@ -111,7 +133,7 @@ def test_a_large_matrix_shows_the_classes_with_most_mistakes():
     matrix[7, 93] = 4
     figure = figures.confusion(matrix, [f"class {k}" for k in range(100)])
     (heat,) = figure.data
-    assert heat["z"].shape == (figures.MATRIX_CLASSES, figures.MATRIX_CLASSES)
+    assert heat["z"].shape == (MATRIX_CLASSES, MATRIX_CLASSES)
     named = [row[0][0] for row in heat["customdata"]]
     assert "class 7" in named
     assert "class 93" in named
@@ -131,14 +153,11 @@ def test_an_empty_calibration_is_not_drawn():
 
 
 def test_names_are_inert_and_bounded():
-    assert figures.label("<b>x</b>") == "&lt;b&gt;x&lt;/b&gt;"
-    assert figures.label("a\ud800") == "a?"
-    assert figures.label("class " * 20 + "7", 10) == "class…ss 7"
+    assert label("<b>x</b>") == "&lt;b&gt;x&lt;/b&gt;"
+    assert label("a\ud800") == "a?"
+    assert label("class " * 20 + "7", 10) == "class…ss 7"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, float("nan"), np.float32("nan")])
 def test_what_is_not_finite_becomes_null(value):
-    assert (
-        json.dumps(figures.plain({"a": [np.array([value, 1]), value]}))
-        == '{"a": [[null, 1.0], null]}'
-    )
+    assert json.dumps(plain({"a": [np.array([value, 1]), value]})) == '{"a": [[null, 1.0], null]}'

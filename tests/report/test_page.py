@@ -1,15 +1,16 @@
-import dataclasses
 import json
-import os
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from tacita.errors import TacitaError
+from tacita.files import write_text
+from tacita.measures.ranks import operating
+from tacita.model.metrics import Metrics
 from tacita.report import analysis, page
 from tacita.report.content import ReportContent, SampleError
+from tacita.report.markdown import summary
 
 SECTIONS = [
     "leaderboard",
@@ -18,9 +19,13 @@ SECTIONS = [
     "data",
     "map",
     "classes",
+    "thresholds",
     "calibration",
     "regression",
+    "groups",
     "errors",
+    "suspects",
+    "importance",
     "curves",
     "health",
     "reproduce",
@@ -62,6 +67,10 @@ class Reader(HTMLParser):
 
     @property
     def specs(self):
+        return self.drawn["figures"]
+
+    @property
+    def drawn(self):
         (text,) = [text for kind, text in self.scripts if kind == "application/json"]
         return json.loads(text, parse_constant=pytest.fail)
 
@@ -75,7 +84,8 @@ def test_a_full_page_has_every_section_it_has_content_for(read, full):
     got = read(full)
     assert [s for s in got.sections if s] == [s for s in SECTIONS if s != "regression"]
     assert set(got.specs) == {
-        "leaderboard", "curve-0", "curve-1", "curve-2", "map", "confusion", "calibration"
+        "leaderboard", "curve-0", "curve-1", "curve-2", "map", "confusion", "calibration",
+        "roc", "precision", "importance",
     }  # fmt: skip
 
 
@@ -149,8 +159,8 @@ def test_ranks_stand_where_there_are_some(full):
     board = board[board.index("Leaderboard as a table") : board.index("Pretrainings as a table")]
     assert board.count("Rank</th>") == 1
     assert '<td class="n">38.2</td>' in board
-    rows = [dataclasses.replace(row, rank=None) for row in full.leaderboard]
-    assert "Rank</th>" not in page.render(ReportContent("none", leaderboard=rows))
+    rows = [row.model_copy(update={"rank": None}) for row in full.metrics.leaderboard]
+    assert "Rank</th>" not in page.render(ReportContent("none", metrics=Metrics(leaderboard=rows)))
 
 
 def test_ways_to_pretrain_are_tabulated_with_and_without_labels(full):
@@ -164,8 +174,10 @@ def test_ways_to_pretrain_are_tabulated_with_and_without_labels(full):
     assert [name in with_labels for name in ("kept</span>", "failed</span>")] == [True, True]
     assert with_labels.count("<tr") == 4
     assert with_labels.count('<td class="n">0.947</td>') == 1
-    blind = [dataclasses.replace(row, probe=None, knn=None) for row in full.pretrainings]
-    without = table(ReportContent("no labels", pretrainings=blind))
+    blind = [
+        row.model_copy(update={"probe": None, "knn": None}) for row in full.metrics.pretrainings
+    ]
+    without = table(ReportContent("no labels", metrics=Metrics(pretrainings=blind)))
     assert "Probe</th>" not in without
     assert '<td class="n">57.3</td>' in without
     assert "None" not in without
@@ -189,26 +201,46 @@ def test_long_class_lists_show_the_weakest(read):
     assert text.count('<th scope="row">') == 200
 
 
-def test_writing_leaves_the_page_and_nothing_else(tmp_path, hostile):
-    path = page.write_report(hostile, tmp_path / "report.html")
-    assert os.listdir(tmp_path) == ["report.html"]
-    assert path.read_text("utf-8").startswith("<!doctype html>")
+def test_what_no_encoding_likes_is_written_all_the_same(tmp_path, hostile):
+    write_text(tmp_path / "report.html", page.render(hostile))
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
-def test_a_failed_write_keeps_the_older_page(tmp_path, monkeypatch):
-    path = tmp_path / "report.html"
-    path.write_text("older")
+def test_every_control_is_reached_by_a_keyboard_and_has_a_name(full):
+    text = page.render(full)
+    for control in re.findall(r"<(button|input|select)([^>]*)>", text):
+        assert "tabindex" not in control[1]
+    assert re.search(
+        r'<label for="threshold">.*?<input type="range" id="threshold"', text, re.DOTALL
+    )
+    assert 'role="status"' in text
+    assert text.count("data-map=") == 7
+    scrolled = re.findall(r'<div class="scroll"([^>]*)>', text)
+    assert scrolled
+    assert all('tabindex="0"' in each and "aria-label" in each for each in scrolled)
 
-    def full_disk(_):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page.os, "fsync", full_disk)
-    with pytest.raises(TacitaError, match="No space left"):
-        page.write_report(ReportContent("new"), path)
-    assert path.read_text() == "older"
-    assert os.listdir(tmp_path) == ["report.html"]
+def test_thresholds_are_tabulated_without_scripts():
+    curve = operating(
+        "ill", np.array([0.95, 0.65, 0.45, 0.05]), np.array([True, False, True, False])
+    )
+    text = page.render(ReportContent("x", classes=("ill", "well"), operating=[curve]))
+    table = text[text.index("What comes of each threshold") : text.index("Areas under")]
+    rows = re.findall(r'row">([\d.]+)</th>' + r'<td class="n">([^<]*)</td>' * 3, table)
+    assert rows[0] == ("0.9", "50.0%", "100.0%", "0.0%")
+    assert rows[3] == ("0.6", "50.0%", "50.0%", "50.0%")
+    assert rows[-1] == ("0.1", "100.0%", "66.7%", "50.0%")
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(TacitaError, match=r"missing/report\.html"):
-        page.write_report(ReportContent("new"), tmp_path / "missing" / "report.html")
+def test_the_markdown_summary_says_the_same_and_stays_inert(full, hostile):
+    text = summary(full)
+    assert "| fixmatch (kept) | 96.0% | 91.0% to 100.0% |" in text
+    assert "| accuracy | 95.8% | 93.7% to 97.2% |" in text
+    assert "pixel 3" in text
+    assert "Knowing only how common the answers are: 11.0%." in text
+    # An indented line is code, in which nothing is Markdown.
+    bad = "\n".join(line for line in summary(hostile).splitlines() if line[:4] != "    ")
+    assert not re.search(r"(?<!\\)[<>]", bad)
+    assert "\n" not in bad.splitlines()[0]
+    widths = {line.count("|") - line.count("\\|") for line in bad.splitlines() if line[:1] == "|"}
+    assert widths <= {3, 4, 6}

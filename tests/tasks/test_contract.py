@@ -150,7 +150,7 @@ def test_grown_label_volumes_keep_their_numbers_in_any_order() -> None:
         (Classification(("a", "b")), ["a"], "'a' already"),
         (Classification(("a", "b")), ["c", "c"], "'c' already"),
         (Classification(("a", "b")), [], "no names"),
-        (Classification(("a", "b")), ["nan"], "no names"),
+        (Classification(("a", "b")), [""], "no names"),
         (OpenSet(("a", "b")), ["unknown"], "'unknown' already"),
         (Ordinal(("1", "3")), ["2"], "above '3'"),
         (Regression(), ["a"], "regression task has no classes"),

@@ -94,7 +94,7 @@ def test_longer_series_and_images_of_another_size_are_brought_together() -> None
         (np.zeros((4, 5, 3)), np.zeros((4, 5, 2)), "array: 2 channels"),
         (np.zeros((4, 8, 8), "uint8"), np.zeros((4, 3, 8, 8), "uint8"), "array: 3 channels"),
         (np.zeros((4, 1, 8, 8)), np.zeros((4, 8, 8), "uint8"), "uint8, but the model learnt from"),
-        (np.zeros((4, 8, 8), "uint8"), np.zeros((4, 1, 8, 8)), "torch.float32"),
+        (np.zeros((4, 8, 8), "uint8"), np.zeros((4, 1, 8, 8)), "torch.float64"),
         (np.zeros((4, 3)), np.full((4, 3), np.nan), "missing"),
         (np.zeros((4, 3)), "nowhere.csv", "nowhere.csv"),
     ],

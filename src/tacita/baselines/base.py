@@ -39,7 +39,7 @@ class Baseline(Learner):
         labelled = int(data.labelled.sum())
         self.estimator_ = self.estimator(data.task, data.spec, labelled, seed)
         with np.errstate(invalid="ignore"):
-            self.estimator_.fit(self._rows(batch), batch.y.numpy())
+            self.estimator_.fit(self._rows(batch), data.task.learnt_apart(batch.y).numpy())
 
     def _logits(self, batch: Batch) -> Tensor:
         # Label spreading divides nothing by nothing for a sample that no label reaches.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading as SklearnLabelSpreading
 
 from tacita.baselines.base import Baseline, need_classes
+from tacita.baselines.neighbours import plain_neighbours
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec
 from tacita.data.dataset import Dataset
@@ -43,13 +43,3 @@ class LabelSpreading(Baseline):
     def _fit(self, data: Dataset, seed: int) -> None:
         super()._fit(data, seed)
         plain_neighbours(self.estimator_)
-
-
-def plain_neighbours(fitted: SklearnLabelSpreading) -> None:
-    """Let a fitted estimator look for neighbours by a plain search, which finds the same.
-
-    Where columns are few, scikit-learn keeps the samples in a tree of compiled code; a model that was
-    loaded has only the samples.
-    """
-    plain = NearestNeighbors(n_neighbors=fitted.n_neighbors, algorithm="brute")
-    fitted.nn_fit = plain.fit(fitted.X_)

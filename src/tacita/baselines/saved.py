@@ -16,6 +16,7 @@ import torch
 
 from tacita.baselines import trees
 from tacita.baselines.arrays import REMEDY, Array, Arrays
+from tacita.baselines.neighbours import plain_neighbours
 from tacita.data.batch import InputSpec
 from tacita.engine.checkpoint import read_tensors, write_tensors
 from tacita.errors import CheckpointError
@@ -120,8 +121,6 @@ def _take_spreading(fitted: Any) -> Taken:
 
 
 def _make_spreading(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
-    from tacita.baselines.label_spreading import plain_neighbours
-
     unfitted.classes_ = arrays.classes()
     unfitted.X_ = arrays.numbers("rows", None, columns)
     count = len(unfitted.X_)

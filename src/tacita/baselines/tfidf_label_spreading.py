@@ -10,7 +10,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.semi_supervised import LabelSpreading
 
 from tacita.baselines.base import need_classes
-from tacita.baselines.label_spreading import plain_neighbours
+from tacita.baselines.neighbours import plain_neighbours
 from tacita.baselines.tfidf import TfIdfBaseline
 from tacita.catalog.cards import method
 from tacita.data.batch import InputSpec

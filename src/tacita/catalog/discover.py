@@ -52,7 +52,8 @@ def get(slug: str) -> Card:
     if slug not in found:
         raise ConfigError(
             f"there is no method {slug!r}{did_you_mean(slug, found)}",
-            remedy="Run `tacita methods` to see all of them.",
+            remedy="Run `tacita methods` to see all of them; a module of your own is first given its name by"
+            " tacita.encoders.wrap.",
         )
     return found[slug]
 

@@ -25,6 +25,7 @@ from pydantic import (
 
 from tacita.catalog import discover, values
 from tacita.catalog.cards import Card
+from tacita.catalog.plain import plain
 from tacita.catalog.signature import (
     Parameter,
     check_arguments,
@@ -81,6 +82,11 @@ Arguments = Annotated[dict[Name, Value], Field(max_length=100)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_python(cls, given: Any) -> Any:
+        return plain(given)
 
 
 class Section(_Strict):

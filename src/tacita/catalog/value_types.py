@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tacita.catalog.plain import plain
+
 _WORDS = {
     "None": "null",
     "int": "a whole number",
@@ -32,12 +34,14 @@ class MisfitError(Exception):
 def convert(annotation: str, value: Any) -> Any:
     """The value as the annotated type: a list becomes a tuple, an int is a float, text is a path.
 
+    Scalars and arrays of NumPy are taken as the plain values that they hold.
+
     Raises `MisfitError` if it is of another type; a bool is not an int and NaN is not a number.
 
     >>> convert("tuple[float, ...] | None", [1, 0.5])
     (1.0, 0.5)
     """
-    return _convert(_parse(annotation), value)
+    return _convert(_parse(annotation), plain(value))
 
 
 def alternatives(annotation: str) -> list[str]:

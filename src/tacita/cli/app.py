@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,19 +20,22 @@ from tacita.cli.embed import embed
 from tacita.cli.evaluate import evaluate
 from tacita.cli.export import export
 from tacita.cli.fit import fit
+from tacita.cli.label_next import label_next
 from tacita.cli.methods import methods
 from tacita.cli.predict import predict
 from tacita.cli.pretrain import pretrain
+from tacita.cli.process import Terminated, at_ease, out_of_reach, terminable
 from tacita.cli.report import report
 from tacita.cli.show import show
 from tacita.data.notes import ReadingWarning
 from tacita.errors import DryRun, TacitaError
+from tacita.words import printable
 
 VERBS = {
-    verb.__name__: verb
+    verb.__name__.replace("_", "-"): verb
     for verb in (
-        fit, pretrain, adapt, predict, embed, evaluate, compare, describe, report, export, methods,
-        show, claim,
+        fit, pretrain, adapt, predict, embed, evaluate, label_next, compare, describe, report, export,
+        methods, show, claim,
     )
 }  # fmt: skip
 """In the order of the help."""
@@ -71,8 +76,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     warnings.showwarning = _show
+    at_ease(sys.stdout, sys.stderr)
+    if name in RESUMABLE and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.exit(
+            _complain(
+                f"tacita {name} runs in one process, and torchrun started several.\n       "
+                "Run it without torchrun, or call tacita.train in a script of your own."
+            )
+        )
     try:
-        code = app(given, prog_name="tacita", standalone_mode=False) or 0
+        with terminable():
+            code = app(given, prog_name="tacita", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except Terminated:
+        code = 143
+    except (BrokenPipeError, SystemExit):
+        # Whoever read along has had enough, such as `head`; typer and rich make an exit of it.
+        out_of_reach(sys.stdout)
+        code = 141
     except DryRun as planned:
         print(planned, file=sys.stderr)
         code = 0
@@ -81,10 +102,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         command = f"tacita {name}" if name in VERBS else "tacita"
         message = error.format_message().replace("Value error, ", "")
+        if "unexpected extra argument" in message and "=" in message:
+            message += (
+                f". {name} takes no options of a method: write them into a recipe (--recipe FILE.yaml),"
+                " or train one method with `tacita adapt METHOD DATA KEY=VALUE`"
+            )
         code = _complain(f"{message}\n       Try: {command} --help")
     except typer.Abort:
         code = 130
-    if code == 130:
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        out_of_reach(sys.stdout)
+        code = _complain(f"the output could not be written ({error.strerror}).")
+    if code in (130, 143):
         hint = "; run it again with --resume to go on" if name in RESUMABLE else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
     sys.exit(code)
@@ -100,11 +131,11 @@ def _show(
 ) -> None:
     """What a warning looks like: one of ours is a line of its own, any other as Python has it."""
     if issubclass(category, ReadingWarning):
-        print(f"warning   {message}", file=sys.stderr)
+        print(printable(f"warning   {message}"), file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 
 
 def _complain(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(printable(f"error: {message}"), file=sys.stderr)
     return 2

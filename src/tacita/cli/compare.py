@@ -14,6 +14,7 @@ from tacita.cli.options import (
     Data,
     Draws,
     LabelsPerClass,
+    Metric,
     Test,
     Unlabelled,
     with_options,
@@ -30,9 +31,10 @@ def compare(
     unlabelled: Unlabelled = None,
     labels_per_class: LabelsPerClass = None,
     draws: Draws = None,
+    metric: Metric = None,
     **options: Any,
 ) -> None:
-    """Run several methods on the same splits and print a leaderboard.
+    """Run several methods on the same splits, ranked.
 
     Methods that pretrain are compared with each other, and need no labels.
 
@@ -50,5 +52,6 @@ def compare(
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,
         draws=draws,
+        metric=metric,
         **options,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import tacita
 from tacita.cli.options import READING, Data, with_options
+from tacita.words import printable
 
 
 @with_options(READING)
@@ -16,4 +17,4 @@ def describe(data: Data, **options: Any) -> None:
     tacita describe photos/
     tacita describe sensors.csv --labels state
     """
-    print("\n".join(tacita.describe(tacita.load(data, **options)).lines()))
+    print(printable("\n".join(tacita.describe(tacita.load(data, **options)).lines())))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 
 import tacita
-from tacita.cli.options import Data, ModelFolder, OutFile
+from tacita.cli.options import Data, ModelFolder, OutFile, Strict
 
 
-def embed(model: ModelFolder, data: Data, out: OutFile) -> None:
-    """Write the features of every sample to a .npy file.
+def embed(model: ModelFolder, data: Data, out: OutFile, strict: Strict = False) -> None:
+    """Write the features of every sample to a file.
 
     \b
     tacita embed runs/photos photos/ --out features.npy
-    tacita embed runs/sensors new.csv --out features.npy
+    tacita embed runs/sensors new.csv --out features.parquet
     """
-    rows = tacita.Model.load(model).embed_file(data, out)
+    rows = tacita.Model.load(model).embed_file(data, out, strict=strict)
     print(f"{rows} rows of features: {out}", file=sys.stderr)

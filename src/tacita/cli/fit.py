@@ -14,6 +14,7 @@ from tacita.cli.options import (
     Data,
     Draws,
     LabelsPerClass,
+    Metric,
     Test,
     Unlabelled,
     with_options,
@@ -30,6 +31,7 @@ def fit(
     unlabelled: Unlabelled = None,
     labels_per_class: LabelsPerClass = None,
     draws: Draws = None,
+    metric: Metric = None,
     **options: Any,
 ) -> None:
     """Compare what could learn from the data, and keep the best.
@@ -48,5 +50,6 @@ def fit(
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,
         draws=draws,
+        metric=metric,
         **options,
     )

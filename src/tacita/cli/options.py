@@ -17,7 +17,7 @@ import typer
 from tacita.catalog.discover import modalities
 from tacita.catalog.options import options_of, with_parameters
 from tacita.catalog.tasks import task_cards
-from tacita.data.reading import Missing, Reading
+from tacita.data.reading import Decimal, Missing, Reading
 from tacita.engine.precision import Precision
 from tacita.verbs.options import LARGEST_SEED, Running
 
@@ -30,7 +30,11 @@ def one_of(names: Iterable[str]) -> Any:
 
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A file, a folder, or a built-in set such as digits.")
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A file, a folder, a built-in set such as digits, or - for a table on standard input.",
+    ),
 ]
 ModelFolder = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a run.")]
 Method = Annotated[str, typer.Argument(metavar="METHOD", help="A name from `tacita methods`.")]
@@ -66,6 +70,24 @@ LabelsPerClass = Annotated[
 Draws = Annotated[
     int | None, typer.Option(min=1, help="How many draws of these labels to average over.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse samples that are not quite as the model knows them, such as categories that it "
+        "never saw, where there would be a warning.",
+    ),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The figure that ranks: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, "
+        "mean_absolute_error, root_mean_squared_error; quadratic_kappa. By default the task's own; "
+        "for uneven classes balanced_accuracy.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 
 
@@ -82,10 +104,45 @@ class Group:
         return [each.replace(annotation=self.given[each.name]) for each in found]
 
 
+def _columns(what: str) -> Any:
+    """The type of an option that names columns, several with commas between them or one after another."""
+    return Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help=what, callback=_split),
+    ]
+
+
+def _split(given: list[str] | None) -> list[str] | None:
+    return [name.strip() for each in given or () for name in each.split(",")] or None
+
+
 READING = Group(
     Reading,
     {
         "labels": Labels,
+        "unlabelled_as": Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="WORD",
+                help="A label that means that there is none, such as NA; may be given several times.",
+            ),
+        ],
+        "as_class": Annotated[
+            list[str] | None,
+            typer.Option(
+                "--class",
+                metavar="WORD",
+                help="A label that is a class though it looks like none, such as none or -1; may be "
+                "given several times.",
+            ),
+        ],
+        "order": Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="LOW,...,HIGH",
+                help="The classes from the lowest to the highest, which makes them ordinal.",
+            ),
+        ],
         "task": Annotated[
             one_of(task_cards()) | None,
             typer.Option(help="What the labels are; by default told from the labels."),
@@ -133,6 +190,22 @@ READING = Group(
                 help="Of texts: bytes, words, bpe, or a folder with a transformers tokeniser."
             ),
         ],
+        "ignore": _columns("Columns of a table to leave out: a,b or the option again."),
+        "categorical": _columns("Columns whose values are categories, whatever they look like."),
+        "numeric": _columns("Columns whose values are numbers, whatever they look like."),
+        "decimal": Annotated[
+            one_of(get_args(Decimal)) | None,
+            typer.Option(
+                help="The sign before the fraction in a table's cells, where they do not tell it."
+            ),
+        ],
+        "id_column": Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN",
+                help="The column that names the rows; by default one called id.",
+            ),
+        ],
     },
 )
 RUNNING = Group(
@@ -150,7 +223,10 @@ RUNNING = Group(
             bool, typer.Option("--overwrite", help="Replace the folder of the run.")
         ],
         "dry_run": Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")],
-        "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")],
+        "quiet": Annotated[
+            int,
+            typer.Option("--quiet", "-q", count=True, help="The result alone; -qq: nothing."),
+        ],
         "device": Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")],
         "precision": Annotated[
             one_of(get_args(Precision)), typer.Option(help="Of the arithmetic.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tacita
-from tacita.cli.options import Data, ModelFolder
+from tacita.cli.options import AsJson, Data, ModelFolder, Strict
 
 
 def predict(
@@ -20,6 +20,8 @@ def predict(
         typer.Option(help="A CSV file (by default the screen); for volumes a folder, or a .npz."),
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="A probability a class as well.")] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict a label for every sample.
 
@@ -27,5 +29,5 @@ def predict(
     tacita predict runs/photos new_photos/
     tacita predict runs/sensors new.csv --proba --out predicted.csv
     """
-    rows = tacita.Model.load(model).predict_file(data, out, proba)
+    rows = tacita.Model.load(model).predict_file(data, out, proba, strict=strict, as_json=as_json)
     print(f"{rows} rows predicted", file=sys.stderr)

@@ -13,12 +13,20 @@ from tacita.cli.options import ModelFolder
 
 def report(
     run: ModelFolder,
-    out: Annotated[Path | None, typer.Option(help="By default report.html in the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A file for a copy; by default it stays in the run.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="What it comes to, as Markdown text.")
+    ] = False,
 ) -> None:
-    """Write the report of a run again, as one HTML page.
+    """Say where the report of a run is, or write a copy of it.
+
+    It is one HTML page; with --markdown, what it comes to as text.
 
     \b
     tacita report runs/photos
     tacita report runs/photos --out photos.html
+    tacita report runs/photos --markdown --out photos.md
     """
-    print(tacita.Model.load(run).write_report(out))
+    print(tacita.Model.load(run).report(out, markdown=markdown))

@@ -18,10 +18,11 @@ from torch import Tensor
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
-from tacita.data.notes import Note, merged
+from tacita.data.notes import Doubt, Note, merged
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
-from tacita.values import Values, as_tensor, cat, lengths_of, shape_of
+from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
+from tacita.words import html_table
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,21 @@ class Schema:
         return find(self.meta.modality)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Samples, targets and names. Immutable: every change gives a new data set over shared storage.
 
-    samples: images `(N, C, H, W)` uint8 or float32, volumes `(N, C, D, H, W)` likewise, series
-        `(N, L, C)` float32, `Ragged` where lengths differ, tables `(N, F)` float32 with category codes in
-        categorical columns (NaN where a cell is missing), texts as ragged token numbers.
-    targets: as the task has them; `(N,)` int64 codes or float32 numbers, or more a sample.
+    samples: images `(N, C, H, W)` uint8 or floats, volumes `(N, C, D, H, W)` likewise, series
+        `(N, L, C)` floats, `Ragged` where lengths differ, tables `(N, F)` floats with category codes in
+        categorical columns (NaN where a cell is missing), texts as ragged token numbers. Floats have the
+        width that they came with, until they are normalised.
+    targets: as the task has them; `(N,)` int64 codes or float64 numbers, or more a sample.
     meta: the facts that belong to the modality, such as names of columns.
     index: `(N,)` int64, the sample's stable number in the data set that was read.
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
     source: where it was read from, for messages and reports.
     notes: what was done when it was read that its user should know.
+    doubt: what its samples may be instead; while there is one they are not split over parts.
 
     `x` and `y` are samples and targets as plain tensors, padded where lengths differ.
 
@@ -74,6 +77,7 @@ class Dataset:
     source: str = "array"
     normaliser: Normaliser | None = None
     notes: tuple[Note, ...] = ()
+    doubt: Doubt | None = None
 
     def __post_init__(self) -> None:
         count = len(self.samples)
@@ -125,6 +129,22 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        return f"Dataset({', '.join(self._said())})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in its place."""
+        rows = [("source", self.source), ("samples", self.kind.words(self))]
+        rows += [("labels", ", ".join(self._said()[1:]))]
+        rows += self.task.facts(self.targets[self.labelled]) + self.kind.facts(self)
+        rows += [("note", str(note)) for note in self.notes]
+        return html_table("Dataset", rows)
+
+    def _said(self) -> list[str]:
+        known = self.targets[self.labelled]
+        said = [self.kind.words(self), f"{len(known)} labelled", self.task.name]
+        return [*said, *filter(None, [self.task.summary(known)])]
+
     @property
     def modality(self) -> str:
         """What the samples are, by name."""
@@ -137,8 +157,14 @@ class Dataset:
 
     @property
     def x(self) -> Tensor:
-        """The samples as one tensor, padded with zeros where lengths differ."""
-        return as_tensor(self.samples)
+        """The samples as one tensor, padded with zeros where lengths differ.
+
+        Raises `DataError` where that would be padding for the most part, and take too much memory.
+        """
+        try:
+            return as_tensor(self.samples)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error.message}", remedy=error.remedy) from error
 
     @property
     def y(self) -> Tensor:
@@ -219,6 +245,8 @@ class Dataset:
             samples = self.normaliser(samples)
         elif samples.dtype == torch.uint8:
             samples = cast(Tensor, samples).float() / 255
+        elif samples.dtype == torch.float64:
+            samples = with_tensor(samples, as_tensor(samples).float())
         return Batch(samples, self.targets[positions], self.index[positions])
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -20,7 +20,8 @@ from tacita.catalog import discover
 from tacita.catalog.cards import ModalityCard
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.normalise import Normaliser
-from tacita.data.reading import Missing, Reading, Samples, Source
+from tacita.data.notes import Doubt
+from tacita.data.reading import Decimal, Missing, Reading, Samples, Source
 from tacita.errors import ConfigError, DataError, TacitaError
 from tacita.values import Values, cat, shape_of
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tacita.data.dataset import Dataset, Schema
 
 Size = Annotated[int, Field(ge=1, le=2**24)]
+Mark = Annotated[str, Field(min_length=1, max_length=3)]
 Strength = Literal["weak", "strong"]
 Sample = Any
 """A sample as it is drawn: an array, or a mapping from a column to its cell, or text."""
@@ -41,8 +43,12 @@ class Meta(BaseModel):
     A modality adds its fields; every one is checked where a file is read, and bounded.
 
     shape: of one sample; of series and texts with the longest length first.
+    wide: whether the values are floats of 64 bits.
     target, group, id_column: the columns that labels, groups and names came from.
     missing: what was done about missing values, and is done again.
+    decimal, marks: how a table's numbers are written: the sign before the fraction, where it was told or
+        found out, and by column the percent sign or the currency that all of them have.
+    unlabelled_as, as_class: words that are no labels, and words that are, as the user said.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,10 +58,15 @@ class Meta(BaseModel):
     """How many axes a sample has."""
 
     shape: tuple[Size, ...] = Field(min_length=1, max_length=4)
+    wide: bool = False
     target: str | None = None
     group: str | None = None
     id_column: str | None = None
     missing: Missing = "refuse"
+    decimal: Decimal | None = None
+    marks: dict[str, Mark] = Field(default_factory=dict, max_length=1_000_000)
+    unlabelled_as: tuple[str, ...] = ()
+    as_class: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Values, **facts: Any) -> Self:
@@ -65,7 +76,7 @@ class Meta(BaseModel):
     @classmethod
     def seen(cls, samples: Values) -> dict[str, Any]:
         """What can be read off the samples themselves."""
-        return {"shape": shape_of(samples)}
+        return {"shape": shape_of(samples), "wide": samples.dtype == torch.float64}
 
     def like(self, samples: Values) -> Self:
         """The same facts, of other samples."""
@@ -82,7 +93,12 @@ class Meta(BaseModel):
 
     def empty(self) -> Values:
         """No samples of this kind."""
-        return torch.zeros(0, *self.shape)
+        return torch.zeros(0, *self.shape, dtype=self.floats)
+
+    @property
+    def floats(self) -> torch.dtype:
+        """The type of samples that are floats."""
+        return torch.float64 if self.wide else torch.float32
 
 
 class Modality(ABC):
@@ -96,6 +112,8 @@ class Modality(ABC):
     meta: ClassVar[type[Meta]]
     formats: ClassVar[tuple[str, ...]] = ()
     """Endings of files that it reads by itself, beside tables, arrays and folders."""
+    alone: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that are one sample each."""
     wants: ClassVar[str] = ""
     """What its samples come in, for errors."""
     options: ClassVar[tuple[str, ...]] = ()
@@ -135,6 +153,10 @@ class Modality(ABC):
                 remedy="Give samples of the same shape.",
             )
         return samples
+
+    def doubt(self, source: Source, samples: Samples, reading: Reading) -> Doubt | None:
+        """What the samples of a source, read for the first time, may be instead; None where all is clear."""
+        return None
 
     @abstractmethod
     def example(self) -> Dataset:
@@ -183,8 +205,8 @@ class Modality(ABC):
     def check_alike(self, data: Dataset, other: Dataset) -> None:
         """Raise `DataError` where samples are of another shape or type than those before."""
         a, b = data.spec, other.spec
-        if (a.shape, a.cardinalities, a.rates, data.samples.dtype) != (
-            b.shape, b.cardinalities, b.rates, other.samples.dtype,
+        if (a.shape, a.cardinalities, a.rates, data.samples.dtype.is_floating_point) != (
+            b.shape, b.cardinalities, b.rates, other.samples.dtype.is_floating_point,
         ):  # fmt: skip
             raise unlike(data, other)
 
@@ -212,6 +234,14 @@ class Modality(ABC):
         """
         return None
 
+    def features(self, data: Dataset) -> tuple[str, ...]:
+        """What each sample tells in the same place, by name, such as columns; of most, nothing."""
+        return ()
+
+    def shuffled(self, data: Dataset, feature: int, order: Tensor) -> Dataset:
+        """The samples where each has one of its `features` from another: from that at `order (N,)`."""
+        raise self.lacks("features")
+
     def marks(self, data: Dataset) -> dict[str, list[str]]:
         """What the labelled samples of each class have oftener than the others, in words; none to say."""
         return {}
@@ -238,7 +268,7 @@ class Modality(ABC):
     def example_inputs(self, normaliser: Normaliser, meta: Meta, size: int) -> Values:
         """Random raw samples such as a program would give an exported model."""
         generator = torch.Generator().manual_seed(size)
-        return torch.rand(size, *meta.shape, generator=generator)
+        return torch.rand(size, *meta.shape, generator=generator, dtype=meta.floats)
 
     def cannot(self, source: Source, like: Schema | None) -> TacitaError:
         """The error for a source that holds no such samples."""

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tacita.data.batch import InputSpec
 from tacita.values import Values, as_tensor, length_mask, lengths_of, with_tensor
 
+CONSTANT = 1e-14
+"""Deviation, as a share of the mean, that is no more than what sums of 64 bits leave of a constant."""
 _BLOCK = 2**20
 
 
@@ -47,9 +49,10 @@ class Standardiser(Normaliser):
 
     axis: which axis of a batch holds the channels.
 
-    8-bit values are first scaled to 0..1. Shapes: `mean`, `std` have the channels in their axis and 1 in
-    those after it: `(C, 1, 1)` for images, `(C,)` where channels come last. Of channels with rates of
-    their own all columns share their statistics.
+    Statistics are kept in 64 bits, and so are 64-bit samples until they are normalised; what comes out is
+    float32. 8-bit values are first scaled to 0..1. Shapes: `mean`, `std` have the channels in their axis
+    and 1 in those after it: `(C, 1, 1)` for images, `(C,)` where channels come last. Of channels with
+    rates of their own all columns share their statistics.
 
     >>> spec = InputSpec("tables", (1,))
     >>> normaliser = Standardiser(spec, axis=1).fit(torch.tensor([[1.0], [3.0]]))
@@ -64,8 +67,8 @@ class Standardiser(Normaliser):
         super().__init__(spec)
         self.axis = axis
         shape = (spec.shape[axis - 1], *(1 for _ in spec.shape[axis:]))
-        self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("std", torch.ones(shape))
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("std", torch.ones(shape, dtype=torch.float64))
 
     @torch.no_grad()
     def fit(self, samples: Values) -> Self:
@@ -94,8 +97,9 @@ class Standardiser(Normaliser):
         if self.spec.rates:
             mean, squares, count = _by_channel(self.spec.rates, mean, squares, count)
         std = (squares / count.clamp(min=1)).sqrt()
-        # A constant channel carries nothing: it becomes zero rather than a division by zero.
-        std = std.where(std > 1e-12 * (1 + mean.abs()), 1)
+        # A constant channel carries nothing: it becomes zero rather than a division by zero. What is left of
+        # it by rounding is told by the size of its own values, whatever unit they are in, and divided by it.
+        std = std.where(std > CONSTANT * mean.abs(), mean.abs().where(mean != 0, 1))
         mean, std = self._kept(mean, std)
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.std.copy_(std.reshape(self.std.shape))
@@ -107,14 +111,17 @@ class Standardiser(Normaliser):
 
     def forward(self, samples: Values) -> Values:
         x, lengths = as_tensor(samples), lengths_of(samples)
-        x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-        x = (x - self.mean) / self.std
+        if x.dtype == torch.float64:
+            x = ((x - self.mean) / self.std).float()
+        else:
+            x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+            x = (x - self.mean.float()) / self.std.float()
         if lengths is not None:
             x = x * length_mask(lengths, x.shape[1])[:, :, None]
         return with_tensor(samples, x)
 
     def inverse(self, samples: Values) -> Values:
-        """Back to the data's own units; of 8-bit data to 0..1."""
+        """Back to the data's own units, in 64 bits; of 8-bit data to 0..1."""
         x, lengths = as_tensor(samples) * self.std + self.mean, lengths_of(samples)
         if lengths is not None:
             x = x * length_mask(lengths, x.shape[1])[:, :, None]

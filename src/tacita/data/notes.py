@@ -37,11 +37,29 @@ class Note:
         return f"{said}{', the first' * (self.count > 1)}: {self.first}"
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """What samples may be in truth, so that they are not split over parts until their user has said.
+
+    what: what they look like, and why; remedy: the options that say it either way.
+
+    >>> str(Doubt("these look like series", "--series-id window"))
+    'these look like series: --series-id window'
+    """
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
+
 def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Notes of one kind as one, with the sum of their counts and the first place, in order.
 
-    >>> [str(note) for note in merged([Note(("b", "bs"), 1, "row 2"), Note(("b", "bs"), 2, "row 9")])]
-    ['3 bs, the first: row 2']
+    >>> first, then = Note(("blank", "blanks"), 1, "row 2"), Note(("blank", "blanks"), 2, "row 9")
+    >>> str(merged([first, then])[0])
+    '3 blanks, the first: row 2'
     """
     found: dict[str | tuple[str, str], Note] = {}
     for note in notes:

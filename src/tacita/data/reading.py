@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
+from tacita.catalog.plain import plain
 from tacita.data.notes import Note
 from tacita.errors import ConfigError
 
@@ -14,13 +16,19 @@ if TYPE_CHECKING:
     from tacita.values import Values
 
 Missing: TypeAlias = Literal["refuse", "impute"]
+Decimal: TypeAlias = Literal[".", ","]
 PathLike: TypeAlias = str | os.PathLike[str]
+Words: TypeAlias = str | Sequence[str]
+"""One word or several; in a `Reading` a tuple of them."""
 
 
 class ReadingOptions(TypedDict, total=False):
     """The options of reading, as all verbs take them; `tacita.load` says what each is."""
 
     labels: PathLike | None
+    unlabelled_as: Words | None
+    as_class: Words | None
+    order: Words | None
     task: str | None
     group: str | None
     missing: Missing
@@ -30,16 +38,25 @@ class ReadingOptions(TypedDict, total=False):
     time: str | None
     text: str | None
     tokeniser: str | None
+    ignore: Words | None
+    categorical: Words | None
+    numeric: Words | None
+    decimal: Decimal | None
+    id_column: str | None
 
 
 @dataclass(frozen=True)
 class Reading:
     """How a source is to be read; the fields are those of `ReadingOptions`.
 
-    Raises `ConfigError` for a policy of missing values that there is not.
+    What may be one word or several is a tuple here. Raises `ConfigError` for a policy of missing values
+    that there is not, and for words that contradict each other.
     """
 
     labels: PathLike | None = None
+    unlabelled_as: Words | None = None
+    as_class: Words | None = field(default=None, metadata={"flag": "class"})
+    order: Words | None = None
     task: str | None = None
     group: str | None = None
     missing: Missing = "refuse"
@@ -49,13 +66,64 @@ class Reading:
     time: str | None = None
     text: str | None = None
     tokeniser: str | None = None
+    ignore: Words | None = None
+    categorical: Words | None = None
+    numeric: Words | None = None
+    decimal: Decimal | None = None
+    id_column: str | None = None
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
+        for option in ("ignore", "categorical", "numeric"):
+            object.__setattr__(self, option, _names(getattr(self, option)))
+        for name in ("unlabelled_as", "as_class", "order"):
+            given = getattr(self, name)
+            several = (
+                () if given is None else given if isinstance(given, list | tuple) else (given,)
+            )
+            words = [str(word).strip() for word in several]
+            if name == "order" and len(words) == 1:
+                # Written in one word, an order is a list; an order of one class would be none.
+                words = [word.strip() for word in words[0].split(",")]
+            object.__setattr__(self, name, tuple(words))
+        self._check_words()
+        if self.decimal not in (None, ".", ","):
+            raise ConfigError(
+                f"decimal={self.decimal!r} is no decimal sign.", remedy="Give '.' or ','."
+            )
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",
                 remedy="Use missing='refuse' (stop at the first) or missing='impute' (fill them in).",
             )
+
+    def _check_words(self) -> None:
+        unlabelled, classes, order = (
+            tuple(words or ()) for words in (self.unlabelled_as, self.as_class, self.order)
+        )
+        both = [word for word in unlabelled if word in (*classes, *order)]
+        if both:
+            raise ConfigError(
+                f"unlabelled_as={both[0]!r}, which is named as a class too.",
+                remedy="A word either is a class or means that there is no label.",
+            )
+        if len(order) == 1 or len(set(order)) < len(order) or "" in order:
+            raise ConfigError(
+                f"order={list(order)!r} is not an order of classes.",
+                remedy="Name each class once, from the lowest: --order low,medium,high.",
+            )
+
+
+def _names(columns: Words | None) -> tuple[str, ...] | None:
+    """The names of columns; None for none.
+
+    >>> _names("age, height"), _names(["age, in years"]), _names("")
+    (('age', 'height'), ('age, in years',), None)
+    """
+    if isinstance(columns, str):
+        columns = [name.strip() for name in columns.split(",")]
+    return tuple(name for name in columns or () if name) or None
 
 
 class Source:
@@ -67,6 +135,11 @@ class Source:
     what: ClassVar[str] = "this"
     """What it is, in messages."""
     name: str
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """How it was understood, where that is not plain."""
+        return ()
 
 
 @dataclass(frozen=True)

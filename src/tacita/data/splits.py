@@ -45,7 +45,7 @@ class Fold:
 def hold_out(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Split the labelled positions into (kept for learning, held out).
 
-    Raises `DataError` where a class or the groups are too few to be split.
+    Raises `DataError` where a class or the groups are too few to be split, or the samples are in doubt.
     """
     positions = data.labelled.nonzero().squeeze(1)
     return _part(data, positions, data.task.stratum(data.targets[positions]), share, seed)
@@ -56,9 +56,20 @@ def hold_out_samples(data: Dataset, share: float, seed: int) -> tuple[Tensor, Te
     return _part(data, torch.arange(len(data)), None, share, seed)
 
 
+def _check_parts(data: Dataset) -> None:
+    """Raise `DataError` where samples may be of one thing, so that parts would share it."""
+    if data.doubt is not None:
+        raise DataError(
+            f"{data.source}: {data.doubt.what}. Rows of one series on both sides of a split would make"
+            " every score too good.",
+            remedy=f"Pass {data.doubt.remedy}.",
+        )
+
+
 def _part(
     data: Dataset, positions: Tensor, stratum: Tensor | None, share: float, seed: int
 ) -> tuple[Tensor, Tensor]:
+    _check_parts(data)
     y = None if stratum is None else stratum.numpy()
     groups = None if data.groups is None else data.groups[positions].numpy()
     if groups is not None:
@@ -96,6 +107,7 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
 
     With labels for two folds only, they are drawn twice, so that a mean has four scores.
     """
+    _check_parts(data)
     positions = data.labelled.nonzero().squeeze(1)
     stratum = data.task.stratum(data.targets[positions])
     y = None if stratum is None else stratum.numpy()

@@ -14,6 +14,7 @@ from tacita.errors import ConfigError
 if TYPE_CHECKING:
     from tacita.encoders.language_model import LanguageModel
     from tacita.encoders.sequence_model import SequenceModel
+    from tacita.encoders.wrapped import wrap
 
 __all__ = [
     "Encoder",
@@ -24,6 +25,7 @@ __all__ = [
     "build",
     "default_encoder",
     "untrained",
+    "wrap",
 ]
 
 
@@ -67,7 +69,7 @@ def build(slug: str, spec: InputSpec, **options: Any) -> Encoder:
 
 
 def untrained(encoder: Encoder) -> Encoder:
-    """Another encoder of the same kind and size, with new random weights.
+    """Another encoder of the same kind and size, with new random weights, or those it always begins with.
 
     Raises `ConfigError` for one that `build` has not made, of which the options are not known.
 
@@ -86,7 +88,7 @@ def untrained(encoder: Encoder) -> Encoder:
 
 
 def __getattr__(name: str) -> Any:
-    """Models of sequence layers bring all layers with them, so they are imported when first asked for."""
+    """What brings much with it, or builds on this module, is imported when first asked for."""
     if name == "SequenceModel":
         from tacita.encoders.sequence_model import SequenceModel
 
@@ -95,4 +97,8 @@ def __getattr__(name: str) -> Any:
         from tacita.encoders.language_model import LanguageModel
 
         return LanguageModel
+    if name == "wrap":
+        from tacita.encoders.wrapped import wrap
+
+        return wrap
     raise AttributeError(f"module 'tacita.encoders' has no attribute {name!r}")

@@ -22,7 +22,7 @@ class ColumnTokens(TokenEncoder):
     Shapes: `x (B, F)`, category codes in categorical columns; `tokens (B, F, dim)`. A code that is
     not one of the column's categories reads a row of its own, which starts at zero. A missing
     number has been made the column's mean before it comes here, so it has no vector of its own; a
-    missing category is one of the categories.
+    missing category is one of the categories, where training had some.
 
     Raises `ConfigError` for a table whose columns are not said to be numbers or categories.
     """

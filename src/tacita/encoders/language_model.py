@@ -116,6 +116,7 @@ class LanguageModel(SequenceModel):
         if not 0 <= temperature < float("inf"):
             raise ConfigError(f"temperature={temperature} is not 0 or more.")
         if lengths is not None:
+            lengths = lengths.to(torch.int64)  # of bytes, they would be a mask
             ids = ids.masked_fill(~length_mask(lengths, ids.shape[1]), 0)
         generator = torch.Generator(ids.device).manual_seed(seed)
         tokens, state = self.stack(self.embed(ids), lengths=lengths, return_state=True)

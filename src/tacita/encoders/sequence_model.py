@@ -21,6 +21,7 @@ from tacita.errors import ConfigError
 from tacita.layers.base import SequenceLayer, State, last_valid
 from tacita.layers.stack import Bidirectional, Block, ChannelMixer, Norm, Stack, make_norm
 from tacita.parts.tokens import check_ids, padded
+from tacita.values import prefix_lengths
 
 
 @method(
@@ -142,17 +143,21 @@ class SequenceModel(Encoder):
         return self.enter(x)
 
     def blocks(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`(B, L, d_model)` to the same, through all blocks; `mask (B, L)` True = valid, a prefix."""
-        lengths = None if mask is None else mask.sum(1)
+        """`(B, L, d_model)` to the same, through all blocks; `mask (B, L)` True = valid.
+
+        Raises `DataError` where what is valid does not come first.
+        """
+        return self._blocks(tokens, mask, None if mask is None else prefix_lengths(mask))
+
+    def _blocks(self, tokens: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Tensor:
         return hide_padding(self.norm(self.stack(tokens, lengths=lengths)), mask)
 
     def forward(self, batch: Batch) -> Encoding:
-        x, mask = batch.x, batch.mask
+        x, mask, lengths = batch.x, batch.mask, batch.lengths
         x = hide_padding(x, mask)
-        tokens = self.blocks(self.embed(x), mask)
+        tokens = self._blocks(self.embed(x), mask, lengths)
         if self.pooling == "mean":
             return Encoding(tokens, masked_mean(tokens, mask))
-        lengths = None if mask is None else mask.sum(1)
         return Encoding(tokens, last_valid(tokens, torch.zeros_like(tokens[:, 0]), lengths))
 
     def initial_state(self, batch_size: int) -> State:

@@ -40,7 +40,7 @@ def choose(backend: str, *tensors: Tensor | None) -> Literal["torch", "numba", "
             remedy="Move them to one with .to(device).",
         )
     (device,) = devices
-    if backend == "torch" or torch.compiler.is_compiling():
+    if backend == "torch" or torch.compiler.is_compiling() or traced():
         return "torch"
     if backend == "auto":
         if device.type == "cpu":
@@ -56,6 +56,12 @@ def choose(backend: str, *tensors: Tensor | None) -> Literal["torch", "numba", "
             remedy="Leave the backend out, and the fastest that can run is taken.",
         )
     return "numba" if backend == "numba" else "triton"
+
+
+def traced() -> bool:
+    """Whether `torch.jit.trace` is watching, which sees nothing of what numba or triton do."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing
 
 
 def _interpreted() -> bool:

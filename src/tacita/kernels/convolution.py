@@ -39,10 +39,24 @@ def fft_convolution(u: Tensor, kernel: Tensor) -> Tensor:
     wide = torch.float64 if torch.float64 in (u.dtype, kernel.dtype) else torch.float32
     kernel = kernel[..., : u.shape[-1]].to(wide)
     if torch.compiler.is_compiling():
-        size = next_fast_len(u.shape[-1] + kernel.shape[-1] - 1, real=True)
+        size = fast_length(u.shape[-1] + kernel.shape[-1] - 1)
+        if isinstance(u.shape[-1], torch.SymInt):  # exported for any length: plainly long enough
+            size = 2 * u.shape[-1]
         spectrum = torch.fft.rfft(u.to(wide), size) * torch.fft.rfft(kernel, size)
         return torch.fft.irfft(spectrum, size)[..., : u.shape[-1]].to(u.dtype)
     return _FFTConvolution.apply(u.to(wide), kernel).to(u.dtype)
+
+
+def fast_length(least: int) -> int:
+    """A length of at least so many numbers that is quick to transform.
+
+    >>> fast_length(7), fast_length(2 * 1009 - 1)
+    (8, 2025)
+    """
+    if torch.compiler.is_compiling():
+        # Arithmetic that a compiler follows; rarely a multiple of a large prime.
+        return (least + 63) // 64 * 64
+    return int(next_fast_len(least, real=True))
 
 
 class _FFTConvolution(torch.autograd.Function):
@@ -51,7 +65,7 @@ class _FFTConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, kernel: Tensor) -> Tensor:
         length = u.shape[-1]
-        size = next_fast_len(length + kernel.shape[-1] - 1, real=True)
+        size = fast_length(length + kernel.shape[-1] - 1)
         with torch.autocast(u.device.type, enabled=False):
             spectrum, response = torch.fft.rfft(u, size), torch.fft.rfft(kernel, size)
             y = torch.fft.irfft(spectrum * response, size)[..., :length]

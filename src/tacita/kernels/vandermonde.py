@@ -33,7 +33,11 @@ def vandermonde_product(weights: Tensor, exponents: Tensor, length: int) -> Tens
     left = torch.cat([left.real, -left.imag], -2).transpose(-1, -2)
     right = torch.cat([inner.real, inner.imag], -2)  # (H, 2N, columns)
     with torch.autocast(left.device.type, enabled=False):
-        return (left @ right).flatten(-2)[..., :length]
+        found = (left @ right).flatten(-2)
+    if isinstance(length, torch.SymInt):
+        # A slice would ask the exporter to prove that it is enough.
+        return found.index_select(-1, torch.arange(length, device=found.device))
+    return found[..., :length]
 
 
 def vandermonde_transpose(x: Tensor, exponents: Tensor) -> Tensor:
@@ -57,10 +61,15 @@ def vandermonde_transpose(x: Tensor, exponents: Tensor) -> Tensor:
 
 def _tables(exponents: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """`e^{z c i}` for the rows, `(H, N, rows)`, and `e^{z j}` for the columns, `(H, N, c)`."""
-    columns = WIDTH * max(1, round(math.sqrt(length) / WIDTH))
-    rows = -(-length // columns)
+    if isinstance(length, torch.SymInt):
+        # Exported for any length: two rows or more, since one would be taken for a constant.
+        columns = 4 * WIDTH
+        rows = length // columns + 2
+    else:
+        columns = WIDTH * max(1, round(math.sqrt(length) / WIDTH))
+        rows = -(-length // columns)
     exact = exponents.to(torch.complex128)[..., None]
-    steps = torch.arange(max(rows, columns), dtype=torch.float64, device=exponents.device)
-    outer = (exact * (columns * steps[:rows])).exp()
-    inner = (exact * steps[:columns]).exp()
+    steps = torch.arange(columns, dtype=torch.float64, device=exponents.device)
+    starts = columns * torch.arange(rows, dtype=torch.float64, device=exponents.device)
+    outer, inner = (exact * starts).exp(), (exact * steps).exp()
     return outer.to(exponents.dtype), inner.to(exponents.dtype)

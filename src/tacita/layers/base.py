@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tacita.errors import ConfigError
+from tacita.kernels.backends import traced
+from tacita.layers.precision import SinglePrecision
 from tacita.values import length_mask
 
 State = dict[str, Tensor]
@@ -40,8 +42,11 @@ class Run:
     return_state: bool = False
 
 
-class SequenceLayer(nn.Module, ABC):
+class SequenceLayer(SinglePrecision, ABC):
     """Maps `(B, L, D)` to the same shape; a subclass implements `mix`, and `advance` for streaming.
+
+    Both compute what depends on the parameters of its own in single precision at least, under autocast
+    and in a model of half precision too, so that they are the same function there as well.
 
     What a subclass is, it says in its class attributes; what it cannot do is refused with a
     `ConfigError` that says what can.
@@ -66,8 +71,8 @@ class SequenceLayer(nn.Module, ABC):
     d_model: int
     max_length: int | None = None
     """The longest sequence that it can take; None means any."""
-    _state_names: frozenset[str] | None = None
-    """Found at the first check, since a step takes microseconds."""
+    _state_shapes: dict[str, tuple[int, ...]] | None = None
+    """Without the batch, 0 for any size. Found at the first check: a step takes microseconds."""
 
     @abstractmethod
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
@@ -107,8 +112,9 @@ class SequenceLayer(nn.Module, ABC):
     ) -> Tensor | tuple[Tensor, State]:
         """The whole of `x (B, L, D)` at once; with `return_state`, the last state too.
 
-        lengths: `(B,)` valid steps of each sample. What stands beyond them changes nothing, the
-            output is zero there, and the last state is that after the last valid step.
+        lengths: `(B,)` whole numbers, the valid steps of each sample. What stands beyond them
+            changes nothing, the output is zero there, and the last state is that after the last
+            valid step.
         resets: `(B, L)` bool: before a step that is True the state is erased: an episode starts.
         rate: how many times as long the time between two steps is as it was in training.
         state: the state to go on from, as returned for what came before.
@@ -117,7 +123,10 @@ class SequenceLayer(nn.Module, ABC):
         """
         self._check(x, lengths, resets, rate, state, return_state)
         if lengths is not None:
-            valid = length_mask(lengths, x.shape[1])[:, :, None]
+            lengths = lengths.to(torch.int64)
+            within = length_mask(lengths, x.shape[1])
+            resets = None if resets is None else resets & within
+            valid = within[:, :, None]
             x = torch.where(valid, x, 0.0)
         y, last = self.mix(x, Run(lengths, resets, rate, state, return_state))
         if lengths is not None:
@@ -134,6 +143,10 @@ class SequenceLayer(nn.Module, ABC):
 
         reset: `(B,)` bool: the samples whose state is erased before this step.
         """
+        if traced():  # which would keep the state of the example
+            raise self._cannot(
+                "cannot be traced in its step form", "Use torch.export, which takes steps too."
+            )
         if x.ndim != 2 or x.shape[1] != self.d_model:
             raise ConfigError(
                 f"{self._name}: one step is (B, {self.d_model}), not {tuple(x.shape)}.",
@@ -186,7 +199,8 @@ class SequenceLayer(nn.Module, ABC):
                 remedy="Make it with a larger max_length, or cut the sequence.",
             )
         if lengths is not None:
-            if lengths.shape != (batch,) or lengths.is_floating_point():
+            counts = not (lengths.is_floating_point() or lengths.dtype == torch.bool)
+            if lengths.shape != (batch,) or not counts:
                 raise ConfigError(
                     f"{self._name}: lengths must be {batch} whole numbers, one a sample, not "
                     f"{tuple(lengths.shape)} of {lengths.dtype}."
@@ -224,19 +238,32 @@ class SequenceLayer(nn.Module, ABC):
             raise ConfigError(f"{self._name}: rate={rate} must be positive.")
 
     def _check_state(self, state: State, batch: int) -> None:
-        if self._state_names is None:
-            self._state_names = frozenset(self.initial_state(0))
-        if state.keys() != self._state_names:
+        if self._state_shapes is None:
+            initial = self.initial_state(0)
+            self._state_shapes = {name: tuple(value.shape[1:]) for name, value in initial.items()}
+        shapes = self._state_shapes
+        if state.keys() != shapes.keys():
             raise ConfigError(
-                f"{self._name}: the state has {sorted(state)} where {sorted(self._state_names)} belong.",
+                f"{self._name}: the state has {sorted(state)} where {sorted(shapes)} belong.",
                 remedy="Start with initial_state(batch_size), and pass on what comes back.",
             )
         for name, value in state.items():
-            if value.shape[0] != batch:
+            if value.shape[:1] != (batch,):
                 raise ConfigError(
-                    f"{self._name}: the state {name!r} is of {value.shape[0]} samples, and the input of "
+                    f"{self._name}: the state {name!r} is of {len(value)} samples, and the input of "
                     f"{batch}.",
                     remedy=f"Start with initial_state({batch}).",
+                )
+            own, wanted = value.shape[1:], shapes[name]
+            # What is empty at first grows with the steps.
+            if own != wanted and (
+                len(own) != len(wanted)
+                or any(a != b for a, b in zip(own, wanted, strict=True) if b)
+            ):
+                raise ConfigError(
+                    f"{self._name}: the state {name!r} is {tuple(own)} for each sample where "
+                    f"{wanted} belongs.",
+                    remedy=f"Start with initial_state({batch}), and pass on what comes back.",
                 )
 
 

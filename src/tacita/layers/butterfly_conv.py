@@ -80,7 +80,7 @@ class ButterflyConv(LongConv):
 
     def blocks(self, side: str) -> list[Tensor]:
         """The matrices for `signal` or `kernel`, the outermost first."""
-        deltas = [self.get_parameter(f"{side}_{n}") for n in self.sizes]
+        deltas = [getattr(self, f"{side}_{n}") for n in self.sizes]
         return [dft(len(d), d) + torch.view_as_complex(d) for d in deltas]
 
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:

@@ -16,6 +16,7 @@ from tacita.errors import ConfigError
 from tacita.kernels import fft_convolution, linear_scan, vandermonde_product, vandermonde_transpose
 from tacita.layers.base import Run, SequenceLayer, State, last_valid, reverse_valid
 from tacita.layers.discretise import Rule, discretise
+from tacita.layers.precision import SinglePrecision
 
 SLOW = {"learning_rate": 1e-3, "weight_decay": 0.0}
 """State-space parameters learn slowly and do not decay: without it training diverges or forgets."""
@@ -88,13 +89,14 @@ class ModalSSM(SequenceLayer):
         """`N`, the complex states of a channel."""
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        exponents, b, c = self.system(rate)
-        u = x.to(self.D.dtype)
-        after = exponents.exp() * state["ssm"] + b * u[..., None]
-        return ((c * after).sum(-1).real + self.D * u).to(x.dtype), {"ssm": after}
+        with torch.autocast(x.device.type, enabled=False):
+            exponents, b, c = self.system(rate)
+            u = x.to(self.D.dtype)
+            after = exponents.exp() * state["ssm"] + b * u[..., None]
+            return ((c * after).sum(-1).real + self.D * u).to(x.dtype), {"ssm": after}
 
 
-class DiagonalModes(nn.Module):
+class DiagonalModes(SinglePrecision):
     """The parameters of `H` systems in continuous time, one of each pair of conjugate modes, and kernels.
 
     Shapes: `modes (H, N/2)` eigenvalues with negative real part; `B`, `C` alike; `log_step (H,)`. Complex

@@ -102,6 +102,6 @@ class GRU(SequenceLayer):
         return {"hidden": like.new_zeros(batch_size, self.d_model)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        u = x.to(self.weight_hidden.dtype)
-        y = self._cell(u, state["hidden"])
+        with torch.autocast(x.device.type, enabled=False):
+            y = self._cell(x.to(self.weight_hidden.dtype), state["hidden"])
         return y.to(x.dtype), {"hidden": y}

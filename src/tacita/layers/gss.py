@@ -37,7 +37,8 @@ class GSS(SequenceLayer):
     d_inner: channels of the state space; by default a quarter of d_model, as in the paper.
 
     Raises `ConfigError` for sizes that are not positive. Differs from the paper: the kernel is as long as
-    the sequence, not cut at a length of training.
+    the sequence, not cut at a length of training. Differs from common code of others: no second norm
+    between the narrow map and the state space.
 
     >>> GSS(8, d_state=16)(torch.randn(2, 10, 8)).shape
     torch.Size([2, 10, 8])

@@ -148,9 +148,10 @@ class ShiftSSM(SequenceLayer):
         return {"keys": like.new_zeros(batch_size, self.C.shape[1] - 1, self.d_model)}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        u = x.to(self.D.dtype)
-        y = convolve_step(u, self.C, state["keys"]) + self.D * u
-        return y.to(x.dtype), {"keys": remember(state["keys"], u[:, None], None)}
+        with torch.autocast(x.device.type, enabled=False):
+            u = x.to(self.D.dtype)
+            y = convolve_step(u, self.C, state["keys"]) + self.D * u
+            return y.to(x.dtype), {"keys": remember(state["keys"], u[:, None], None)}
 
 
 def _fold(pairs: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.layers.base import Run, SequenceLayer, State
 from tacita.layers.finite import convolve, remember
+from tacita.layers.precision import SinglePrecision
 
 SHORT = 3
 """Taps of the short convolution."""
@@ -27,7 +28,7 @@ FAST, SLOW, LEFT = 0.3, 1.5, 0.01
 """A kernel decays to `LEFT` over `FAST` of the length in the last channel, over `SLOW` in the first."""
 
 
-class LagNetwork(nn.Module):
+class LagNetwork(SinglePrecision):
     """Kernels as a function of the lag: an MLP with sines of its position, times an exponential window.
 
     Shapes: `(order, D, K)` from `forward()`.
@@ -68,7 +69,7 @@ class LagNetwork(nn.Module):
             return kernels * self.window
 
 
-class SlowLinear(nn.Linear):
+class SlowLinear(SinglePrecision, nn.Linear):
     """A linear map of a kernel's network: a rate of at most 1e-3, no weight decay.
 
     >>> sorted(SlowLinear(2, 3).optimizer_hints)
@@ -145,7 +146,7 @@ class Hyena(SequenceLayer):
         begun = run.state
         if begun is None and run.return_state:
             begun = self.initial_state(x.shape[0], device=x.device)
-        projected = self.enter(x.to(self.bias.dtype))
+        projected = self.enter(x.to(self.enter.weight.dtype))
         past = projected.new_zeros(x.shape[0], SHORT - 1, projected.shape[2])
         if run.state is not None:
             past = run.state["short"].to(projected.dtype)
@@ -159,8 +160,10 @@ class Hyena(SequenceLayer):
             if begun is not None:
                 after[name] = remember(begun[name], z, run.lengths)
             memory = None if run.state is None else run.state[name]
-            z = gate * (convolve(z, kernel, memory) + self.bias[number] * z)
-        return self.out(z).to(x.dtype), after if run.return_state else None
+            z = gate * (convolve(z.to(kernel.dtype), kernel, memory) + self.bias[number] * z)
+        return self.out(z.to(self.out.weight.dtype)).to(
+            x.dtype
+        ), after if run.return_state else None
 
     def zeros(self, batch_size: int, like: Tensor) -> State:
         width = (self.order + 1) * self.d_model

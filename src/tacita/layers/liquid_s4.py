@@ -146,6 +146,10 @@ class LiquidS4(S4D):
         return {**super().zeros(batch_size, like), "products": products}
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
+        with torch.autocast(x.device.type, enabled=False):
+            return self._advance(x, state, rate)
+
+    def _advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         u = x.to(self.D.dtype)
         earlier = functional.pad(state["products"], (0, 0, 1, 0), value=1.0)
         products = u[:, None] * earlier  # (B, P, H)

@@ -79,7 +79,8 @@ class FiniteConvolution(SequenceLayer):
         """`(..., C, D)` to `(..., D)`."""
         if self.join is None:
             return y.squeeze(-2)
-        return functional.glu(self.join(functional.gelu(y).flatten(-2)))
+        y = functional.gelu(y).flatten(-2).to(self.join.weight.dtype)
+        return functional.glu(self.join(y))
 
 
 @method(
@@ -106,7 +107,9 @@ class LongConv(FiniteConvolution):
     start: taps drawn from a normal distribution: `random`, all alike, or `double-exp`, decaying, each
         feature at its own rate, towards the past.
     smooth: what comes before the threshold: `time`, a moving average over `smooth_width` taps, or
-        `frequency`, one over frequencies with Gaussian weights; the paper's recipe is `none`.
+        `frequency`, one over frequencies with Gaussian weights; the paper's recipe is `none`. Differs
+        from the authors' code: the weights over frequencies add up to 1, there to some 2.5, so that the
+        threshold means the same with and without.
 
     Raises `ConfigError` where options make no sense, and where fewer than 1% of the taps would be
     above the threshold at the start.

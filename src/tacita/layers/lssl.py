@@ -164,11 +164,12 @@ class LSSL(SequenceLayer):
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         """One step from the continuous system, so that each may be of its own length in time."""
-        u = x.to(self.D.dtype)
-        A, B = self.discrete(rate)
-        after = (A @ state["ssm"][..., None]).squeeze(-1) + B * u[..., None]
-        y = (self.C * after).sum(-1) + self.D * u
-        return y.to(x.dtype), {"ssm": after}
+        with torch.autocast(x.device.type, enabled=False):
+            u = x.to(self.D.dtype)
+            A, B = self.discrete(rate)
+            after = (A @ state["ssm"][..., None]).squeeze(-1) + B * u[..., None]
+            y = (self.C * after).sum(-1) + self.D * u
+            return y.to(x.dtype), {"ssm": after}
 
     def _check_size(self, length: int) -> None:
         needed = self.d_model * self.d_state * length * self.D.element_size()

@@ -168,13 +168,15 @@ class Mamba(SequenceLayer):
         inner, z = self._enter(x)
         window = torch.cat([state["conv"], inner[:, None].to(state["conv"].dtype)], 1)
         mixed = (window * self._taps.T).sum(1)
-        u = F.silu(mixed if self.conv1d.bias is None else mixed + self.conv1d.bias)
+        if self.conv1d.bias is not None:
+            mixed = mixed + self.conv1d.bias
+        u = F.silu(mixed.to(inner.dtype))  # as wide as it is in parallel
         delta, B, C = self._select(u)
         step = self._step_size(delta, rate)
         ssm = torch.exp(step[..., None] * self._A) * state["ssm"]
         ssm = ssm + (step * u)[..., None] * B[:, None]
         y = (ssm * C[:, None]).sum(-1) + self.D * u
-        y = self.out_proj((y * F.silu(z)).to(x.dtype))
+        y = self.out_proj((y * F.silu(z.to(y.dtype))).to(u.dtype))
         return y.to(x.dtype), {"conv": window[:, 1:], "ssm": ssm}
 
     def _can_be_compiled(self, x: Tensor, state: State) -> bool:
@@ -182,7 +184,8 @@ class Mamba(SequenceLayer):
         return (
             not torch.is_grad_enabled()
             and x.device.type == "cpu"
-            and x.dtype == state["conv"].dtype == state["ssm"].dtype == self.D.dtype == self._real
+            and x.dtype == state["conv"].dtype == state["ssm"].dtype == self.D.dtype
+            and x.dtype == self.in_proj.weight.dtype
             and self.selective
             and isinstance(self.dt_norm, nn.Identity)
             and not torch.compiler.is_compiling()

@@ -41,7 +41,10 @@ class Mega(SequenceLayer):
     widths that are not positive or, of the keys, odd.
 
     Differs from the paper: softmax attention only, with rotary positions in place of a learnt bias,
-    and a sliding window in place of fixed chunks; the norm is the residual block's.
+    and a sliding window in place of fixed chunks; the norm is the residual block's. Differs from the
+    authors' code, which follows other equations than the paper's in two places: there the averages go
+    through a SiLU; and its gate stands for the residual connection, `g h + (1 - g) x` of the input before
+    the norm, where here `x` is the input after it, and a block adds its own residual connection.
 
     >>> layer = Mega(8, d_state=4)
     >>> y, state = layer(torch.randn(2, 10, 8), return_state=True)
@@ -96,7 +99,7 @@ class Mega(SequenceLayer):
         averaged, averages = self._average(u, run)
         places = self.recall.places(x, run)
         query, key = self._query_and_key(averaged)
-        value = functional.silu(self.value(u))
+        value = functional.silu(self.value(u.to(self.value.weight.dtype)))
         recalled, last = self.recall(
             rotate(query[:, None], places.position),
             rotate(key[:, None], places.position),
@@ -126,7 +129,7 @@ class Mega(SequenceLayer):
                     begun = u.new_zeros(u.shape[0], *keep.shape)
                 driven = (u[..., None] * enter).flatten(2)
                 states = linear_scan(keep.flatten(), driven, begun.flatten(1), resets=run.resets)
-                states = states.view(*u.shape, -1)
+                states = states.view(*u.shape, keep.shape[1])
                 y = (states * leave).sum(-1) + self.skip * u
                 return y, last_valid(states, begun, run.lengths) if run.return_state else None
             exponents = torch.complex(keep.log(), torch.zeros_like(keep))
@@ -151,11 +154,13 @@ class Mega(SequenceLayer):
 
         A shift of the keys would add the same to all scores of a query but for the rotation: left out.
         """
-        shared = functional.silu(self.shared(averaged))
-        return self.query_scale * shared + self.query_shift, self.key_scale * shared
+        shared = functional.silu(self.shared(averaged.to(self.shared.weight.dtype)))
+        query = self.query_scale * shared + self.query_shift
+        return query.to(shared.dtype), (self.key_scale * shared).to(shared.dtype)
 
     def _gated(self, u: Tensor, averaged: Tensor, recalled: Tensor) -> Tensor:
         """Equations 10 to 13."""
+        averaged = averaged.to(self.from_average.weight.dtype)
         reset = functional.silu(self.reset_gate(averaged))
         candidate = self.from_average(averaged) + self.from_attention(reset * recalled)
         update = torch.sigmoid(self.update_gate(averaged))
@@ -177,7 +182,7 @@ class Mega(SequenceLayer):
         run = Run(state=state, return_state=True)
         places = self.recall.places(x[:, None], run)
         query, key = self._query_and_key(averaged)
-        value = functional.silu(self.value(u))
+        value = functional.silu(self.value(u.to(self.value.weight.dtype)))
         recalled, after = self.recall(
             rotate(query[:, None, None], places.position),
             rotate(key[:, None, None], places.position),

@@ -82,7 +82,7 @@ class S4(SequenceLayer):
             raise ConfigError(f"length={length} is not positive.", remedy="The default is 1024.")
         pairs(d_state)
         self.d_model = d_model
-        self.length = length
+        self.length, self.measure = length, measure
         self.register_buffer("made_for", torch.tensor(length))  # so that it is saved
         modes, p, b = (torch.from_numpy(part) for part in nplr(measure, d_state)[:3])
         self.log_step = nn.Parameter(log_steps(d_model, dt_min, dt_max))  # (H,)
@@ -141,6 +141,10 @@ class S4(SequenceLayer):
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         """One step in O(N): the inverse of the bilinear rule by Woodbury's identity."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._advance(x, state, rate)
+
+    def _advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
         u = x.to(self.D.dtype)
         modes, p, b, step = self._system(rate)
         driven = self._forward_half(state["ssm"], rate) + step * b * u[..., None]
@@ -172,10 +176,12 @@ class S4(SequenceLayer):
         if state is not None:
             driven = torch.cat([driven, self._forward_half(state, rate).transpose(0, 1)], 1)
         left, right = torch.cat([p.conj(), c[:, None]], 1), torch.cat([p, driven], 1)
+        if self.measure == "fout":  # one mode hardly decays or turns by itself: terms cancel
+            left, right, modes = (part.to(torch.complex128) for part in (left, right, modes))
         weights = (left[:, :, None] * right[:, None]).flatten(1, 2)  # all pairs of the two
         # The roots of unity, as the bilinear rule sees them: z = 2 (1 - w) / (1 + w) = i y.
         angles = torch.arange((made_for + 1) // 2, dtype=torch.float64, device=step.device)
-        y = (2 * torch.tan(angles * (math.pi / made_for))).to(step.dtype)
+        y = (2 * torch.tan(angles * (math.pi / made_for))).to(modes.real.dtype)
         sums = cauchy_product(weights, modes, y)
         table = sums.view(len(modes), left.shape[1], right.shape[1], -1)
         for _ in range(
@@ -187,7 +193,7 @@ class S4(SequenceLayer):
         if made_for % 2 == 0:  # at -1 the two factors are infinite and zero; this is their product
             end = (c[:, None] * driven).sum(-1, keepdim=True).real
             spectrum = torch.cat([spectrum, end.to(spectrum.dtype)], -1)
-        found = torch.fft.irfft(spectrum, made_for)[..., :length]
+        found = torch.fft.irfft(spectrum, made_for)[..., :length].to(step.dtype)
         return found[:, 0], None if state is None else found[:, 1:].transpose(0, 1)
 
     def _for_length(self, length: int, rate: float) -> tuple[Tensor, int]:
@@ -214,7 +220,7 @@ class S4(SequenceLayer):
         width = max(1, round(math.sqrt(length)))
         recent = reverse_valid(u, run.lengths).mT  # the last valid step first
         recent = nn.functional.pad(recent, (0, -length % width))
-        recent = recent.view(*recent.shape[:2], -1, width)
+        recent = recent.view(*recent.shape[:2], recent.shape[2] // width, width)
         table = krylov(A, B, width)  # (H, N, width)
         pieces = torch.einsum("bhrw,hnw->rbhn", recent, table)
         power = _matrix_power(A, width)
@@ -249,12 +255,13 @@ class S4(SequenceLayer):
             before, c = self._kept
             if all(_same(own, old) for own, old in zip(stands, before, strict=True)):
                 return c
-        c = torch.view_as_complex(self.C_tilde)
-        power = self._power(self.length, 1.0)
+        # In double precision, since 1 - A_bar^L is nearly singular where nothing decays over L steps.
+        c = torch.view_as_complex(self.C_tilde).to(torch.complex128)
+        power = self._power(self.length, 1.0, torch.float64)
         rest = torch.eye(power.shape[-1], dtype=power.dtype, device=power.device) - power
         row = torch.cat([c.real, -c.imag], -1)
         real, minus = torch.linalg.solve(rest.mT, row).chunk(2, -1)
-        c = torch.complex(real, -minus)
+        c = torch.complex(real, -minus).to(torch.view_as_complex(self.C_tilde).dtype)
         if not torch.is_grad_enabled():
             self._kept = [own.clone() for own in stands], c
         return c

@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from tacita.errors import ConfigError
 from tacita.kernels import vandermonde_product
+from tacita.kernels.convolution import fast_length
 from tacita.layers.diagonal import DiagonalModes, pairs
 from tacita.layers.discretise import Rule, log_steps
+from tacita.layers.precision import SinglePrecision
 from tacita.layers.s4d import Start, starting_modes
 
 
-class S4ND(nn.Module):
+class S4ND(SinglePrecision):
     """`(B, *sizes, D)` to the same: a convolution with `K(t_1, t_2, ...) = sum_r K_r1(t_1) K_r2(t_2) ...`.
 
     d_model: channels, each with kernels of its own.
@@ -109,7 +110,7 @@ class S4ND(nn.Module):
         """`(B, D, *sizes)`: one transform of all axes; that of the kernel is a product of short ones."""
         sizes = u.shape[2:]
         # A kernel is 2 n - 1 long, and what wraps around from its ends meets no kept position.
-        lengths = [next_fast_len(int(2 * n - 1), real=True) for n in sizes]
+        lengths = [fast_length(2 * n - 1) for n in sizes]
         response = torch.ones(1, dtype=u.dtype, device=u.device)
         for axis, (kernel, length) in enumerate(zip(kernels, lengths, strict=True)):
             last = axis == self.axes - 1

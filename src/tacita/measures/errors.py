@@ -42,3 +42,14 @@ def largest_errors(predicted: Floats, true: Floats, top: int) -> NDArray[np.int6
     [2, 1]
     """
     return np.argsort(-np.abs(predicted - true), kind="stable")[:top]
+
+
+def macro_f1(matrix: NDArray[np.int64]) -> float:
+    """Mean F1 of the classes of a `(K, K)` confusion matrix that have a sample or were predicted.
+
+    >>> round(macro_f1(np.array([[1, 1], [0, 1]])), 3)
+    0.667
+    """
+    sizes = matrix.sum(0) + matrix.sum(1)
+    seen = sizes > 0
+    return float((2 * np.diag(matrix)[seen] / sizes[seen]).mean()) if seen.any() else float("nan")

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from tacita.data.dataset import Dataset, Schema
+from tacita.data.notes import Doubt
 from tacita.data.reading import Reading, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.labels import group_codes
 from tacita.tasks import encode
+from tacita.tasks.labels import of_categories, told
 
 
 def finish(
-    samples: Samples, reading: Reading, *, target: str | None = None, group: str | None = None
+    samples: Samples,
+    reading: Reading,
+    *,
+    target: str | None = None,
+    group: str | None = None,
+    doubt: Doubt | None = None,
 ) -> Dataset:
     """A data set whose task is told from its labels, or is the one of the reading.
 
     target, group: the columns or arrays that labels and groups came from.
+    doubt: what the samples may be instead.
     """
     count = len(samples)
-    y, task = encode(samples.labels, reading.task, samples.values, samples.source)
+    raw, words = as_told(samples.labels, reading, samples.source)
+    y, task = encode(raw, reading.task, samples.values, samples.source)
     if len(y) != count:
         raise DataError(
             f"{samples.source}: {len(y)} labels but {count} samples.",
             remedy="Give one label a sample (-1, NaN or None where there is none).",
         )
-    facts = {"target": target, "group": group or samples.meta.group, "missing": reading.missing}
+    facts: dict[str, Any] = {
+        "target": target,
+        "group": group or samples.meta.group,
+        "missing": reading.missing,
+    }
+    facts |= words
     return Dataset(
         samples.values,
         y,
@@ -37,7 +52,17 @@ def finish(
         ids=samples.ids,
         source=samples.source,
         notes=samples.notes,
+        doubt=doubt,
     )
+
+
+def as_told(labels: Any, reading: Reading, source: str) -> tuple[Any, dict[str, Any]]:
+    """Raw labels as the user of a reading has them, and what of it is remembered."""
+    words = {
+        "unlabelled_as": tuple(reading.unlabelled_as or ()),
+        "as_class": tuple(reading.as_class or ()),
+    }
+    return told(of_categories(labels), source, order=tuple(reading.order or ()), **words), words
 
 
 def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[str]) -> Dataset:
@@ -49,9 +74,12 @@ def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[st
     if samples.labels is None:
         y = task.unlabelled(samples.values)
     else:
-        y = task.encode_like(
-            samples.labels, samples.values, samples.source, lambda i: f"sample {names[i]}"
+        labels = told(
+            of_categories(samples.labels),
+            samples.source,
+            unlabelled_as=schema.meta.unlabelled_as,
         )
+        y = task.encode_like(labels, samples.values, samples.source, lambda i: f"sample {names[i]}")
     return Dataset(
         samples.values,
         y,

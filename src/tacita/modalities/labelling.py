@@ -14,12 +14,14 @@ from typing import Any
 
 from tacita.data.dataset import Schema
 from tacita.data.modality import Modality
+from tacita.data.notes import Note
 from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.files import existing
 from tacita.modalities.readers.labels import LabelFile, match, match_owners
 from tacita.modalities.readers.sources import ArraySource, FolderSource, TableSource
-from tacita.words import nearest
+from tacita.tasks.declared import Declared
+from tacita.words import nearest, plural
 
 _FOLDERS = "folders"
 
@@ -77,6 +79,8 @@ class Labelling:
         """The next piece of samples with its labels and groups."""
         names = samples.names(self._start)
         self._example = self._example or (samples.owners or names)[0]
+        if isinstance(self.source, FolderSource) and not self._start:
+            samples = replace(samples, notes=(*samples.notes, *self.source.passed_over()))
         part = slice(self._start, self._start + len(samples))
         self._start = part.stop
         if self.hidden:
@@ -119,7 +123,7 @@ class Labelling:
             return replace(reading, labels=self.like.meta.target, group=self.like.meta.group)
         columns = source.whole.column_names
         labels, group = reading.labels, reading.group
-        if labels is not None and str(labels) not in columns and Path(labels).is_file():
+        if labels is not None and str(labels) not in columns and os.path.isfile(labels):
             self.file = LabelFile.read(Path(labels), None if group in columns else group)
             group = None if self.file.group else group
             labels = None
@@ -138,7 +142,7 @@ class Labelling:
         elif labels is not None:
             if str(labels) in arrays and str(labels) not in ("x", "values"):
                 self.target = str(labels)
-            elif Path(labels).is_file():
+            elif os.path.isfile(labels):
                 self.file = LabelFile.read(Path(labels), reading.group)
             else:
                 raise _no_array(source, str(labels), "labels")
@@ -189,12 +193,19 @@ class Labelling:
             classes = {entry.label for entry in source.entries if entry.label is not None}
             taken = not classes.isdisjoint(self.like.task.answers)
         else:
-            taken = any(label is not None for label in samples.labels)
-            if str(self.told) == _FOLDERS and not taken:
+            folders = {label for label in samples.labels if label is not None}
+            if str(self.told) == _FOLDERS and not folders:
                 raise _no_folders(source)
-            if taken and self.told is None:
-                self.file = None
-        return samples if taken else replace(samples, labels=None)
+            if folders and self.file is not None:
+                said = Note(
+                    f"labels are those of {self.file.path.name}, not the names of"
+                    f" {plural(len(folders), 'sub-folder')}, which labels='folders'"
+                    " (--labels folders) takes"
+                )
+                return replace(samples, notes=(*samples.notes, said))
+            taken = bool(folders)
+        # The name of a folder is a class, even where the word would mean "no label" in a column.
+        return replace(samples, labels=Declared.of(samples.labels) if taken else None)
 
     def _check_group(self, group: str) -> None:
         """Raises `ConfigError` for a group that neither the source nor a label file has."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -40,11 +41,9 @@ from tacita.modalities.choice import check_options, chosen
 from tacita.modalities.finish import finish, finish_like
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.memory import as_dataset, open_memory, raw_labels, relabelled
-from tacita.modalities.readers.files import existing
-from tacita.modalities.readers.sources import (
-    DatasetSource,
-    open_path,
-)
+from tacita.modalities.readers.files import TABLE_FILES, existing
+from tacita.modalities.readers.sources import DatasetSource, open_path
+from tacita.modalities.readers.standard_input import NAME, kept_input
 
 
 @taking(Reading)
@@ -53,7 +52,10 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
 
     labels: a label file (an id and a label a line; ids are file names or stems, row numbers from
         0, or values of the id column), the name of a column or array, "folders", or for volumes a
-        folder of label volumes. Missing labels are -1, NaN, None or empty.
+        folder of label volumes. Missing labels are NaN, None, empty, and among whole numbers -1.
+    unlabelled_as: words that mean that there is no label, such as "NA"; else every word is a class.
+    as_class: words that are classes though they may look like no label, such as "none" or "-1".
+    order: the classes from the lowest to the highest, which makes them ordinal: "low,medium,high".
     task: what the labels are; by default told from them.
     group: the column or array that names the subject of each sample.
     missing: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
@@ -65,6 +67,9 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     text: the column of a table that holds texts to learn from.
     tokeniser: of texts: "words" (the default), "bytes", "bpe", a folder with a transformers tokeniser, or
         the folder of a model of texts, to read as it does.
+    ignore: columns of a table that are left out; categorical: those whose values are categories,
+        though they look like numbers, dates or free text; numeric: those whose values are numbers. A list
+        of names, or one text with commas between them.
 
     Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
 
@@ -88,8 +93,8 @@ def open_source(source: PathLike, reading: Reading) -> Source:
     if isinstance(source, str) and source in BUILTIN and not os.path.exists(source):
         data, _ = load_builtin(source)
         return DatasetSource(data)
-    path = existing(source, also=BUILTIN)
-    return open_path(path, _formats(), reading.labels)
+    path = kept_input() if str(source) == NAME else existing(source, also=BUILTIN)
+    return open_path(path, _formats(), reading.labels, _alone(reading.modality))
 
 
 def read(source: Source, reading: Reading) -> Dataset:
@@ -108,7 +113,9 @@ def read(source: Source, reading: Reading) -> Dataset:
     pieces = [labelling.on(p) for p in modality.read(source, labelling.reading, None, None)]
     labelling.close()
     assert len(pieces) == 1, f"{modality.card.name} was asked for the whole and gave pieces"
-    return finish(pieces[0], reading, target=labelling.target, group=labelling.group)
+    samples = replace(pieces[0], notes=(*source.notes, *pieces[0].notes))
+    doubt = modality.doubt(source, samples, reading)
+    return finish(samples, reading, target=labelling.target, group=labelling.group, doubt=doubt)
 
 
 def read_like(
@@ -119,6 +126,7 @@ def read_like(
     missing: Missing | None = None,
     labels: PathLike | None = None,
     hide_labels: bool = False,
+    strict: bool = False,
 ) -> Iterator[Dataset]:
     """Read further samples for a model, piece by piece: encoded by its schema, at most `chunk` at a time.
 
@@ -127,7 +135,8 @@ def read_like(
     label file, the label column of the training data, or for volumes a folder of label volumes.
     `hide_labels`: labels are not looked at, so that they may be of other classes.
     Volumes in files come one at a time, at the spacing of the training data and each of its own size.
-    What had to be done to them is told at the end, in a `ReadingWarning` each.
+    What had to be done to them, such as taking values that were never seen in training for none of the
+    known, is told at the end, in a `ReadingWarning` each; with `strict` it is an error at once.
 
     Raises `DataError` for what the model cannot take, naming the row and the column.
     """
@@ -139,6 +148,8 @@ def read_like(
         group=meta.group,
         missing=missing or meta.missing,
         modality=meta.modality,
+        unlabelled_as=meta.unlabelled_as,
+        as_class=meta.as_class,
     )
     if isinstance(source, str | os.PathLike):
         opened = open_source(source, reading)
@@ -147,10 +158,16 @@ def read_like(
     labelling = Labelling(opened, modality, reading, schema, hidden=hide_labels)
     start, notes = 0, list[Note]()
     for samples in pieces_like(opened, labelling.reading, schema, chunk):
+        if strict and samples.notes:
+            raise DataError(
+                f"{opened.name}: {samples.notes[0]}.",
+                remedy="Mend it, or go on with a warning by leaving out strict (--strict).",
+            )
         names = samples.names(start)
-        yield finish_like(labelling.on(samples), schema, start, names)
+        labelled = labelling.on(samples)
+        yield finish_like(labelled, schema, start, names)
         start += len(samples)
-        notes += samples.notes
+        notes += labelled.notes
     labelling.close()
     for note in merged(notes):
         warnings.warn(f"{opened.name}: {note}", ReadingWarning, stacklevel=2)
@@ -187,6 +204,14 @@ def _of_dataset(data: Dataset, chunk: int) -> Iterator[Samples]:
 def _formats() -> list[str]:
     """The endings of the files that modalities read by themselves."""
     return [ending for name in discover.modalities() for ending in find(name).formats]
+
+
+def _alone(modality: str | None) -> list[str]:
+    """The endings of files that are one sample: of a modality, or those that cannot be a table as well."""
+    if modality is not None:
+        return list(find(modality).alone)
+    every = [ending for name in discover.modalities() for ending in find(name).alone]
+    return [ending for ending in every if ending not in TABLE_FILES]
 
 
 __all__ = ["as_dataset", "load", "open_source", "read", "read_like", "read_path"]

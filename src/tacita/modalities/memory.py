@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.reading import PathLike, Reading, ReadingOptions, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import chosen
-from tacita.modalities.finish import finish
+from tacita.modalities.finish import as_told, finish
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.readers.labels import LabelFile, group_codes, match
 from tacita.modalities.readers.sources import (
@@ -31,6 +32,8 @@ from tacita.modalities.readers.sources import (
     open_frame,
 )
 from tacita.tasks import encode
+from tacita.tasks.declared import Declared
+from tacita.tasks.label_types import label_type_of
 
 
 @taking(Reading)
@@ -78,7 +81,7 @@ def read_memory(
         y = pairs_y if y is None else y
     source = open_memory(x, reading, lengths)
     labels = reading.labels
-    if labels is not None and not isinstance(source, TableSource) and not Path(labels).is_file():
+    if labels is not None and not isinstance(source, TableSource) and not os.path.isfile(labels):
         raise _no_label_file(labels, "samples")
     kind = chosen(source, reading)
     labelling = Labelling(source, kind, reading, None)
@@ -89,7 +92,8 @@ def read_memory(
         samples = replace(samples, labels=_as_labels(y))
     if groups is not None:
         samples = replace(samples, groups=groups)
-    return finish(samples, reading, target=labelling.target, group=labelling.group)
+    doubt = kind.doubt(source, samples, reading)
+    return finish(samples, reading, target=labelling.target, group=labelling.group, doubt=doubt)
 
 
 def open_memory(x: Any, reading: Reading, lengths: Any = None) -> Source:
@@ -129,25 +133,34 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
     if groups is not None:
         data = replace(data, groups=group_codes(groups, len(data)))
     if reading.labels is not None:
-        if not Path(reading.labels).is_file():
+        if not os.path.isfile(reading.labels):
             raise _no_label_file(reading.labels, data.modality)
         names = Samples(data.samples, data.meta, data.source, ids=data.ids).names(0)
         file = LabelFile.read(Path(reading.labels))
         y, _, used = match(file, names, files=False)
         file.check_known([name for name in file.labels if name not in used], names[0])
-    if y is None and data.task.suits(reading.task):
+    asked = reading.unlabelled_as or reading.as_class or reading.order
+    if y is None and not asked and data.task.suits(reading.task):
         return data
-    raw = raw_labels(data) if y is None else _as_labels(y)
-    name = reading.task or (None if data.task.told_anew else data.task.name)
+    raw, words = as_told(raw_labels(data) if y is None else _as_labels(y), reading, data.source)
+    name = reading.task or (None if data.task.told_anew or reading.order else data.task.name)
     labels, task = encode(raw, name, data.samples, data.source)
+    data = replace(data, meta=data.meta.model_copy(update=words)) if asked else data
     return data.with_labels(labels, task)
 
 
-def raw_labels(data: Dataset) -> list[Any]:
+def raw_labels(data: Dataset) -> Any:
     """The labels of a data set as its user wrote them, None where there is none."""
     known = data.labelled
-    names = iter(data.task.decode(data.targets[known]))
-    return [next(names) if each else None for each in known.tolist()]
+    labels = iter(data.task.decode(data.targets[known]))
+    raw = [next(labels) if each else None for each in known.tolist()]
+    if data.task.codes(data.targets[known]) is None:
+        return raw
+    # What was found to be a class is one again, and keeps its order if it has one, and its type.
+    texts = iter(data.task.texts(data.targets[known]))
+    order = data.task.classes if data.task.ordered else ()
+    declared = Declared.of([next(texts) if each else None for each in known.tolist()], order)
+    return replace(declared, label_type=label_type_of(np.array(raw, object), declared.names))
 
 
 def _no_label_file(labels: PathLike, what: str) -> ConfigError:

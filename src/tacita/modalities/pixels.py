@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from torch import Tensor
 
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.modality import Meta
@@ -14,26 +16,42 @@ from tacita.values import Values, length_mask
 from tacita.words import listed
 
 UNEVEN_SCALES = 1e4
+Pixels = Literal["uint8", "uint16", "integers", "floats"]
+"""What numbers are: of 8 or of 16 bits, other integers, or floats; the first are kept as uint8."""
+
+
+def stored(pixels: Pixels) -> torch.dtype:
+    """The type that numbers of a kind are kept in: the smallest that holds all of them."""
+    return {"uint8": torch.uint8, "integers": torch.float64}.get(pixels, torch.float32)
 
 
 class PixelsMeta(Meta):
-    """bytes: whether values are 8 bits, 0 to 255, so that floats must be 0 to 1."""
+    """pixels: what the numbers of the samples are, by the type that they came in."""
 
     axes: ClassVar[str]
 
-    bytes: bool = False
+    pixels: Pixels = "floats"
 
     @classmethod
     def seen(cls, samples: Values) -> dict[str, Any]:
-        return {**super().seen(samples), "bytes": samples.dtype == torch.uint8}
+        kind = "uint8" if samples.dtype == torch.uint8 else "floats"
+        return {**super().seen(samples), "pixels": kind}
+
+    def like(self, samples: Values) -> Self:
+        found = super().like(samples)
+        if "uint8" in (found.pixels, self.pixels):
+            return found
+        return found.model_copy(update={"pixels": self.pixels})
 
     def limits(self, samples: Values) -> tuple[float, float] | None:
-        """Those of 8 bits; floats beside such are shares of them."""
-        known = super().limits(samples)
-        return (0.0, 1.0) if known is None and self.bytes else known
+        """Those of 8 and 16 bits; floats beside 8 bits are shares of them."""
+        if samples.dtype == torch.uint8:
+            return super().limits(samples)
+        return {"uint8": (0.0, 1.0), "uint16": (0.0, 65535.0)}.get(self.pixels)
 
     def empty(self) -> Values:
-        return torch.zeros(0, *self.shape, dtype=torch.uint8 if self.bytes else torch.float32)
+        kind = torch.uint8 if self.pixels == "uint8" else self.floats
+        return torch.zeros(0, *self.shape, dtype=kind)
 
 
 def check_channels(samples: Samples, like: Schema, word: str = "channels") -> None:
@@ -46,21 +64,43 @@ def check_channels(samples: Samples, like: Schema, word: str = "channels") -> No
         )
 
 
-def check_scale(samples: Samples, meta: PixelsMeta) -> None:
-    """Refuse samples on another scale than the model learnt from: its features would be nonsense."""
-    assert isinstance(samples.values, torch.Tensor)
-    is_bytes = samples.values.dtype == torch.uint8
-    name = samples.meta.modality
-    if is_bytes and not meta.bytes:
+def as_learnt(samples: Samples, meta: PixelsMeta) -> Samples:
+    """Samples with numbers of the kind that a model learnt from, and refused where they are not.
+
+    Integers of any type mean what they say, so they pass where the model's have that range. The rest is
+    on another scale: the model's features would be nonsense. Raises `DataError` for it.
+    """
+    assert isinstance(samples.values, Tensor)
+    assert isinstance(samples.meta, PixelsMeta)
+    x, kind, learnt = samples.values, samples.meta.pixels, meta.pixels
+    if kind == learnt:
+        return samples
+    if kind == "floats" and learnt == "uint8":
+        if bool((x.abs() > 1).any()):
+            raise DataError(
+                f"{samples.source}: float {meta.modality} beyond 0 to 1, but the model learnt from"
+                " uint8.",
+                remedy="Give uint8, or floats divided by 255.",
+            )
+        return samples
+    most = {"uint8": 255, "uint16": 65535}.get(learnt)
+    whole = learnt == "integers" or (kind == "integers" and most is not None)
+    if kind == "floats" or not whole or (most and bool(((x < 0) | (x > most)).any())):
         raise DataError(
-            f"{samples.source}: {name} of uint8, but the model learnt from floats.",
-            remedy="Give floats on the scale that it learnt from.",
+            f"{samples.source}: {meta.modality} of {kind}, but the model learnt from {learnt}.",
+            remedy=f"Give {learnt}, on the scale that it learnt from.",
         )
-    if meta.bytes and not is_bytes and bool((samples.values.abs() > 1).any()):
-        raise DataError(
-            f"{samples.source}: float {name} beyond 0 to 1, but the model learnt from uint8.",
-            remedy="Give uint8, or floats divided by 255.",
-        )
+    values = x.to(stored(learnt))
+    known = samples.meta.like(values).model_copy(update={"pixels": learnt})
+    return replace(samples, values=values, meta=known)
+
+
+def about_range(data: Dataset) -> list[tuple[str, str]]:
+    """Of samples that are not of 8 bits, what their numbers are and from where to where they go."""
+    assert isinstance(data.meta, PixelsMeta)
+    if data.meta.pixels == "uint8" or not len(data):
+        return []
+    return [("pixels", f"{data.meta.pixels}, {float(data.x.min()):g} to {float(data.x.max()):g}")]
 
 
 def about_channels(data: Dataset, axis: int, names: tuple[str, ...] = ()) -> list[str]:

@@ -2,9 +2,10 @@
 
 The file holds normaliser, encoder and head. Inputs, batch dimension free:
 
-- `x`: float32, as the training data came: images `(B, C, H, W)` and volumes `(B, C, D, H, W)` with
-  8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the training data's longest length
-  and zeros beyond a shorter one, tables `(B, F)` with category codes, NaN where a cell is missing;
+- `x`: as the training data came, in floats of 32 or 64 bits as they were: images `(B, C, H, W)` and
+  volumes `(B, C, D, H, W)` with 8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the
+  training data's longest length and zeros beyond a shorter one, tables `(B, F)` with category codes, NaN
+  where a cell is missing;
 - `lengths`: int64 `(B,)`, only for series of unequal lengths.
 
 The output is `probabilities` `(B, K)` in the order of `labels.json`, in an open set with the unknown's
@@ -14,6 +15,7 @@ as one more column, of segmentation `(B, K, D, H, W)` for volumes of the trainin
 
 from __future__ import annotations
 
+import re
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
 TOLERANCE = 1e-4
 """How far the file's output may be from the model's: the same sums in another order."""
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
 
 Inputs = tuple[Tensor, ...]
 
@@ -125,7 +129,12 @@ def _compare(found: Tensor, network: Exported, inputs: Inputs, out: Path) -> Non
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """What an exporter says first of the reason: its last cause's words, without colours and headings."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    lines = (_COLOUR.sub("", line).strip() for line in str(error).splitlines())
+    first = next((line for line in lines if any(c.isalnum() for c in line)), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _batch(inputs: Inputs) -> tuple[dict[int, torch.export.Dim], ...]:

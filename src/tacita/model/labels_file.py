@@ -21,7 +21,7 @@ from tacita.files import read_json, wrong_field
 from tacita.learner import Learner
 from tacita.tasks import task_of
 
-FORMAT = 1
+FORMAT = 2
 MOST_NUMBERS = 2**28
 """That one sample may have."""
 DAMAGED = "The folder is damaged; use it as it was saved."

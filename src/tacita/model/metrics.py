@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,8 +16,10 @@ class Row(BaseModel):
     """One line of the leaderboard.
 
     name: the candidate's name; `recipe` names of learners joined by " + ".
-    metric: the figure that ranks, higher is better.
+    metric: the figure that ranks; higher is better, or where `lower` is true, lower.
     mean, std: over the folds' scores, in `folds`.
+    interval: 95%, by the number of samples that were scored, where that is known of the metric.
+    scores: the means of all metrics.
     seconds: of training and scoring one fold, its share of pretraining included, on average.
     peak_mb: largest memory of the process while it ran.
     baseline: whether it is what a user would have tried instead.
@@ -30,13 +34,23 @@ class Row(BaseModel):
     metric: str
     mean: float | None
     std: float | None
-    folds: list[float]
-    seconds: float
-    peak_mb: float
-    baseline: bool
+    folds: list[float] = []
+    lower: bool = False
+    interval: tuple[float, float] | None = None
+    scores: dict[str, float] = {}
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+    baseline: bool = False
     unlabelled: bool = False
     rank: float | None = None
     error: str | None = None
+
+    @property
+    def merit(self) -> float:
+        """The mean, such that more is better; minus infinity without a score."""
+        if self.mean is None or not math.isfinite(self.mean):
+            return -math.inf
+        return -self.mean if self.lower else self.mean
 
 
 class PretrainingRow(BaseModel):
@@ -58,8 +72,8 @@ class PretrainingRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    method: str
-    steps: int
+    method: str = ""
+    steps: int = 0
     probe: float | None = None
     knn: float | None = None
     rank: float | None = None
@@ -76,10 +90,20 @@ class Metrics(BaseModel):
     """The whole file.
 
     protocol: how the folds were made, in words.
-    winner: the name of the leaderboard's first row, or of the pretraining that was kept.
+    winner: the name of the candidate that was kept: the leaderboard's first row, or a simpler one that
+        noise cannot tell from it; or of the pretraining that was kept.
+    ranked_by: why this metric ranks, in words, where it is not the task's usual one.
+    tie: why the winner is not the leaderboard's first row, in words; else empty.
+    spread: what the deviation over the folds takes in, in words.
+    majority: the mean scores of one who knows only how common the answers are; null where none does.
+    chance: what guessing blindly scores, for the figures where that is known.
     pretrainings: of a comparison of ways to pretrain, else empty.
     held_out: the returned model's scores on held-out samples, or null. Nothing was learnt from
         them; but where labels are hidden on purpose, candidates were ranked on them too.
+    held_out_intervals: 95%, for the figures of `held_out` where that is known.
+    out_of_fold: the winner's scores on the labels of the folds, each predicted by a model that was
+        trained without it; null where labels were hidden on purpose. Candidates were ranked on them.
+    out_of_fold_intervals: as of `held_out`.
     health: the gauges of the winner's encoder (see `tacita.audit.health.health`), or null.
     """
 
@@ -88,9 +112,17 @@ class Metrics(BaseModel):
     format: int = 1
     protocol: str = ""
     winner: str = ""
+    ranked_by: str = ""
+    tie: str = ""
+    spread: str = ""
+    majority: dict[str, float] | None = None
+    chance: dict[str, float] = {}
     leaderboard: list[Row] = []
     pretrainings: list[PretrainingRow] = []
     held_out: dict[str, float] | None = None
+    held_out_intervals: dict[str, tuple[float, float]] = {}
+    out_of_fold: dict[str, float] | None = None
+    out_of_fold_intervals: dict[str, tuple[float, float]] = {}
     health: dict[str, float | int | str | list[str] | None] | None = None
     versions: dict[str, str] = Field(default_factory=lambda: versions())
 
@@ -100,3 +132,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {
         name: metadata.version(name) for name in LIBRARIES
     }
+
+
+def finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """The scores that are numbers, as JSON has no others."""
+    return {name: value for name, value in scores.items() if math.isfinite(value)}

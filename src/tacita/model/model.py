@@ -7,20 +7,36 @@ is on disk.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Schema
 from tacita.errors import CheckpointError, ConfigError, DataError
-from tacita.files import replacing, write_text
+from tacita.files import write_text
 from tacita.learner import Learner, features
 from tacita.modalities.load import read_like
+from tacita.model.features import write_features
 from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
 from tacita.tasks import Task
+from tacita.words import html_table
+
+REPORT = "report.html"
+SUMMARY = "report.md"
+"""A model's report in its folder: the page, and what it comes to as Markdown."""
+
+
+class Page(Protocol):
+    """A report that can be made of what is in memory."""
+
+    def html(self) -> str:
+        """The page, one file that needs nothing else."""
+
+    def markdown(self) -> str:
+        """What it comes to, as text."""
 
 
 class Model:
@@ -30,7 +46,10 @@ class Model:
     learner: the fitted learner; `learner.encoder` is a plain torch module where there is one.
     metrics: its leaderboard, held-out scores and health, as in `metrics.json`.
     folder: where it is saved, if it is.
+    page: its report, as long as it is not in the folder.
     """
+
+    page: Page | None = None
 
     def __init__(
         self, recipe: Recipe, learner: Learner, metrics: Metrics, folder: Path | None = None
@@ -60,17 +79,33 @@ class Model:
             + ")"
         )
 
-    # Samples in memory
+    def _repr_html_(self) -> str:
+        """What a notebook shows in its place."""
+        spec, metrics = self.schema.spec, self.metrics
+        rows = [("task", self.task.name), ("samples", f"{spec.modality} of shape {spec.shape}")]
+        rows += [("classes", ", ".join(self.task.answers))] * bool(self.task.answers)
+        for key, scores, intervals in (
+            ("held out", metrics.held_out, metrics.held_out_intervals),
+            ("out of fold", metrics.out_of_fold, metrics.out_of_fold_intervals),
+        ):
+            for name, value in (scores or {}).items():
+                within = intervals.get(name)
+                text = f"{value:.3f}" + (f" ({within[0]:.3f} to {within[1]:.3f})" if within else "")
+                rows.append((f"{name}, {key}", text))
+        rows += [("folder", str(self.folder))] * (self.folder is not None)
+        return html_table(f"Model {self.recipe.name}", rows, most=20)
 
-    def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels in the user's own words."""
-        return self.learner.predict(data)
+    # Samples in memory; with `strict`, what would be a `ReadingWarning` is a `DataError`
 
-    def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
+    def predict(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
+        """`(N,)` predicted labels in the user's own words, numbers or booleans."""
+        return self.learner.predict(self.learner.like_training(data, strict=strict))
+
+    def predict_proba(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
         """`(N, K)` class probabilities in the order of `task.answers`: the classes, mostly."""
-        return self.learner.predict_proba(data)
+        return self.learner.predict_proba(self.learner.like_training(data, strict=strict))
 
-    def embed(self, data: Any) -> np.ndarray[Any, Any]:
+    def embed(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
         """`(N, dim)` features. Raises `ConfigError` for a baseline, which has none."""
         encoder = self.learner.encoder
         if encoder is None:
@@ -78,11 +113,11 @@ class Model:
                 f"{self.recipe.name} has no encoder, as a baseline has none, and so no features.",
                 remedy="Run fit with --recipe barlow-linear-probe to get an encoder.",
             )
-        return features(encoder, self.learner.like_training(data)).numpy()
+        return features(encoder, self.learner.like_training(data, strict=strict)).numpy()
 
-    def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
+    def evaluate(self, data: Any, y: Any = None, *, strict: bool = False) -> dict[str, float]:
         """The task's scores over the labelled samples."""
-        data = self.learner.like_training(data, y).recoded(self.task)
+        data = self.learner.like_training(data, y, strict=strict).recoded(self.task)
         known = data.labelled.nonzero().squeeze(1)
         if not len(known):
             raise DataError(
@@ -92,43 +127,51 @@ class Model:
 
     # Samples in files, a chunk at a time: the file may be larger than memory
 
-    def predict_file(self, source: str | Path, out: str | Path | None, proba: bool = False) -> int:
+    def predict_file(
+        self,
+        source: str | Path,
+        out: str | Path | None,
+        proba: bool = False,
+        *,
+        strict: bool = False,
+        as_json: bool = False,
+    ) -> int:
         """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows.
+
+        as_json: an object a line instead, `{"id": ..., "predicted": ..., "probabilities": {...}}`.
 
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
         """
         parts = (
             ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
-            for part in read_like(source, self.schema)
+            for part in read_like(source, self.schema, strict=strict)
         )
-        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None)
+        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None, as_json)
         return self.task.write(parts, to, probabilities=proba)
 
-    def embed_file(self, source: str | Path, out: str | Path) -> int:
-        """Write `(N, dim)` features as .npy, a chunk at a time; gives the number of rows."""
+    def embed_file(self, source: str | Path, out: str | Path, *, strict: bool = False) -> int:
+        """Write `(N, dim)` features, a chunk at a time; gives the number of rows.
+
+        `.csv` and `.parquet` have a column `id`; beside a `.npy` there is a `.ids.csv`.
+        """
         dim = self.embed(self.learner.data_).shape[1]
-        target = Path(out)
-        if target.suffix != ".npy":
-            raise ConfigError(
-                f"--out {target}: features are written as .npy.", remedy="Name it so."
-            )
-        rows = 0
-        with replacing(target) as temporary, temporary.open("wb") as file:
-            _npy_header(file, 0, dim)
-            for part in read_like(source, self.schema):
-                file.write(self.embed(part).astype(np.float32).tobytes())
-                rows += len(part)
-            file.seek(0)
-            _npy_header(file, rows, dim)
-        return rows
+        rows = (
+            ([part.name_of(position) for position in range(len(part))], self.embed(part))
+            for part in read_like(source, self.schema, strict=strict)
+        )
+        return write_features(rows, dim, Path(out))
 
     def evaluate_file(
-        self, source: str | Path, labels: str | Path | None = None
+        self,
+        source: str | Path,
+        labels: str | Path | None = None,
+        *,
+        strict: bool = False,
     ) -> dict[str, float]:
         """The scores over a file with labels, read a chunk at a time."""
         logits, y = [], []
-        for part in read_like(source, self.schema, labels=labels):
+        for part in read_like(source, self.schema, labels=labels, strict=strict):
             known = part.subset(part.labelled)
             if len(known):
                 logits.append(self.learner.logits(known))
@@ -153,13 +196,27 @@ class Model:
         recipe, learner, metrics = read_folder(Path(folder))
         return cls(recipe, learner, metrics, Path(folder))
 
-    def write_report(self, out: str | Path | None = None) -> Path:
-        """Where the model's report stands; written at the end of `fit`."""
-        if self.folder is None or not (self.folder / "report.html").is_file():
+    def report(self, out: str | Path | None = None, *, markdown: bool = False) -> Path:
+        """Write the report into a file, or say where it stands in the model's folder.
+
+        markdown: what it comes to as Markdown text, in place of the page. Raises `ConfigError` for a
+        model in memory without `out`, `CheckpointError` where there is none.
+        """
+        name = SUMMARY if markdown else REPORT
+        if self.page is not None:
+            if out is None:
+                raise ConfigError(
+                    "The model is not saved, so its report has no place.",
+                    remedy='Name a file: model.report("page.html").',
+                )
+            write_text(Path(out), self.page.markdown() if markdown else self.page.html())
+            return Path(out)
+        if self.folder is None or not (self.folder / name).is_file():
             raise CheckpointError(
-                "There is no report in the model's folder.", remedy="Run fit with --out to get one."
+                f"There is no {name} in the model's folder.",
+                remedy="Run fit with --out to get one.",
             )
-        source = self.folder / "report.html"
+        source = self.folder / name
         if out is None:
             return source
         write_text(Path(out), source.read_text(encoding="utf-8"))
@@ -170,9 +227,3 @@ class Model:
         from tacita.model.export import export
 
         return export(self, Path(out), format)
-
-
-def _npy_header(file: Any, rows: int, dim: int) -> None:
-    """NumPy leaves room in a header for the rows to grow, so that they can be filled in at the end."""
-    shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
-    np.lib.format.write_array_header_1_0(file, shape)  # type: ignore[no-untyped-call]

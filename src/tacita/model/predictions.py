@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tacita.data.modality import Modality
 from tacita.files import replacing
@@ -18,25 +19,42 @@ class PredictionFile:
     """A `tacita.tasks.Writer`: what is written for the samples of a source.
 
     out: the file, or the folder for files like the samples; None for the screen.
+    as_json: whether lines are JSON objects, under the names of the header, and not CSV.
     """
 
     kind: Modality
     source: Path
     out: Path | None
+    as_json: bool = False
 
     def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
-        """Write CSV; gives the number of lines under the header."""
+        """Write CSV or JSON; gives the number of lines, but for the header."""
         if self.out is None:
-            return _write(sys.stdout, header, lines)
+            return self._write(sys.stdout, header, lines)
         with (
             replacing(self.out) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            return _write(file, header, lines)
+            return self._write(file, header, lines)
 
     def samples(self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> int:
         """Write what the samples' modality makes of predictions as large as they are."""
         return self.kind.write(parts, self.source, self.out)
+
+    def _write(self, file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+        return _json(file, header, lines) if self.as_json else _write(file, header, lines)
+
+
+def _json(file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    """An object a line; behind the id and the prediction, probabilities as numbers."""
+    count = 0
+    for name, predicted, *shares in lines:
+        row = {"id": name, "predicted": predicted}
+        if shares:
+            row["probabilities"] = dict(zip(header[2:], map(float, shares), strict=True))
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        count += 1
+    return count
 
 
 def _write(file: Any, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:

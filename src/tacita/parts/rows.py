@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tacita.data.batch import InputSpec
 
@@ -14,14 +13,16 @@ from tacita.data.batch import InputSpec
 def flat_rows(x: Tensor, spec: InputSpec, *, one_hot: bool = True) -> Tensor:
     """`(B, ...)` normalised samples to `(B, R)`; a table's categories become a column a value.
 
+    A code that is none of a column's categories is zeros.
+
     >>> spec = InputSpec("tables", (2,), cardinalities=(0, 3))
-    >>> flat_rows(torch.tensor([[0.5, 2.0]]), spec).tolist()
-    [[0.5, 0.0, 0.0, 1.0]]
+    >>> flat_rows(torch.tensor([[0.5, 2.0], [0.5, -1.0]]), spec).tolist()
+    [[0.5, 0.0, 0.0, 1.0], [0.5, 0.0, 0.0, 0.0]]
     """
     if not one_hot or not any(spec.cardinalities):
         return x.flatten(1)
     columns = [
-        functional.one_hot(x[:, i].long().clamp(0, size - 1), size).to(x.dtype)
+        (x[:, i : i + 1] == torch.arange(size, device=x.device)).to(x.dtype)
         if size
         else x[:, i : i + 1]
         for i, size in enumerate(spec.cardinalities)

@@ -17,49 +17,12 @@ from numpy.typing import NDArray
 
 from tacita.data.dataset import Dataset
 from tacita.errors import DataError
+from tacita.measures.ranks import Operating
+from tacita.model.metrics import Metrics, Row
 from tacita.report.words import metric_name, score
 
 Array = NDArray[Any]
 Sample = Array | Mapping[str, object] | str
-
-
-@dataclass(frozen=True)
-class LeaderboardRow:
-    """One candidate: its score on every fold, their mean and deviation, and what it cost."""
-
-    name: str
-    metric: str
-    mean: float
-    std: float
-    folds: Sequence[float] = ()
-    seconds: float | None = None
-    peak_mb: float | None = None
-    baseline: bool = False
-    unlabelled: bool = False
-    """Whether it learns from samples without a label."""
-    winner: bool = False
-    rank: float | None = None
-    """Of the pretrained embeddings, where it was pretrained."""
-
-
-@dataclass(frozen=True)
-class PretrainingRow:
-    """One way to pretrain: what its frozen encoder was found to be, and what it cost.
-
-    probe, knn: scores, None without labels; rank: of the embeddings, of at most `width`.
-    """
-
-    name: str
-    probe: float | None = None
-    knn: float | None = None
-    rank: float | None = None
-    width: int | None = None
-    alignment: float | None = None
-    uniformity: float | None = None
-    seconds: float | None = None
-    peak_mb: float | None = None
-    error: str | None = None
-    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +80,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class RegressionFit:
-    """Held-out numbers and their predictions, both `(N,)`."""
+    """Numbers and their predictions, both `(N,)`."""
 
     true: Array
     predicted: Array
@@ -125,13 +88,32 @@ class RegressionFit:
 
 @dataclass(frozen=True)
 class SampleError:
-    """A held-out sample that was predicted wrongly, and how sure the model was of it."""
+    """A sample that was not learnt from and predicted otherwise, and how sure the model was of it."""
 
     name: str
     true: str
     predicted: str
     confidence: float | None = None
     sample: Sample | None = None
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """How the samples of one group fare, such as those of a machine."""
+
+    name: str
+    samples: int
+    score: float
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Importance:
+    """By how much the score falls where a column is shuffled: the mean, and the spread over repeats."""
+
+    name: str
+    fall: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -152,21 +134,30 @@ class ReportContent:
     title: str
     created: str = ""
     command: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
     description: Sequence[str] = ()
     warnings: Sequence[str] = ()
-    leaderboard: Sequence[LeaderboardRow] = ()
+    metrics: Metrics = field(default_factory=lambda: Metrics(versions={}))
     verdict: str = ""
-    pretrainings: Sequence[PretrainingRow] = ()
-    held_out: Mapping[str, float] | None = None
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     map: EmbeddingMap | None = None
     classes: Sequence[str] = ()
     confusion: Array | None = None
     per_class: Sequence[ClassRow] = ()
+    judged: str = ""
+    """Whose predictions these are, from the classes to the errors, in a sentence; said once."""
+    of: str = ""
+    """The same in a word, said wherever they are shown."""
     calibration: Calibration | None = None
+    operating: Sequence[Operating] = ()
     regression: RegressionFit | None = None
+    group_metric: str = ""
+    groups: Sequence[GroupRow] = ()
     errors: Sequence[SampleError] = ()
+    suspects: Sequence[SampleError] = ()
+    suspected: str = ""
+    """How many labels are suspect, and by what, in a sentence."""
+    importance: Sequence[Importance] = ()
+    importance_metric: str = ""
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What the labelled samples of each class have oftener than those of the others, in words."""
     health: Health | None = None
@@ -180,44 +171,60 @@ class ReportContent:
             )
 
 
-def verdict(rows: Sequence[LeaderboardRow]) -> str:
-    """Who won, in a sentence, also when a baseline did; and where unlabelled samples did no good.
+def verdict(metrics: Metrics) -> str:
+    """Who is kept, in a sentence, also when a baseline is; and where unlabelled samples did no good.
 
-    That is said of candidates that use them and are below `supervised`, which learns from the labels
-    alone. Empty where nobody has a score.
+    The latter is said of candidates that use them and are below `supervised`, which learns from the
+    labels alone. Empty where nobody has a score.
 
-    >>> verdict([
-    ...     LeaderboardRow("fixmatch", "accuracy", 0.96, 0.01, winner=True),
-    ...     LeaderboardRow("label spreading", "accuracy", 0.77, 0.02, baseline=True),
-    ... ])
+    >>> fixmatch = Row(name="fixmatch", metric="accuracy", mean=0.96, std=0.01)
+    >>> spreading = Row(name="label spreading", metric="accuracy", mean=0.77, std=0.02, baseline=True)
+    >>> verdict(Metrics(winner="fixmatch", leaderboard=[fixmatch, spreading]))
     'fixmatch wins: accuracy 96.0% against 77.0% for the best baseline, label spreading.'
     """
-    scored = [row for row in rows if math.isfinite(row.mean)]
+    scored = [row for row in metrics.leaderboard if math.isfinite(row.merit)]
     if not scored:
         return ""
-    winner = next((r for r in scored if r.winner), None) or max(scored, key=lambda r: r.mean)
+    found = [row for row in scored if row.name == metrics.winner]
+    winner = found[0] if found else max(scored, key=lambda row: row.merit)
     rivals = [row for row in scored if row.baseline != winner.baseline]
     name = f"A baseline, {winner.name}," if winner.baseline else winner.name
-    sentence = f"{name} wins: {metric_name(winner.metric)} {_score(winner)}"
+    did = "is kept" if metrics.tie else "wins"
+    sentence = f"{name} {did}: {metric_name(winner.metric)} {_score(winner)}"
     if rivals:
-        rival = max(rivals, key=lambda row: row.mean)
+        rival = max(rivals, key=lambda row: row.merit)
         other = (
             "the best candidate that learns features" if winner.baseline else "the best baseline"
         )
         sentence += f" against {_score(rival)} for {other}, {rival.name}"
-        if abs(winner.mean - rival.mean) <= max(winner.std, rival.std):
+        if not metrics.tie and _gap(winner, rival) <= max(winner.std or 0.0, rival.std or 0.0):
             sentence += "; the difference is within the spread of the folds"
-    return f"{sentence}.{_without_gain(scored)}"
+    if metrics.tie:
+        sentence += f". {metrics.tie}"
+    return f"{sentence}.{_below_the_floor(winner, metrics)}{_without_gain(scored)}"
 
 
-def _without_gain(rows: Sequence[LeaderboardRow]) -> str:
+def _gap(one: Row, other: Row) -> float:
+    return abs(one.merit - other.merit)
+
+
+def _below_the_floor(winner: Row, metrics: Metrics) -> str:
+    """Said where a model is no better than knowing how common the answers are."""
+    free = (metrics.majority or {}).get(winner.metric)
+    if free is None or winner.merit > (-free if winner.lower else free):
+        return ""
+    free_score = score(winner.metric, free)
+    return f" That is no better than knowing only how common the answers are ({free_score})."
+
+
+def _without_gain(rows: Sequence[Row]) -> str:
     """Which candidates have less with unlabelled samples than `supervised` has without."""
     alone = next((row for row in rows if row.name == "supervised"), None)
     using = [row for row in rows if row.unlabelled]
-    below = [row for row in using if alone is not None and row.mean < alone.mean]
+    below = [row for row in using if alone is not None and row.merit < alone.merit]
     if alone is None or not below:
         return ""
-    best = max(below, key=lambda row: row.mean)
+    best = max(below, key=lambda row: row.merit)
     if len(below) == len(using):
         said = f"The unlabelled samples helped no candidate: {best.name}"
         said += ", the best that uses them," if len(using) > 1 else ""
@@ -227,12 +234,12 @@ def _without_gain(rows: Sequence[LeaderboardRow]) -> str:
         names = f"{', '.join(first)} and {last} are" if first else f"{last} is"
         said = f"Of those that use the unlabelled samples, {names} below supervised"
         said += f" ({_score(alone)})"
-    within = all(alone.mean - row.mean <= max(row.std, alone.std) for row in below)
+    within = all(_gap(alone, row) <= max(row.std or 0.0, alone.std or 0.0) for row in below)
     return f" {said}{'; that is within the spread of the folds' if within else ''}."
 
 
-def _score(row: LeaderboardRow) -> str:
-    return score(row.metric, row.mean)
+def _score(row: Row) -> str:
+    return score(row.metric, math.nan if row.mean is None else row.mean)
 
 
 def sample_errors(

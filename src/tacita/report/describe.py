@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from tacita.audit.shift.pool_shift import is_far, pool_shift
+from tacita.data.check import doubtful_classes, told_either_way
 from tacita.data.dataset import Dataset
-from tacita.words import SHOWN, plural
+from tacita.words import SHOWN, plural, printable
 
 _NO_LABEL = "no sample has a label: only pretraining is possible"
 _BLOCK = 2**24
+_HUGE = 5
+"""How many times the labels of all other classes one class has that may be none."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Description:
             said.append(("groups", f"{self.groups}{origin}, never split between parts"))
         said += [("note", text) for text in self.notes]
         said += [("warning", text) for text in self.warnings]
-        return [f"{key:<9} {text}" for key, text in said]
+        return [printable(f"{key:<9} {text}") for key, text in said]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -73,7 +77,9 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
     task, known = data.task, data.targets[data.labelled]
     warnings = [
         *(task.suspicions(known) if len(known) else [_NO_LABEL]),
+        *_about_words(data),
         *_about_groups(data),
+        *([] if data.doubt is None else [str(data.doubt)]),
         *data.kind.suspicions(data),
         *_about_duplicates(data),
         *_about_pool(data),
@@ -97,6 +103,31 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         notes=[str(note) for note in data.notes],
         warnings=warnings,
     )
+
+
+def _about_words(data: Dataset) -> list[str]:
+    """Classes whose names may mean that there is no label, and names that may be of one class."""
+    if data.task.codes(data.targets[data.labelled]) is None:
+        return []
+    said = [
+        f"the class {word!r} may mean that there is no label. {told_either_way(word)}"
+        for word in doubtful_classes(data)
+    ]
+    counts = data.task.counts(data.targets[data.labelled])
+    largest = max(counts, key=lambda name: counts[name], default="")
+    others = sum(counts.values()) - counts.get(largest, 0)
+    asked = largest in (*doubtful_classes(data), *data.meta.as_class)
+    if len(counts) > 2 and counts[largest] > _HUGE * others and not asked:
+        said.append(
+            f"the class {largest!r} has {counts[largest]} labels, all others together {others}: if it"
+            f" means that nobody labelled them, say unlabelled_as={largest!r}"
+            f" (--unlabelled-as={largest})"
+        )
+    folded: dict[str, list[str]] = {}
+    for name in data.task.classes:
+        folded.setdefault(" ".join(re.split(r"[\s_-]+", name.casefold())), []).append(name)
+    alike = [" and ".join(map(repr, names)) for names in folded.values() if len(names) > 1]
+    return [*said, *(f"{names} are classes of their own: are they one?" for names in alike)]
 
 
 def _about_groups(data: Dataset) -> list[str]:
@@ -145,7 +176,7 @@ def _about_duplicates(data: Dataset) -> list[str]:
         said.append(f"{plural(len(clash), 'duplicate')} with other labels")
     elif len(clash):
         copy, original = int(clash[0]), int(model[clash[0]])
-        one, other = data.task.decode(data.y[torch.tensor([copy, original])])
+        one, other = data.task.words(data.y[torch.tensor([copy, original])])
         said.append(
             f"{plural(len(clash), 'duplicate')} with another label (first:"
             f" {data.name_of(copy)} is {one!r}, {data.name_of(original)} is {other!r})"

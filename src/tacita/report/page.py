@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,14 +18,16 @@ from typing import Any, Final
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from tacita.errors import TacitaError
+from tacita.measures.ranks import Operating
 from tacita.report import figures, samples, words
 from tacita.report.content import ReportContent, SampleError
 from tacita.report.figures import Figure
+from tacita.report.figures.spec import plain
 
 ERRORS: Final = 24
 CURVES: Final = 12
 CLASS_ROWS: Final = 200
+GROUPS: Final = 50
 
 
 @dataclass(frozen=True)
@@ -50,56 +51,87 @@ def render(content: ReportContent) -> str:
     """
     drawn = _figures(content)
     scripts = {"plotly": _plotly() if drawn else "", "page": _own("page.js")}
-    return (
+    page = (
         _environment()
         .get_template("page.html.jinja")
         .render(
             content=content,
+            metrics=content.metrics,
             figures=drawn,
             curves=[key for key in drawn if key.startswith("curve-")],
-            specs={key: figure.spec for key, figure in drawn.items()},
+            drawn={
+                "figures": {key: figure.spec for key, figure in drawn.items()},
+                "operating": [_plain(curve) for curve in content.operating],
+            },
             errors=[_shown(error) for error in content.errors[:ERRORS]],
+            suspects=[_shown(error) for error in content.suspects[:ERRORS]],
             per_class=_rows(content),
+            thresholds=_thresholds(content),
+            floor=_floor(content),
             style=_own("style.css"),
             scripts=scripts,
             policy=_policy([script for script in scripts.values() if script]),
         )
     )
+    # A file name may hold half a character, which no page can.
+    return page.encode("utf-8", "replace").decode()
 
 
-def write_report(content: ReportContent, path: str | os.PathLike[str]) -> Path:
-    """Write the page to a file, whole or not at all; an older page stays until the new one is there.
+def _plain(curve: Operating) -> dict[str, Any]:
+    names = ("threshold", "recall", "false_alarms", "precision")
+    return {"name": curve.name, "positives": curve.positives, "negatives": curve.negatives} | {
+        name: plain(getattr(curve, name)) for name in names
+    }
 
-    Raises `TacitaError` where the file cannot be written.
-    """
-    path = Path(path)
-    page = render(content).encode("utf-8", "replace")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TacitaError(
-            f"{path}: the report could not be written: {error.strerror}.",
-            remedy="Name a folder that exists, can be written to and has 10 MB free.",
-        ) from error
-    return path
+
+def _thresholds(content: ReportContent) -> list[tuple[float, float, float, float]]:
+    """Threshold, recall, precision and false alarms of the first curve at nine thresholds."""
+    if not content.operating:
+        return []
+    curve = content.operating[0]
+    found = []
+    for at in range(9, 0, -1):
+        taken = int((curve.threshold >= at / 10).sum()) - 1
+        if taken < 0:
+            found.append((at / 10, 0.0, math.nan, 0.0))
+            continue
+        recall, precision = float(curve.recall[taken]), float(curve.precision[taken])
+        found.append((at / 10, recall, precision, float(curve.false_alarms[taken])))
+    return found
+
+
+def _floor(content: ReportContent) -> list[str]:
+    """What is had for nothing in the leaderboard's figure, in words."""
+    rows = content.metrics.leaderboard
+    metric = rows[0].metric if rows else ""
+    majority, chance = (
+        (content.metrics.majority or {}).get(metric),
+        content.metrics.chance.get(metric),
+    )
+    said = []
+    if majority is not None:
+        said.append(
+            f"knowing only how common the answers are gives {words.score(metric, majority)}"
+        )
+    if chance is not None:
+        said.append(f"guessing blindly gives {words.score(metric, chance)}")
+    return said
 
 
 def _figures(content: ReportContent) -> dict[str, Figure]:
-    drawn: dict[str, Figure | None] = {"leaderboard": figures.leaderboard(content.leaderboard)}
+    drawn: dict[str, Figure | None] = {"leaderboard": figures.leaderboard(content.metrics)}
     for place, (name, history) in enumerate(list(content.curves.items())[:CURVES]):
         drawn[f"curve-{place}"] = figures.learning_curve(name, history)
+        drawn[f"rate-{place}"] = figures.learning_rate(name, history)
     if content.map is not None:
         drawn["map"] = figures.embedding_map(content.map, content.classes)
     if content.confusion is not None:
         drawn["confusion"] = figures.confusion(content.confusion, content.classes)
     if content.calibration is not None:
         drawn["calibration"] = figures.calibration(content.calibration)
+    drawn["roc"] = figures.roc(content.operating)
+    drawn["precision"] = figures.precision_and_recall(content.operating)
+    drawn["importance"] = figures.importance(content.importance, content.importance_metric)
     if content.regression is not None:
         drawn["regression"] = figures.predicted_against_true(content.regression)
     return {key: figure for key, figure in drawn.items() if figure is not None}
@@ -120,23 +152,32 @@ def _rows(content: ReportContent) -> list[Any]:
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tacita.report", "."),
+        loader=jinja2.PackageLoader("tacita.report", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
-        "score": lambda value, metric: words.score(metric, value),
+        "score": lambda value, metric: (
+            words.UNKNOWN if value is None else words.score(metric, value)
+        ),
         "metric": words.metric_name,
         "number": words.number,
         "figure": lambda value: words.UNKNOWN if value is None else words.number(value),
         "duration": words.duration,
         "megabytes": words.megabytes,
         "shorten": words.shorten,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "between": lambda interval, metric: words.between(metric, interval),
     }
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.globals["limits"] = {"errors": ERRORS, "curves": CURVES, "class_rows": CLASS_ROWS}
+    environment.globals["limits"] = {
+        "errors": ERRORS,
+        "curves": CURVES,
+        "class_rows": CLASS_ROWS,
+        "groups": GROUPS,
+    }
     return environment
 
 

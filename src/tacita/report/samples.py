@@ -97,7 +97,7 @@ def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
     values = np.nan_to_num(image.astype(np.float64), posinf=0.0, neginf=0.0)
     low, high = values.min(), values.max()
     if low < 0 or high > 1:
-        values = (values - low) / max(high - low, 1e-12)
+        values = (values - low) / (high - low or 1.0)
     return (values * 255).round().astype(np.uint8)
 
 

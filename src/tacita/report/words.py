@@ -5,13 +5,35 @@ from __future__ import annotations
 import math
 
 SHARES = frozenset(
-    {"accuracy", "balanced_accuracy", "closed_set_accuracy", "precision", "recall", "f1", "ece"}
+    {
+        "accuracy",
+        "balanced_accuracy",
+        "closed_set_accuracy",
+        "macro_f1",
+        "precision",
+        "recall",
+        "f1",
+        "ece",
+    }
 )
 """Metrics that are read as a percentage."""
 
+WITHIN_ONE = {
+    **dict.fromkeys((*SHARES, "auc", "unknown_auroc", "dice", "voxel_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(("r2", "quadratic_kappa"), (-math.inf, 1.0)),
+}
+"""The least and the most that a metric can be, where it has such an end."""
+
 UNKNOWN = "\N{EN DASH}"
 
-_WRITTEN = {"r2": "R²", "f1": "F1", "ece": "calibration error", "unknown_auroc": "unknown AUROC"}
+_WRITTEN = {
+    "r2": "R²",
+    "f1": "F1",
+    "ece": "calibration error",
+    "unknown_auroc": "unknown AUROC",
+    "auc": "AUC",
+    "macro_f1": "macro F1",
+}
 
 
 def metric_name(metric: str) -> str:
@@ -32,6 +54,17 @@ def score(metric: str, value: float) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     return f"{value:.1%}" if metric in SHARES else number(value)
+
+
+def between(metric: str, interval: tuple[float, float] | None) -> str:
+    """An interval in the metric's unit; empty where there is none.
+
+    >>> between("accuracy", (0.7224, 1.0)), between("r2", None)
+    ('72.2% to 100.0%', '')
+    """
+    return (
+        "" if interval is None else f"{score(metric, interval[0])} to {score(metric, interval[1])}"
+    )
 
 
 def number(value: object) -> str:

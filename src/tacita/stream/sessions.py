@@ -75,4 +75,6 @@ def _of_classes(data: Dataset, task: Classification, part: torch.Tensor) -> Data
     codes[part] = torch.arange(len(part))
     y = codes[data.y]
     names = tuple(task.classes[code] for code in part.tolist())
-    return data.with_labels(y, Classification(names)).subset(y != UNLABELLED)
+    return data.with_labels(y, Classification(names, label_type=task.label_type)).subset(
+        y != UNLABELLED
+    )

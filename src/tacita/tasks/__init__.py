@@ -15,15 +15,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from tacita.catalog.tasks import TASKS, task
 from tacita.errors import ConfigError
-from tacita.tasks.base import Fact, Part, Shown, Task, Writer, full_precision
+from tacita.tasks.base import Fact, Part, Task, full_precision
 from tacita.tasks.classification import Classification, require_classes
 from tacita.tasks.coded import Coded, OneClass, require_one_class
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import UNLABELLED
 from tacita.tasks.number import Number
 from tacita.tasks.open_set import UNKNOWN, OpenSet
 from tacita.tasks.ordinal import Ordinal, quadratic_kappa
 from tacita.tasks.regression import Regression
 from tacita.tasks.segmentation import Segmentation, dice_loss, require_voxels
+from tacita.tasks.shown import Shown, Writer
 from tacita.values import Values
 from tacita.words import nearest
 
@@ -57,12 +59,20 @@ def kind_of(name: str) -> type[Task]:
 def encode(raw: Any, name: str | None, samples: Values, source: str) -> tuple[Values, Task]:
     """Raw labels of samples to targets and their task: the one of this name, or the surest of them.
 
+    Raises `ConfigError` for an order of labels that have none.
+
     >>> import torch
     >>> encode(["b", None, "a"], None, torch.zeros(3, 1), "example")[1].classes
     ('a', 'b')
     """
     if name is not None:
-        return kind_of(name).encode(raw, samples, source)
+        kind = kind_of(name)
+        if isinstance(raw, Declared) and raw.told and not kind.ordered:
+            raise ConfigError(
+                f"order={', '.join(raw.order)}, but the labels of a {name} task have no order.",
+                remedy="Leave order out, or the task, which is then told from it.",
+            )
+        return kind.encode(raw, samples, source)
     return max(kinds().values(), key=lambda kind: kind.claims(raw)).encode(raw, samples, source)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,41 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tacita.errors import ConfigError
-from tacita.measures.calibration import Reliability
+from tacita.measures.intervals import Interval
 from tacita.tasks.heads import linear_head
+from tacita.tasks.shown import Shown, Writer
 from tacita.values import Values
+from tacita.words import nearest
 
 Fact = tuple[str, str]
 """A short key and what is said of it."""
 Part = tuple[Sequence[str], Tensor]
 """What some samples are called, and their logits."""
-
-
-class Writer(Protocol):
-    """Where predictions are written: as lines, or as files that are like the samples."""
-
-    def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
-        """Write one line a sample, under a header; gives how many."""
-
-    def samples(self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> int:
-        """Write predictions that are as large as the samples, beside what these are called."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a report shows of held-out predictions, as plain values; what is None is not shown.
-
-    Shapes: `confusion (K, K)`, a row a true answer; `fit`, numbers and their predictions, `(N,)` each;
-    `worst (n,)` positions of the worst predictions, `sure (n,)` how sure the model was of each.
-    guesses: what was predicted for the worst, as targets are.
-    """
-
-    confusion: NDArray[np.int64] | None = None
-    calibration: Reliability | None = None
-    fit: tuple[NDArray[Any], NDArray[Any]] | None = None
-    worst: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    guesses: NDArray[Any] = field(default_factory=lambda: np.empty(0))
-    sure: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +44,18 @@ class Task(ABC):
     """By `@task(...)`."""
     metric: ClassVar[str]
     """The figure that ranks candidates; higher is better for every task."""
+    ranking: ClassVar[tuple[str, ...]] = ()
+    """Further figures among the `scores` that may rank candidates."""
+    lower: ClassVar[tuple[str, ...]] = ()
+    """Those among them of which less is better."""
+    of_few: ClassVar[str] = ""
+    """The figure that makes sense of a handful of samples, such as one group; empty where none does."""
+    sensitive: ClassVar[str] = ""
+    """The figure that every change of a prediction moves, however few there are; empty for `metric`."""
     told_anew: ClassVar[bool] = False
     """Whether other labels for the same samples may be of another task, which is then told from them."""
+    ordered: ClassVar[bool] = False
+    """Whether its classes have an order that can be told."""
     further: ClassVar[tuple[str, ...]] = ()
     """What may be answered and is no class to learn; its codes come after those of the classes."""
     output: ClassVar[str] = "probabilities"
@@ -115,6 +100,10 @@ class Task(ABC):
     @abstractmethod
     def decode(self, predicted: Values) -> list[Any]:
         """Targets or predictions to labels as their user wrote them."""
+
+    def texts(self, predicted: Values) -> list[Any]:
+        """Targets or predictions as a file has them: the text of classes, whatever their type."""
+        return self.decode(predicted)
 
     def words(self, predicted: Values) -> list[str]:
         """Targets or predictions as a page says them."""
@@ -219,6 +208,36 @@ class Task(ABC):
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         """All metrics over known targets; the one named by `metric` is among them."""
 
+    def ranked_by(self, y: Values, name: str | None = None) -> tuple[str, str]:
+        """The figure that ranks candidates for known targets, and why, in words; empty where as usual.
+
+        name: the one that was asked for. Raises `ConfigError` for one that cannot rank here.
+        """
+        known = tuple(dict.fromkeys((self.metric, *self.ranking)))
+        if name is not None and name not in known:
+            near = nearest(name, known)
+            raise ConfigError(
+                f"metric={name!r} does not rank candidates of a {self.name} task.",
+                remedy=(f"Did you mean {near!r}? " if near else "") + f"Known: {', '.join(known)}.",
+            )
+        return name or self.metric, ""
+
+    def prior(self, y: Values) -> Tensor | None:
+        """`(1, K)` logits of one who knows known targets alone and no sample; None where there are none."""
+        return None
+
+    def chance(self) -> dict[str, float]:
+        """What guessing blindly scores, for the figures where that is known."""
+        return {}
+
+    def intervals(self, logits: Tensor, y: Tensor) -> dict[str, Interval]:
+        """How far some of the `scores` may be off by the number of samples: 95% intervals."""
+        return {}
+
+    def translated(self, logits: Tensor, old: Self) -> Tensor:
+        """Logits of this task fitted on other targets as logits of this one."""
+        return logits
+
     def joined(self, logits: Sequence[Tensor], y: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits and targets of several pieces of data as one, to be scored."""
         return torch.cat(list(logits)), torch.cat(list(y))
@@ -232,6 +251,10 @@ class Task(ABC):
     def logits_from(self, prediction: Tensor) -> Tensor:
         """Logits that say what another model predicts: `(B, K)` probabilities, or `(B,)` values."""
         raise self.cannot("has no logits for another model's predictions")
+
+    def learnt_apart(self, y: Tensor) -> Tensor:
+        """Targets as scikit-learn's estimators are given them."""
+        return y
 
     def estimator(self, classifier: Any, regressor: Any) -> Any:
         """Which of two kinds of scikit-learn's estimators learns such targets."""
@@ -278,6 +301,17 @@ class Task(ABC):
         """What a report shows of predictions for known targets, with at most `top` of the worst."""
         return Shown()
 
+    def suspects(self, logits: Tensor, y: Tensor) -> NDArray[Any]:
+        """Positions of known targets that are probably wrong, the most suspect first; none to say.
+
+        The logits are of models that did not learn from these samples.
+        """
+        return np.empty(0, np.int64)
+
+    def uncertainty(self, logits: Tensor) -> Tensor | None:
+        """`(N,)` from 0 to 1, how torn the answers are; None where logits do not tell."""
+        return None
+
     def write(self, parts: Iterable[Part], to: Writer, *, probabilities: bool = False) -> int:
         """Write what is predicted, with probabilities if they are wanted; gives how many there are.
 
@@ -290,7 +324,7 @@ class Task(ABC):
 
     def _lines(self, parts: Iterable[Part], probabilities: bool) -> Iterator[list[Any]]:
         for names, logits in parts:
-            labels = self.decode(self.predict(logits))
+            labels = self.texts(self.predict(logits))
             shares = self.probabilities(logits).tolist() if probabilities else [[]] * len(labels)
             for name, label, share in zip(names, labels, shares, strict=True):
                 yield [name, label, *(f"{value:.6f}" for value in share)]

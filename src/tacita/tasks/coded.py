@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from tacita.errors import ConfigError, DataError
 from tacita.measures.calibration import reliability
 from tacita.measures.errors import confident_errors, confusion
-from tacita.tasks.base import Fact, Shown, Task
-from tacita.tasks.labels import UNLABELLED, class_names, codes_of, sorted_classes
+from tacita.measures.intervals import Interval, mean_of_shares, wilson
+from tacita.measures.ranks import operating
+from tacita.measures.suspects import suspect_labels
+from tacita.tasks.base import Fact, Task
+from tacita.tasks.declared import Declared, in_order
+from tacita.tasks.label_types import LabelType, label_type_of, typed
+from tacita.tasks.labels import (
+    UNLABELLED,
+    as_array,
+    class_names,
+    codes_of,
+    label_text,
+    of_categories,
+    sorted_classes,
+)
+from tacita.tasks.shown import Shown
 from tacita.values import Values, as_tensor
 from tacita.words import SHOWN, nearest, plural
 
 _UNEVEN = 10
+_CURVES = 12
+"""Classes that get a curve of their own in a report, the commonest."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +86,10 @@ class Coded(Task):
         ('cat', 'dog', 'owl')
         """
         new = tuple(classes)
-        if class_names(list(new), "classes").tolist() != list(new) or not new:
+        if [label_text(name) for name in new] != list(new) or not all(new) or not new:
             raise ConfigError(
                 f"classes={list(new)!r} are no names of classes.",
-                remedy="Give one or more words; -1, nan and empty ones mean that there is no label.",
+                remedy="Give one or more words, none of them empty.",
             )
         again = [name for at, name in enumerate(new) if name in (*self.answers, *new[:at])]
         if again:
@@ -107,7 +125,26 @@ class Coded(Task):
 
 @dataclass(frozen=True)
 class OneClass(Coded):
-    """A label is one of the answers, `(N,)` codes."""
+    """A label is one of the answers, `(N,)` codes.
+
+    label_type: what labels were given as, and predictions come out as; text where there are answers
+        beside the classes. It makes no other task of it: a label is told by its text.
+
+    Raises `ConfigError` for classes that are not of the type.
+    """
+
+    of_few = "accuracy"
+
+    label_type: LabelType = field(default="words", compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            typed(self.answers, self.label_type)
+        except ValueError as error:
+            raise ConfigError(
+                f"the task {self.name} has a class that its labels cannot be: {error}.",
+                remedy="Give classes that are of the type of the labels.",
+            ) from None
 
     @classmethod
     def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
@@ -118,15 +155,36 @@ class OneClass(Coded):
         >>> y.tolist(), task.classes
         ([1, -1, 0, -1], ('a', 'b'))
         """
+        raw = of_categories(raw)
         names = class_names([None] * len(samples) if raw is None else raw, source)
-        task = cls(sorted_classes(names, cls.further, source))
+        order = raw.order if isinstance(raw, Declared) else ()
+        kind: LabelType = "words"
+        if isinstance(raw, Declared):
+            kind = raw.label_type
+        elif raw is not None:
+            kind = label_type_of(as_array(raw), names)
+        classes = cls.arranged(names, order, source)
+        task = cls(classes, label_type="words" if cls.further or not classes else kind)
         return codes_of(names, task.answers), task
+
+    @classmethod
+    def arranged(cls, names: NDArray[Any], order: tuple[str, ...], source: str) -> tuple[str, ...]:
+        """The classes among the names of labels: in their order, or else sorted."""
+        if order:
+            found = in_order(names, (*order, *cls.further), source)
+            return tuple(name for name in found if name not in cls.further)
+        return sorted_classes(names, cls.further, source)
 
     def encode_like(
         self, raw: Any, samples: Values, source: str, name: Callable[[int], str]
     ) -> Values:
-        names = class_names(raw, source)
+        names = class_names(raw, source, self.answers)
         known = {*self.answers, None}
+        if not known.issuperset(names):
+            # 1.0 among labels that are not all numbers, where the model knows it as 1.
+            plain = {n: n.removesuffix(".0") for n in set(names) - known}
+            plain = {n: short for n, short in plain.items() if short in known}
+            names = np.array([plain.get(n, n) for n in names], dtype=object)
         for position, label in enumerate(names):
             if label not in known:
                 near = nearest(label, self.answers)
@@ -144,7 +202,28 @@ class OneClass(Coded):
         return super().recode(y, old, samples, source)
 
     def decode(self, predicted: Values) -> list[Any]:
+        """In the type that labels were given in.
+
+        >>> from tacita.tasks import Classification
+        >>> Classification(("1", "2"), label_type="integer").decode(torch.tensor([1, 0]))
+        [2, 1]
+        """
+        labels = typed(self.answers, self.label_type)
+        return [labels[int(code)] for code in as_tensor(predicted)]
+
+    def texts(self, predicted: Values) -> list[Any]:
         return [self.answers[int(code)] for code in as_tensor(predicted)]
+
+    def words(self, predicted: Values) -> list[str]:
+        return self.texts(predicted)
+
+    def grown(self, classes: Sequence[str]) -> Self:
+        """With further classes; labels become text if these are not of their type."""
+        try:
+            typed(tuple(classes), self.label_type)
+        except (TypeError, ValueError):
+            return replace(self, label_type="words").grown(classes)
+        return super().grown(classes)
 
     def codes(self, y: Values) -> Tensor | None:
         return as_tensor(y)
@@ -156,8 +235,8 @@ class OneClass(Coded):
         if len(present) < 2:
             raise DataError(
                 f"{source}: all {len(codes)} labels are of one class, {present[0]!r}.",
-                remedy="Give labels of at least two classes; -1 means unlabelled, so name a class"
-                " otherwise.",
+                remedy="Give labels of at least two classes. Whole numbers of -1, and the word nan,"
+                " mean that there is no label, unless as_class=-1 (--class=-1) says otherwise.",
             )
         for name, count in zip(self.classes, counts, strict=True):
             if count < fewest:
@@ -210,12 +289,48 @@ class OneClass(Coded):
             )
         return said
 
+    def prior(self, y: Values) -> Tensor | None:
+        """The shares of the classes."""
+        counts = torch.bincount(as_tensor(self.learnable(y)).clamp_min(-1) + 1)[1:]
+        shares = torch.zeros(1, len(self.classes))
+        shares[0, : len(counts)] = counts / counts.sum()
+        return self.logits_from(shares)
+
+    def chance(self) -> dict[str, float]:
+        even = 1 / len(self.answers)
+        return {"accuracy": even, "balanced_accuracy": even}
+
+    def intervals(self, logits: Tensor, y: Tensor) -> dict[str, Interval]:
+        """Of accuracy (Wilson) and balanced accuracy."""
+        right = (self.predict(logits) == y).numpy()
+        codes, count = y.numpy(), len(self.answers)
+        total = np.bincount(codes, minlength=count)
+        each = np.bincount(codes, right, minlength=count)
+        return {
+            "accuracy": wilson(float(right.sum()), len(codes)),
+            "balanced_accuracy": mean_of_shares(each, total),
+        }
+
+    def suspects(self, logits: Tensor, y: Tensor) -> NDArray[Any]:
+        return suspect_labels(self.probabilities(logits).double().numpy(), y.numpy())
+
+    def uncertainty(self, logits: Tensor) -> Tensor | None:
+        """One less the lead of the likeliest answer over the next (margin)."""
+        first = self.probabilities(logits).topk(2, dim=1).values
+        return 1 - (first[:, 0] - first[:, 1])
+
     def shown(self, logits: Tensor, y: Tensor, top: int) -> Shown:
         """The confusion of the answers, whether the probabilities hold, and the surest mistakes."""
         probabilities = self.probabilities(logits)
         shares, true = probabilities.numpy(), y.numpy()
         worst = confident_errors(shares, true, top)
+        names = self.answers
+        common = np.argsort(-np.bincount(true, minlength=len(names)), kind="stable")[:_CURVES]
+        # Of two classes the second says it all; which one that is, is said.
+        curves = [1] if len(names) == 2 else sorted(common.tolist())
+        found = (operating(names[k], shares[:, k], true == k) for k in curves)
         return Shown(
+            operating=tuple(each for each in found if each is not None),
             confusion=confusion(self.predict(logits).numpy(), true, len(self.answers)),
             calibration=reliability(probabilities, y),
             worst=worst,

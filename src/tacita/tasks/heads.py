@@ -24,9 +24,13 @@ class Standardise(nn.Module):
     def fit(cls, values: Tensor) -> Standardise:
         """Statistics of `(N, dim)` features; a dead feature is scaled down to nothing."""
         module = cls(values.shape[1])
-        std, mean = torch.std_mean(values.double(), 0, correction=0)
+        values = values.double()
+        std, mean = torch.std_mean(values, 0, correction=0)
+        # What is left of a dead feature is rounding, told by the size of it and of the others.
+        size = mean.abs().clamp_min(values.abs().mean())
+        alive = std > 1e-6 * size
         module.mean.copy_(mean)
-        module.std.copy_(torch.where(std > 1e-6 * (1 + mean.abs()), std, 1e6))
+        module.std.copy_(torch.where(alive, std, 1e6 * size.clamp_min(torch.finfo().tiny)))
         return module
 
     def forward(self, values: Tensor) -> Tensor:

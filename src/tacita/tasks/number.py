@@ -1,4 +1,4 @@
-"""What tasks with a number a sample share: targets are float32, and a missing one is NaN."""
+"""What tasks with a number a sample share: targets are float64, and a missing one is NaN."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tacita.errors import DataError
 from tacita.measures.errors import largest_errors
-from tacita.tasks.base import Fact, Shown, Task
+from tacita.tasks.base import Fact, Task
 from tacita.tasks.labels import numbers_of
+from tacita.tasks.shown import Shown
 from tacita.values import Values, as_tensor
 
 
@@ -22,6 +23,7 @@ class Number(Task):
     """A label is a number, `(N,)`; logits are `(B, 1)` unless a subclass says otherwise."""
 
     output = "values"
+    of_few = "mean_absolute_error"
 
     @classmethod
     def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
@@ -39,7 +41,7 @@ class Number(Task):
         return [f"{value:.4g}" for value in self.decode(predicted)]
 
     def unlabelled(self, samples: Values) -> Values:
-        return torch.full((len(samples),), torch.nan)
+        return torch.full((len(samples),), torch.nan, dtype=torch.float64)
 
     def known(self, y: Values) -> Tensor:
         return ~as_tensor(y).isnan()
@@ -52,6 +54,8 @@ class Number(Task):
 
     def check_enough(self, y: Values, source: str, fewest: int) -> None:
         values = torch.unique(as_tensor(y))
+        if len(y) == 1:
+            raise DataError(f"{source}: only 1 sample has a label.", remedy="Give more targets.")
         if len(values) < 2:
             raise DataError(
                 f"{source}: the labels are all {values[0].item():g}.",
@@ -75,15 +79,21 @@ class Number(Task):
     def estimated(self, estimator: Any, rows: Any) -> Tensor:
         return self.logits_from(torch.as_tensor(estimator.predict(rows)))
 
+    def translated(self, logits: Tensor, old: Self) -> Tensor:
+        return logits if old == self else self.logits_from(old.predict(logits))
+
+    def prior(self, y: Values) -> Tensor | None:
+        """The mean of the targets."""
+        return self.logits_from(as_tensor(y).double().mean().reshape(1))
+
     def facts(self, y: Values) -> list[Fact]:
         values = as_tensor(y)
         return [("target", f"{float(values.min()):g} to {float(values.max()):g}")] * bool(len(y))
 
     def told_by(self, values: Tensor, y: Values) -> bool:
         numbers = as_tensor(y)
-        return bool(torch.allclose(values, numbers, rtol=1e-5)) and bool(
-            (numbers != numbers[0]).any()
-        )
+        spread = numbers.std(correction=0)
+        return bool(spread > 0) and bool(((values - numbers).abs() <= 1e-5 * spread).all())
 
     def values(self, y: Values) -> NDArray[Any] | None:
         values: NDArray[Any] = as_tensor(y).numpy()

@@ -39,6 +39,9 @@ class OpenSet(Classification):
     """
 
     metric = "balanced_accuracy"
+    ranking = ("accuracy",)
+    lower = ()
+    sensitive = ""
     further = (UNKNOWN,)
 
     @property
@@ -68,6 +71,9 @@ class OpenSet(Classification):
     def learnable(self, y: Values) -> Values:
         known = as_tensor(y)
         return torch.where(known < len(self.classes), known, UNLABELLED)
+
+    def chance(self) -> dict[str, float]:
+        return {}
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         """Balanced accuracy over known classes and "unknown", as far as they are among the labels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from tacita.catalog.tasks import task
 from tacita.errors import ConfigError
 from tacita.tasks.base import full_precision
 from tacita.tasks.coded import OneClass
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import finite_numbers
 
 
@@ -30,8 +31,32 @@ class Ordinal(OneClass):
     """
 
     metric = "quadratic_kappa"
+    ranking = ("accuracy", "mean_absolute_error")
+    lower = ("mean_absolute_error",)
     nouns = ("grade", "grades")
     between = " < "
+
+    ordered = True
+
+    @classmethod
+    def claims(cls, raw: Any) -> int:
+        """Labels whose order their user tells."""
+        return 3 * (isinstance(raw, Declared) and raw.told)
+
+    @classmethod
+    def arranged(cls, names: NDArray[Any], order: tuple[str, ...], source: str) -> tuple[str, ...]:
+        """The grades in the order that was declared; numbers have their own.
+
+        Raises `ConfigError` for words without an order.
+        """
+        grades = super().arranged(names, order, source)
+        if not order and finite_numbers(grades) is None:
+            raise ConfigError(
+                f"{source}: the labels are words ({', '.join(grades[:5])}), whose order is unknown.",
+                remedy=f"Give it from the lowest to the highest: order={list(grades[:3])!r}"
+                f" (--order {','.join(grades[:3])}), as it really is.",
+            )
+        return grades
 
     @property
     def out_dim(self) -> int:
@@ -62,6 +87,9 @@ class Ordinal(OneClass):
             "accuracy": (predicted == y).float().mean().item(),
             "mean_absolute_error": (predicted - y).abs().float().mean().item(),
         }
+
+    def chance(self) -> dict[str, float]:
+        return {"accuracy": 1 / len(self.classes), "quadratic_kappa": 0.0}
 
     def grown(self, classes: Sequence[str]) -> Self:
         """With further grades above those that there are.

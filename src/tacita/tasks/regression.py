@@ -21,6 +21,8 @@ class Regression(Number):
     """A number. Targets are standardised inside the loss by the training labels' mean and deviation."""
 
     metric = "r2"
+    ranking = ("mean_absolute_error", "root_mean_squared_error")
+    lower = ranking
     mean: float = field(default=0.0)
     std: float = field(default=1.0)
 
@@ -40,17 +42,31 @@ class Regression(Number):
         return functional.mse_loss(logits.squeeze(1), ((y - self.mean) / self.std).to(logits.dtype))
 
     def predict(self, logits: Tensor) -> Tensor:
-        return logits.float().squeeze(1) * self.std + self.mean
+        """In 64 bits, since the unit and the offset are the user's."""
+        return logits.double().squeeze(1) * self.std + self.mean
+
+    def learnt_apart(self, y: Tensor) -> Tensor:
+        """Standardised, in 32 bits: the last of 64 would decide which of two equal splits a tree takes."""
+        return ((y.double() - self.mean) / self.std).float()
+
+    def estimated(self, estimator: Any, rows: Any) -> Tensor:
+        return torch.as_tensor(estimator.predict(rows)).float().reshape(-1, 1)
 
     def logits_from(self, prediction: Tensor) -> Tensor:
         """Values may come as `(B,)` or `(B, 1)`."""
-        return ((prediction.float() - self.mean) / self.std).reshape(-1, 1)
+        return ((prediction.double() - self.mean) / self.std).float().reshape(-1, 1)
+
+    def chance(self) -> dict[str, float]:
+        return {"r2": 0.0}
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        y = y.double()
         error = self.predict(logits) - y
-        spread = (y - y.mean()).square().mean().clamp_min(1e-12)
+        missed, spread = error.square().mean().item(), (y - y.mean()).square().mean().item()
+        # As scikit-learn has it, no prediction of a constant explains anything of it, but the right one.
+        unexplained = missed / spread if spread else float(missed > 0)
         return {
-            "r2": 1.0 - (error.square().mean() / spread).item(),
+            "r2": 1.0 - unexplained,
             "mean_absolute_error": error.abs().mean().item(),
             "root_mean_squared_error": error.square().mean().sqrt().item(),
         }

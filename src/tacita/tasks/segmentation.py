@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from tacita.catalog.tasks import task
 from tacita.errors import ConfigError, DataError
-from tacita.tasks.base import Part, Task, Writer, full_precision
+from tacita.tasks.base import Part, Task, full_precision
 from tacita.tasks.coded import Coded
-from tacita.tasks.labels import UNLABELLED
+from tacita.tasks.labels import UNLABELLED, whole_numbers
+from tacita.tasks.shown import Writer
 from tacita.values import Values, as_tensor
 from tacita.words import plural
 
@@ -268,9 +269,10 @@ def _whole(labels: Any, samples: Values, source: str) -> NDArray[np.int64]:
         raise _other_shape(source, {values.shape}, wanted)
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), UNLABELLED, values)
-    if values.dtype.kind not in "biuf" or not bool((values == np.floor(values)).all()):
+    whole = whole_numbers(values) if values.dtype.kind == "f" else values
+    if values.dtype.kind not in "biuf" or whole is None:
         raise DataError(f"{source}: labels of voxels are not whole numbers.", remedy=_REMEDY)
-    return values.astype(np.int64)
+    return whole.astype(np.int64)
 
 
 def _other_shape(source: str, found: set[tuple[int, ...]], wanted: tuple[int, ...]) -> DataError:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,24 @@ from tacita.catalog.signature import parameters
 from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.data.reading import Reading
 from tacita.errors import ConfigError
-from tacita.files import replacing
+from tacita.files import replacing, write_text
 from tacita.learner import EncoderOnly, Learner
+from tacita.measures.intervals import Interval
 from tacita.modalities.load import read_like, read_path
 from tacita.modalities.memory import read_memory
-from tacita.model.model import Model
+from tacita.model.metrics import finite
+from tacita.model.model import REPORT, SUMMARY, Model
 from tacita.objective import Objective
-from tacita.report.describe import Description
-from tacita.report.page import write_report
-from tacita.verbs.folder import STATE, WORK, default_folder
+from tacita.verbs.folder import (
+    STATE,
+    WORK,
+    check_folder,
+    default_folder,
+    remove_work,
+    taken_default_folder,
+    taken_folder,
+)
 from tacita.verbs.options import Running
-from tacita.verbs.page import report_content
 from tacita.verbs.screen import Screen
 
 
@@ -96,25 +102,42 @@ def with_unlabelled(data: Dataset, unlabelled: Any, screen: Screen) -> Dataset:
     return replace(joined([replace(data, ids=()), more]), ids=tuple(ids), groups=groups)
 
 
-def run_folder(data: Any, running: Running) -> Path | None:
-    """Where a run is kept: `out`, or `runs/NAME` for data from a path; nowhere for data in memory."""
-    if running.out is not None:
-        return Path(running.out)
-    if running.resume:
-        raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
-    return default_folder(data) if isinstance(data, str | Path) else None
+@contextmanager
+def run_folder(data: Any, running: Running) -> Iterator[Path | None]:
+    """Hold where a run is kept: `out`, or `runs/NAME` for data from a path; nowhere for data in memory.
+
+    A dry run only looks whether it could. Raises `ConfigError` where the folder is in the way, is not
+    there to be resumed, or is held by another process; `WriteError` where it cannot be made.
+    """
+    if running.out is None:
+        if running.resume:
+            raise ConfigError("resume needs the run's folder.", remedy="Give it with --out.")
+        if not isinstance(data, str | Path):
+            yield None
+        elif running.dry_run:
+            yield default_folder(data)
+        else:
+            with taken_default_folder(data) as folder:
+                yield folder
+        return
+    folder, how = Path(running.out), {"resume": running.resume, "overwrite": running.overwrite}
+    if running.dry_run:
+        check_folder(folder, **how)
+        yield folder
+        return
+    with taken_folder(folder, **how) as left:
+        if left:
+            Screen(quiet=running.quiet).line("taken", left)
+        yield folder
 
 
 def save_run(
-    model: Model,
-    pool: Dataset,
-    held: Dataset | None,
-    histories: Mapping[str, Sequence[Mapping[str, float]]],
-    description: Description,
-    folder: Path,
-    command: str,
+    model: Model, histories: Mapping[str, Sequence[Mapping[str, float]]], folder: Path
 ) -> None:
-    """Write the history, the report and the model, each whole, and remove what was for resuming."""
+    """Write the history, the report and the model, each whole, and remove what was for resuming.
+
+    The model's page is in its folder from then on, and what it was made of is let go.
+    """
     with replacing(folder / "history.jsonl") as temporary:
         lines = [
             json.dumps({"candidate": name, **row})
@@ -122,22 +145,15 @@ def save_run(
             for row in rows
         ]
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    content = report_content(
-        model,
-        pool,
-        held,
-        title=f"{model.recipe.name} on {pool.source}",
-        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        command=command,
-        description=description,
-        curves=histories,
-    )
-    write_report(content, folder / "report.html")
+    if model.page is not None:
+        for name, text in ((REPORT, model.page.html()), (SUMMARY, model.page.markdown())):
+            write_text(folder / name, text)
     state = folder / WORK / STATE
     if state.exists():
         state.replace(folder / STATE)
     model.save(folder)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
+    model.page = None
+    remove_work(folder)
 
 
 def replay_command(data: Any, folder: Path, reading: Reading, **apart: Any) -> str:
@@ -153,8 +169,12 @@ def replay_command(data: Any, folder: Path, reading: Reading, **apart: Any) -> s
     changed = {name: value for name, value in options.items() if value != getattr(usual, name)}
     given = {name: source for name, source in apart.items() if source is not None}
     words = ["tacita", "fit", str(data)]
+    flags = {field.name: field.metadata.get("flag", field.name) for field in fields(Reading)}
     for name, value in {**changed, **given}.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        flag = f"--{flags.get(name, name).replace('_', '-')}"
+        for one in value if isinstance(value, tuple) else (value,):
+            # A value such as -1 would be taken for an option, if it stood apart.
+            words += [f"{flag}={one}"] if str(one).startswith("-") else [flag, str(one)]
     return shlex.join([*words, "--recipe", str(folder), "--out", "AGAIN"])
 
 
@@ -212,14 +232,34 @@ def held_out_scores(learner: Learner, held: Dataset | None) -> dict[str, float] 
     if held is None:
         return None
     held = held.normalised(learner.data_.normaliser)
-    return learner.task_.scores(learner.logits(held), held.y)
+    return finite(learner.task_.scores(learner.logits(held), held.y))
+
+
+def held_out_intervals(learner: Learner, held: Dataset | None) -> dict[str, Interval]:
+    """How far some of these scores may be off."""
+    if held is None:
+        return {}
+    held = held.normalised(learner.data_.normaliser)
+    return learner.task_.intervals(learner.logits(held), held.y)
 
 
 def finish(screen: Screen, model: Model, gauges: Health | None, folder: Path | None) -> None:
     """The last lines of a run: figures, health, where it is saved, and what to do next."""
-    if model.metrics.held_out:
-        found = ", ".join(f"{key} {value:.4f}" for key, value in model.metrics.held_out.items())
-        screen.line("held out", f"{model.recipe.name}: {found}")
+    metrics = model.metrics
+    for key, scores, intervals in (
+        ("held out", metrics.held_out, metrics.held_out_intervals),
+        (
+            "folds",
+            metrics.out_of_fold if not metrics.held_out else None,
+            metrics.out_of_fold_intervals,
+        ),
+    ):
+        if scores:
+            said = (
+                f"{name} {value:.4f}{_within(intervals.get(name))}"
+                for name, value in scores.items()
+            )
+            screen.line(key, f"{model.recipe.name}: {', '.join(said)}")
     if gauges is not None:
         screen.line("health", gauges.line())
     if folder is not None:
@@ -228,3 +268,7 @@ def finish(screen: Screen, model: Model, gauges: Health | None, folder: Path | N
         if isinstance(model.learner, EncoderOnly):
             step = f"adapt fine-tune DATA --from {folder}"
         screen.line("next", f"tacita {step}")
+
+
+def _within(interval: Interval | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"

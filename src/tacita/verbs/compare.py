@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from tacita.catalog.options import taking
+from tacita.catalog.plain import plain
 from tacita.data.reading import Reading
 from tacita.model.model import Model
 from tacita.verbs.common import told
@@ -23,6 +24,7 @@ def compare(
     unlabelled: Any = None,
     labels_per_class: int | None = None,
     draws: int | None = None,
+    metric: str | None = None,
     **options: Unpack[VerbOptions],
 ) -> Model:
     """Several recipes, methods or YAML files on the same splits; all else is as in `tacita.fit`.
@@ -33,7 +35,7 @@ def compare(
     labels: they are compared by what their encoders are found to be.
     """
     told(compare, options)
-    names = methods.split(",") if isinstance(methods, str) else list(methods)
+    names = methods.split(",") if isinstance(methods, str) else list(plain(methods))
     return fit(
         data,
         y,
@@ -42,5 +44,6 @@ def compare(
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,
         draws=draws,
+        metric=metric,
         **options,
     )

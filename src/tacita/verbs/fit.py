@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Unpack
 import torch
 
 from tacita.catalog.options import taking
-from tacita.catalog.recipe import Recipe
+from tacita.catalog.plain import plain
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Reading
@@ -20,14 +19,12 @@ from tacita.engine.devices import make_fabric
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import read_like
 from tacita.modalities.memory import as_dataset
-from tacita.model.metrics import Metrics, Row
 from tacita.model.model import Model
 from tacita.report.content import verdict
 from tacita.report.describe import describe
 from tacita.verbs.common import (
     finish,
     gauges_of,
-    held_out_scores,
     read_dataset,
     recipe_in_words,
     replay_command,
@@ -37,9 +34,10 @@ from tacita.verbs.common import (
     told,
     with_unlabelled,
 )
-from tacita.verbs.folder import PLAN, check_folder, work_folder
+from tacita.verbs.folder import PLAN, work_folder
+from tacita.verbs.measured import measured
 from tacita.verbs.options import Running, VerbOptions
-from tacita.verbs.page import leaderboard_rows
+from tacita.verbs.page import RunPage
 from tacita.verbs.plan import (
     Plan,
     candidates,
@@ -50,6 +48,7 @@ from tacita.verbs.plan import (
     parts,
 )
 from tacita.verbs.pretrainings import Comparison, compare_pretrainings, only_pretraining
+from tacita.verbs.ranking import ranked
 from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
 
@@ -64,6 +63,7 @@ def fit(
     unlabelled: Any = None,
     labels_per_class: int | None = None,
     draws: int | None = None,
+    metric: str | None = None,
     **options: Unpack[VerbOptions],
 ) -> Model:
     """Compare what could learn from the data, refit the best on all labels, save and report it.
@@ -75,6 +75,8 @@ def fit(
     test: samples with labels, of the same form as `data`, kept for the last figure.
     unlabelled: further samples of the same form; their labels, if they have any, are not looked at.
     labels_per_class, draws: hide labels on purpose, to see how few would do.
+    metric: the figure that ranks the candidates, such as "balanced_accuracy", "macro_f1", "auc",
+        "mean_absolute_error"; by default the task's own, and balanced accuracy for uneven classes.
 
     How data are read (`labels` to `tokeniser`) is told as in `tacita.load`. And how it runs:
 
@@ -84,15 +86,44 @@ def fit(
         (then nothing is written and `model.save` is yours to call).
     resume: go on with the interrupted run in `out`; `overwrite`: replace it.
     dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
-    quiet: print nothing.
+    quiet: print nothing; 1 (`-q`) leaves the lines of the result.
     device, precision: as in `tacita.train`.
 
     Raises `DataError` and `ConfigError` before training starts.
     """
+    recipe, draws, labels_per_class = plain(recipe), plain(draws), plain(labels_per_class)
     reading, running = told(fit, options)
-    folder = run_folder(data, running)
-    check_folder(folder, resume=running.resume, overwrite=running.overwrite)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
+    with run_folder(data, running) as folder:
+        return _fit(
+            data,
+            y,
+            recipe,
+            test,
+            unlabelled,
+            labels_per_class,
+            draws,
+            metric,
+            reading,
+            running,
+            folder,
+        )
+
+
+def _fit(
+    data: Any,
+    y: Any,
+    recipe: str | Sequence[str],
+    test: Any,
+    unlabelled: Any,
+    labels_per_class: int | None,
+    draws: int | None,
+    metric: str | None,
+    reading: Reading,
+    running: Running,
+    folder: Path | None,
+) -> Model:
+    """`fit` in a folder that is held."""
     screen = Screen(quiet=running.quiet)
     began = monotonic()
     whole = with_unlabelled(read_dataset(data, y, reading), unlabelled, screen)
@@ -109,6 +140,11 @@ def fit(
         else replay_command(data, folder, reading, test=test, unlabelled=unlabelled)
     )
     if pretraining:
+        if metric is not None:
+            raise ConfigError(
+                f"metric={metric!r} was given, but ways to pretrain are compared by their encoders.",
+                remedy="Leave it out.",
+            )
         names = [recipe] if isinstance(recipe, str) else recipe
         return compare_pretrainings(
             whole,
@@ -116,11 +152,16 @@ def fit(
             Comparison(names, replayed, held, labels_per_class, draws, running, folder, command),
             screen,
         )
-    plan = replayed or _plan(whole, held, recipe, labels_per_class, draws, running)
+    if replayed is not None and metric is not None:
+        chosen, _ = whole.task.ranked_by(whole.targets[whole.labelled], metric)
+        replayed = replayed.model_copy(update={"metric": chosen, "ranked_by": ""})
+    plan = replayed or _plan(whole, held, recipe, labels_per_class, draws, metric, running)
     pool, held = parts(whole, held, plan)
     for name, reason in plan.skipped.items():
         screen.line("left out", f"{name}: {reason}")
     screen.line("plan", plan.protocol)
+    if plan.ranked_by:
+        screen.line("ranked", plan.ranked_by)
     for each in plan.recipes:
         screen.line("auto", recipe_in_words(each))
     if running.dry_run:
@@ -128,13 +169,20 @@ def fit(
 
     with ExitStack() as stack:
         work = work_folder(folder, resume=running.resume, stack=stack)
-        if folder is not None and not running.resume:
+        if folder is not None and (metric or not running.resume):
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, running.engine, screen.tick,
-            screen.warning,
-        )  # fmt: skip
+            pool,
+            scored,
+            folds_of(plan, pool, scored),
+            work,
+            metric=plan.metric,
+            keep_learners=held is None and bool(pool.kind.features(pool)),
+            engine=running.engine,
+            tick=screen.tick,
+            warn=screen.warning,
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, len(run.folds)))
         rows = []
@@ -144,26 +192,25 @@ def fit(
             pretrained = run.new_health(each)
             if pretrained is not None:
                 screen.line("health", f"{each.name}: {pretrained.line()}")
-        rows, winner = _ranked(rows, plan.recipes)
+        ranking = ranked(rows, plan.recipes, run.folds)
+        winner = ranking.winner
         # Where labels are hidden on purpose, the model is that of the first draw.
         if plan.splits.score_on_held_out:
-            learner = run.first(winner)
+            learner = run.learner(winner)
             pool = pool.hide_labels(run.folds[0].train)
         else:
             learner = run.fitted(winner, pool, len(run.folds))
         gauges = gauges_of(learner, pool)
-        metrics = Metrics(
-            protocol=plan.protocol,
-            winner=winner.name,
-            leaderboard=rows,
-            held_out=held_out_scores(learner, held),
-            health=None if gauges is None else gauges.as_dict(),
-        )
+        metrics = measured(run, plan, ranking, learner, held, gauges)
         model = Model(winner, learner, metrics)
+        model.page = RunPage(
+            model, pool, held, description=description, curves=run.histories, command=command,
+            out_of_fold=run.out_of_fold(winner), outside=run.outside(winner),
+        )  # fmt: skip
         if folder is not None:
-            save_run(model, pool, held, run.histories, description, folder, command)
-    screen.leaderboard(rows)
-    screen.line("result", verdict(leaderboard_rows(metrics)))
+            save_run(model, run.histories, folder)
+    screen.leaderboard(metrics)
+    screen.line("result", verdict(metrics))
     finish(screen, model, gauges, folder)
     screen.line("took", f"{monotonic() - began:.0f} s")
     return model
@@ -200,28 +247,23 @@ def _plan(
     recipe: str | Sequence[str],
     labels_per_class: int | None,
     draws: int | None,
+    metric: str | None,
     running: Running,
 ) -> Plan:
     seed = running.seed
+    chosen, why = whole.task.ranked_by(whole.targets[whole.labelled], metric)
     splits, protocol = make_splits(whole, held, labels_per_class, draws, seed)
     recipes, skipped = candidates(whole, recipe, seed)
     learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
     first = whole.hide_labels(learnt).normalised()
     folds = len(splits.train)
     recipes = fit_to_budget(recipes, first, folds, running.seconds, **running.engine)
-    return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
-
-
-def _ranked(rows: list[Row], recipes: list[Recipe]) -> tuple[list[Row], Recipe]:
-    """The rows best first, those without a score last, and the recipe of the best."""
-    pairs = sorted(
-        zip(rows, recipes, strict=True),
-        key=lambda pair: -math.inf if pair[0].mean is None else pair[0].mean,
-        reverse=True,
+    return Plan(
+        seed=seed,
+        protocol=protocol,
+        metric=chosen,
+        ranked_by=why,
+        recipes=recipes,
+        skipped=skipped,
+        splits=splits,
     )
-    if not pairs or pairs[0][0].mean is None:
-        reasons = "; ".join(f"{row.name}: {row.error}" for row in rows)
-        raise ConfigError(
-            f"No candidate gave a score ({reasons}).", remedy="See the reasons given."
-        )
-    return [row for row, _ in pairs], pairs[0][1]

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.engine.devices import make_fabric
-from tacita.engine.history import History, JsonLines
-from tacita.errors import DryRun
+from tacita.engine.history import History
+from tacita.engine.loggers import JsonLines
+from tacita.errors import ConfigError, DryRun
 from tacita.learner import Learner
 from tacita.model.metrics import Metrics
 from tacita.model.model import Model
@@ -19,6 +20,7 @@ from tacita.report.describe import describe
 from tacita.verbs.common import (
     finish,
     gauges_of,
+    held_out_intervals,
     held_out_scores,
     recipe_in_words,
     run_folder,
@@ -26,8 +28,9 @@ from tacita.verbs.common import (
     steps_of,
     typed_command,
 )
-from tacita.verbs.folder import PLAN, PROGRESS, check_folder, work_folder
+from tacita.verbs.folder import PLAN, PROGRESS, work_folder
 from tacita.verbs.options import Running
+from tacita.verbs.page import RunPage
 from tacita.verbs.plan import Plan, Splits, fit_to_budget, load_plan, resolved
 from tacita.verbs.screen import Screen
 
@@ -63,26 +66,30 @@ def run_one(
     screen = Screen(quiet=running.quiet)
     description = describe(data, held)
     screen.lines(description.lines())
-    folder = run_folder(origin, running)
-    check_folder(folder, resume=running.resume, overwrite=running.overwrite)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
-    if running.resume and folder is not None and (folder / PLAN).exists():
-        plan = load_plan(folder / PLAN)
-    else:
-        seconds = None if running.seconds is None else running.seconds / trainings
-        recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **running.engine)
-        recipes = [
-            each.model_copy(update={"pretrain": pretrained or each.pretrain}) for each in recipes
-        ]
-        empty = Splits(train=[], score=[])
-        plan = Plan(seed=recipe.seed, protocol="one training", recipes=recipes, splits=empty)
-    recipe = plan.recipes[0]
-    screen.line("auto", recipe_in_words(recipe))
-    for key, text in (facts or {}).items():
-        screen.line(key, text)
-    if running.dry_run:
-        raise DryRun(plan)
     with ExitStack() as stack:
+        folder = stack.enter_context(run_folder(origin, running))
+        if running.resume and folder is not None and (folder / PLAN).exists():
+            plan = load_plan(folder / PLAN)
+            if len(plan.recipes) > 1 or plan.splits.train:
+                raise ConfigError(
+                    f"{folder} is the run of a comparison.", remedy="Resume it as it was started."
+                )
+        else:
+            seconds = None if running.seconds is None else running.seconds / trainings
+            recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **running.engine)
+            recipes = [
+                each.model_copy(update={"pretrain": pretrained or each.pretrain})
+                for each in recipes
+            ]
+            empty = Splits(train=[], score=[])
+            plan = Plan(seed=recipe.seed, protocol="one training", recipes=recipes, splits=empty)
+        recipe = plan.recipes[0]
+        screen.line("auto", recipe_in_words(recipe))
+        for key, text in (facts or {}).items():
+            screen.line(key, text)
+        if running.dry_run:
+            raise DryRun(plan)
         work = work_folder(folder, resume=running.resume, stack=stack)
         if folder is not None and not running.resume:
             plan.save(folder / PLAN)
@@ -102,12 +109,17 @@ def run_one(
         metrics = Metrics(
             protocol=plan.protocol,
             winner=recipe.name,
+            chance=data.task.chance() if held is not None else {},
             held_out=held_out_scores(learner, held),
+            held_out_intervals=held_out_intervals(learner, held),
             health=None if gauges is None else gauges.as_dict(),
         )
         model = Model(recipe, learner, metrics)
+        curves = {recipe.name: history.rows}
+        model.page = RunPage(
+            model, data, held, description=description, curves=curves, command=typed_command()
+        )
         if folder is not None:
-            curves = {recipe.name: history.rows}
-            save_run(model, data, held, curves, description, folder, typed_command())
+            save_run(model, curves, folder)
     finish(screen, model, gauges, folder)
     return model

@@ -5,11 +5,12 @@ How data are read is told by `ReadingOptions`. Importing this brings no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 from tacita.catalog.durations import parse_duration
+from tacita.catalog.plain import plain
 from tacita.data.reading import ReadingOptions
 from tacita.engine.precision import Precision
 from tacita.errors import ConfigError
@@ -26,7 +27,7 @@ class RunningOptions(TypedDict, total=False):
     resume: bool
     overwrite: bool
     dry_run: bool
-    quiet: bool
+    quiet: bool | int
     device: str
     precision: Precision
 
@@ -45,7 +46,7 @@ class Running:
         (then nothing is written and `model.save` is yours to call).
     resume: go on with an interrupted run; `overwrite`: replace the folder of a run.
     dry_run: print the resolved plan and raise `DryRun` before anything is written or trained.
-    quiet: no progress.
+    quiet: whether nothing is said; 1 (`-q`) leaves the lines of the result, 2 (`-qq`) none.
     device: "auto", "cpu", "cuda" or "mps"; `precision`: of the arithmetic.
 
     Raises `ConfigError` for a budget that is none, a seed out of range, or an unknown precision.
@@ -57,16 +58,22 @@ class Running:
     resume: bool = False
     overwrite: bool = False
     dry_run: bool = False
-    quiet: bool = False
+    quiet: bool | int = False
     device: str = "auto"
     precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         if self.budget is not None:
             parse_duration(self.budget)
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(
                 f"seed={self.seed} is not from 0 to {LARGEST_SEED}.", remedy="Give another number."
+            )
+        if self.quiet not in (0, 1, 2):
+            raise ConfigError(
+                f"quiet={self.quiet!r} is no level.", remedy="Give True, or 1 for the result alone."
             )
         if self.precision not in get_args(Precision):
             raise ConfigError(

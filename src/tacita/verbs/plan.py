@@ -62,6 +62,7 @@ class Splits(BaseModel):
 class Plan(BaseModel):
     """The whole of a run's decisions.
 
+    metric: the figure that ranks them; empty for the task's usual one. ranked_by: why, in words.
     recipes: the candidates, every section with its method and all of its training options.
     skipped: candidates that cannot run here, with the reason.
     """
@@ -71,6 +72,8 @@ class Plan(BaseModel):
     format: int = FORMAT
     seed: int = 0
     protocol: str
+    metric: str = ""
+    ranked_by: str = ""
     recipes: list[Recipe]
     skipped: dict[str, str] = Field(default_factory=dict)
     splits: Splits
@@ -91,7 +94,15 @@ def load_plan(path: Path) -> Plan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}.") from error
+        raise ConfigError(
+            f"{path}: {where}: {first['msg']}.",
+            remedy="Put back the plan as it was written, or start anew with --overwrite.",
+        ) from error
+    if not plan.recipes or len(plan.splits.train) != len(plan.splits.score):
+        raise ConfigError(
+            f"{path}: has no recipe, or not as many parts to score as to learn from.",
+            remedy="Put back the plan as it was written, or start anew with --overwrite.",
+        )
     for recipe in plan.recipes:
         recipe.check()
     return plan

@@ -14,7 +14,8 @@ from tacita.catalog.options import taking
 from tacita.catalog.recipe import Recipe, recipe_from_options
 from tacita.data.dataset import Dataset, check_alike
 from tacita.data.reading import Reading
-from tacita.engine.history import Callback, History, JsonLines
+from tacita.engine.history import Callback, History
+from tacita.engine.loggers import JsonLines
 from tacita.errors import ConfigError, DataError
 from tacita.files import write_text
 from tacita.learner import EncoderOnly

@@ -30,8 +30,9 @@ from tacita.model.metrics import Metrics, PretrainingRow
 from tacita.model.model import Model
 from tacita.report.describe import Description
 from tacita.verbs.common import finish, held_out_scores, recipe_in_words, save_run, steps_of
-from tacita.verbs.folder import PLAN, work_folder
+from tacita.verbs.folder import ENCODERS, PLAN, work_folder
 from tacita.verbs.options import Running
+from tacita.verbs.page import RunPage
 from tacita.verbs.plan import (
     Plan,
     Splits,
@@ -44,9 +45,6 @@ from tacita.verbs.plan import (
 )
 from tacita.verbs.run import Run, file_name
 from tacita.verbs.screen import Screen
-
-ENCODERS = "encoders"
-"""In the run's folder: every candidate's encoder as a model of its own."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,14 @@ def compare_pretrainings(
             plan.save(folder / PLAN)
         scored = held if plan.splits.score_on_held_out and held is not None else pool
         run = Run(
-            pool, scored, folds_of(plan, pool, scored), work, running.engine, screen.tick,
-            screen.warning,
-        )  # fmt: skip
+            pool,
+            scored,
+            folds_of(plan, pool, scored),
+            work,
+            engine=running.engine,
+            tick=screen.tick,
+            warn=screen.warning,
+        )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, folds=0))
         rows = []
@@ -128,6 +131,9 @@ def compare_pretrainings(
             health=gauges.as_dict(),
         )
         model = Model(winner, EncoderOnly(run.encoder(winner)).fit(pool), metrics)
+        model.page = RunPage(
+            model, pool, description=description, curves=run.histories, command=comparison.command
+        )
         if folder is not None:
             for each, row in ((r, _found(rows, r)) for r in plan.recipes):
                 if row.error is None:
@@ -139,7 +145,7 @@ def compare_pretrainings(
                         health=run.health(each).as_dict(),
                     )
                     Model(each, kept, figures).save(folder / ENCODERS / file_name(each))
-            save_run(model, pool, None, run.histories, description, folder, comparison.command)
+            save_run(model, run.histories, folder)
     screen.pretrainings(rows, best)
     screen.line("result", reason)
     finish(screen, model, gauges, folder)
@@ -206,7 +212,7 @@ def _probed(run: Run, recipe: Recipe, probe: type[LinearProbe | Knn]) -> float |
     for fold in run.folds:
         learner = probe(run.encoder(recipe)).fit(run.data.hide_labels(fold.train))
         part = run.scored.subset(fold.score)
-        scores.append(learner.task_.scores(learner.logits(part), part.y)[run.data.task.metric])
+        scores.append(learner.task_.scores(learner.logits(part), part.y)[run.metric])
     return float(np.mean(scores)) if scores else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -13,23 +14,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from tacita.adapt.trained import Trained
 from tacita.audit.health.health import Health, health
-from tacita.catalog.recipe import Recipe
+from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.data.splits import Fold
 from tacita.encoder import Encoder
-from tacita.engine.checkpoint import remove_checkpoint
+from tacita.engine.checkpoint import read_tensors, remove_checkpoint, write_tensors
 from tacita.engine.history import (
     Callback,
-    JsonLines,
     Progress,
     peak_memory_mb,
     reset_peak_memory,
 )
-from tacita.errors import TacitaError
-from tacita.files import write_text
+from tacita.engine.loggers import JsonLines
+from tacita.errors import CheckpointError, DataError, TacitaError
+from tacita.files import WriteError, write_text
 from tacita.learner import Learner
 from tacita.model.build import (
     encoder_for,
@@ -39,7 +42,7 @@ from tacita.model.build import (
     pretrain_encoder,
     uses_unlabelled,
 )
-from tacita.model.metrics import Row
+from tacita.model.metrics import Row, finite
 from tacita.verbs.folder import PROGRESS
 
 Rows = list[dict[str, float]]
@@ -51,6 +54,8 @@ class Run:
 
     data: the samples to learn from; `scored`: those that `folds` are scored on.
     work: a folder for checkpoints and results, from which a killed run goes on.
+    metric: the figure that ranks.
+    keep_learners: those of all folds are kept, for whoever asks for them again.
     engine: what every training is told: device, precision.
     tick: called after each logged step with the candidate's name.
     warn: told what is not well while a training goes on.
@@ -60,6 +65,8 @@ class Run:
     scored: Dataset
     folds: list[Fold]
     work: Path
+    metric: str = ""
+    keep_learners: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
     tick: Callable[[str, Progress], None] | None = None
     warn: Callable[[str], object] = warnings.warn
@@ -68,52 +75,113 @@ class Run:
     _healths: dict[str, Health] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _warned: set[tuple[str, str]] = field(default_factory=set)
-    _first: dict[str, Learner] = field(default_factory=dict)
+    _learners: dict[tuple[str, int], Learner] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.metric = self.metric or self.data.task.metric
 
     def row(self, recipe: Recipe) -> Row:
         """A candidate's line of the leaderboard; an error of ours becomes words in it."""
-        scores: list[float] = []
-        seconds: list[float] = []
-        rank: float | None = None
+        results: list[FoldResult] = []
         reset_peak_memory()
         try:
             for number in range(len(self.folds)):
-                result = self._fold(recipe, number)
-                scores.append(result["score"])
-                seconds.append(result["seconds"])
-                rank = result.get("rank")
+                results.append(self._fold(recipe, number))
+                if not math.isfinite(results[-1].scores.get(self.metric, math.nan)):
+                    raise DataError(
+                        f"{self.metric} cannot be told of fold {number + 1}: its labels are all alike,"
+                        " or its predictions are no numbers."
+                    )
+        except (CheckpointError, WriteError):
+            raise  # No fault of the candidate's: the run stops, and can be resumed.
         except TacitaError as error:
-            return self._made(recipe, [], seconds, rank, error=str(error.message))
-        return self._made(recipe, scores, seconds, rank)
+            return self._made(recipe, results, error=str(error.message))
+        return self._made(recipe, results)
 
-    def _made(
-        self,
-        recipe: Recipe,
-        scores: list[float],
-        seconds: list[float],
-        rank: float | None,
-        error: str | None = None,
-    ) -> Row:
+    def _made(self, recipe: Recipe, results: list[FoldResult], error: str | None = None) -> Row:
+        told = [] if error else [result.scores for result in results]
+        folds = [scores[self.metric] for scores in told]
+        common = [name for name in (told[0] if told else ()) if all(name in each for each in told)]
+        seconds = [result.seconds for result in results]
         return Row(
             name=recipe.name,
-            metric=self.data.task.metric,
-            mean=float(np.mean(scores)) if scores else None,
-            std=float(np.std(scores)) if scores else None,
-            folds=scores,
+            metric=self.metric,
+            lower=self.metric in self.data.task.lower,
+            mean=float(np.mean(folds)) if folds else None,
+            std=float(np.std(folds)) if folds else None,
+            folds=folds,
+            interval=None if error else self._interval(recipe),
+            scores=finite({name: float(np.mean([s[name] for s in told])) for name in common}),
             seconds=round(float(np.mean(seconds)) if seconds else 0.0, 2),
             peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
             baseline=is_baseline(recipe),
             unlabelled=uses_unlabelled(recipe),
-            rank=rank,
+            rank=results[-1].rank if results else None,
             error=error,
         )
 
-    def _fold(self, recipe: Recipe, number: int) -> dict[str, Any]:
+    def _interval(self, recipe: Recipe) -> tuple[float, float] | None:
+        """Of the metric: by all that was scored, or where draws share that, the mean of their ends."""
+        parts = [kept for n in range(len(self.folds)) if (kept := self._kept(recipe, n))]
+        if self.draws:
+            y = self.scored.y
+            found = [self.data.task.intervals(logits, y[at]) for at, logits in parts]
+            ends = [each[self.metric] for each in found if self.metric in each]
+            if not ends:
+                return None
+            low, high = np.mean(ends, axis=0).tolist()
+            return low, high
+        pooled = self.out_of_fold(recipe)
+        if pooled is None:
+            return None
+        at, logits = pooled
+        return self.data.task.intervals(logits, self.scored.y[at]).get(self.metric)
+
+    @property
+    def draws(self) -> bool:
+        """Whether labels were hidden on purpose, so that every draw is scored on the same samples."""
+        return self.scored is not self.data
+
+    def out_of_fold(self, recipe: Recipe) -> tuple[Tensor, Tensor] | None:
+        """Positions in `scored`, rising, and logits by models that were trained without these samples.
+
+        A sample that several folds scored has those of the first. None where draws were scored on
+        samples kept aside, and for predictions as large as the samples, which are not kept.
+        """
+        found: dict[int, Tensor] = {}
+        for number in range(0 if self.draws else len(self.folds)):
+            kept = self._kept(recipe, number)
+            if kept is None:
+                return None
+            for position, row in zip(kept[0].tolist(), kept[1], strict=True):
+                found.setdefault(position, row)
+        if not found:
+            return None
+        order = sorted(found)
+        return torch.tensor(order), torch.stack([found[position] for position in order])
+
+    def _kept(self, recipe: Recipe, number: int) -> tuple[Tensor, Tensor] | None:
+        path = self._predicted(recipe, number)
+        if not path.exists():
+            return None
+        remedy = "Start the run anew with --overwrite."
+        tensors, _ = read_tensors(path, remedy=remedy)
+        at, logits = self.folds[number].score, tensors.get("logits")
+        if logits is None or logits.ndim != 2 or len(logits) != len(at):
+            raise CheckpointError(f"{path}: its predictions are not of this fold.", remedy=remedy)
+        return at, logits
+
+    def _predicted(self, recipe: Recipe, number: int) -> Path:
+        return self.work / f"{file_name(recipe)}.{number}.predicted.safetensors"
+
+    def _fold(self, recipe: Recipe, number: int) -> FoldResult:
         path = self.work / f"{file_name(recipe)}.{number}.json"
         if path.exists():
-            result = json.loads(path.read_text(encoding="utf-8"))
-            if result["rows"]:
-                self.histories.setdefault(recipe.name, result["rows"])
+            result = read_result(path)
+            if result.rows:
+                self.histories.setdefault(recipe.name, result.rows)
+            if result.pretraining and recipe.pretrain is not None:
+                self.histories.setdefault(_pretraining_name(recipe.pretrain), result.pretraining)
             return result
         fold = self.folds[number]
         if recipe.pretrain is not None:
@@ -121,17 +189,24 @@ class Run:
             self.encoder(recipe)
         began = time.monotonic()
         learner = self.fitted(recipe, self.data.hide_labels(fold.train), number)
-        if number == 0:
-            self._first[recipe.name] = learner
+        if number == 0 or self.keep_learners:
+            self._learners[recipe.name, number] = learner
         part = self.scored.subset(fold.score)
-        scores = learner.task_.scores(learner.logits(part), part.y)
-        result = {
-            "score": scores[self.data.task.metric],
-            "seconds": time.monotonic() - began + self._pretraining_share(recipe),
-            "rank": None if recipe.pretrain is None else self.health(recipe).rank,
-            "rows": [] if number else self.histories.get(recipe.name, []),
-        }
-        write_text(path, json.dumps(result))
+        logits = learner.logits(part)
+        scores = learner.task_.scores(logits, part.y)
+        if logits.ndim == 2:
+            mine = self.data.task.translated(logits, learner.task_)
+            write_tensors(self._predicted(recipe, number), {"logits": mine.float()}, {})
+        result = FoldResult(
+            scores=scores,
+            seconds=time.monotonic() - began + self._pretraining_share(recipe),
+            rank=None if recipe.pretrain is None else self.health(recipe).rank,
+            rows=[] if number else self.histories.get(recipe.name, []),
+            pretraining=[]
+            if number or recipe.pretrain is None
+            else self.histories.get(_pretraining_name(recipe.pretrain), []),
+        )
+        write_text(path, json.dumps(result.model_dump()))
         return result
 
     def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
@@ -157,13 +232,22 @@ class Run:
             self._warned.add((name, text))
             self.warn(f"{name}: {text}")
 
-    def first(self, recipe: Recipe) -> Learner:
-        """The learner of the first fold: what was fitted for it, or (in a resumed run) once more."""
-        if recipe.name not in self._first:
-            self._first[recipe.name] = self.fitted(
-                recipe, self.data.hide_labels(self.folds[0].train), 0
+    def learner(self, recipe: Recipe, number: int = 0) -> Learner:
+        """The learner of a fold: what was fitted for it, or (in a resumed run) once more."""
+        if (recipe.name, number) not in self._learners:
+            self._learners[recipe.name, number] = self.fitted(
+                recipe, self.data.hide_labels(self.folds[number].train), number
             )
-        return self._first[recipe.name]
+        return self._learners[recipe.name, number]
+
+    def outside(self, recipe: Recipe) -> list[tuple[Learner, Dataset]]:
+        """Each fold's learner and the samples that it was scored on; none unless learners are kept."""
+        if not self.keep_learners:
+            return []
+        return [
+            (self.learner(recipe, number), self.scored.subset(fold.score))
+            for number, fold in enumerate(self.folds)
+        ]
 
     def encoder(self, recipe: Recipe, number: int = 0) -> Encoder:
         """The recipe's encoder to start from: pretrained once for all folds, or random for each."""
@@ -172,7 +256,7 @@ class Run:
             return encoder_for(fresh, self.data.spec)
         key = _pretraining_key(recipe)
         if key not in self._encoders:
-            name = f"{recipe.pretrain.method} (pretraining)"
+            name = _pretraining_name(recipe.pretrain)
             path = self.work / f"pretrain-{key}.safetensors"
             encoder, objective, history = pretrain_encoder(
                 recipe,
@@ -229,6 +313,33 @@ def _pretraining_key(recipe: Recipe) -> str:
     assert recipe.pretrain is not None
     text = f"{recipe.encoder} {recipe.pretrain} {recipe.seed}"
     return f"{recipe.pretrain.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+class FoldResult(BaseModel):
+    """What a fold came to, kept in `work` for a resumed run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scores: dict[str, float]
+    seconds: float
+    rank: float | None
+    rows: Rows
+    pretraining: Rows
+
+
+def read_result(path: Path) -> FoldResult:
+    """A fold's result; raises `CheckpointError` with what to do for a file that is damaged."""
+    try:
+        return FoldResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: is damaged or was changed.",
+            remedy="Delete it and run again with --resume: its fold is then trained anew.",
+        ) from error
+
+
+def _pretraining_name(section: Section) -> str:
+    return f"{section.method} (pretraining)"
 
 
 def file_name(recipe: Recipe) -> str:

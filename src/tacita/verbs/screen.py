@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tacita.engine.history import Progress as Step
-from tacita.model.metrics import PretrainingRow, Row
+from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
+from tacita.words import printable
+
+RESULTS = frozenset({"result", "held out", "saved"})
+"""Keys of the lines that say how a run ended."""
 
 
 class Screen:
-    """Prints for people; `quiet` prints nothing at all. A bar is drawn on terminals only."""
+    """Prints for people. A bar is drawn on terminals and in notebooks.
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
-        self.out = Console(quiet=quiet, highlight=False, soft_wrap=True)
+    quiet: as in `Running`: True and 2 print nothing, 1 the lines of the result.
+    """
+
+    def __init__(self, *, quiet: bool | int = False) -> None:
+        self.quiet = bool(quiet)
+        self.results = not quiet or (quiet == 1 and quiet is not True)
+        # In a notebook too these are lines of text; else each would be a display of its own.
+        self.out = Console(highlight=False, soft_wrap=True, force_jupyter=False)
         self.bar = Progress(
-            TextColumn("{task.description:32.32}"),
+            TextColumn("{task.description:32.32}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(),
@@ -29,19 +40,23 @@ class Screen:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            disable=quiet or not Console(stderr=True).is_terminal,
+            disable=self.quiet or not draws_bars(Console(stderr=True)),
         )
         self._whole = self.bar.add_task("all", total=None)
         self._parts: dict[str, int] = {}
 
     def line(self, key: str, text: str) -> None:
         """A fact: a short key and what it is."""
-        self.out.print(f"{key:<9} {text}", markup=False)
+        if self.quiet and not (self.results and key in RESULTS):
+            return
+        self.out.print(printable(f"{key:<9} {text}"), markup=False)
 
     def lines(self, lines: Sequence[str]) -> None:
         """Lines that are ready to print."""
+        if self.quiet:
+            return
         for line in lines:
-            self.out.print(line, markup=False)
+            self.out.print(printable(line), markup=False)
 
     def warning(self, text: str) -> None:
         """Something that is not well while it is still going on."""
@@ -56,7 +71,7 @@ class Screen:
         done = self._parts.get(name, 0)
         new = step.step - done if step.step > done else step.step
         self._parts[name] = 0 if step.step == step.steps else step.step
-        self.bar.update(self._whole, advance=new, description=name)
+        self.bar.update(self._whole, advance=new, description=printable(name))
 
     def row(self, row: Row) -> None:
         """A candidate's result as soon as it is there."""
@@ -68,8 +83,9 @@ class Screen:
         text = f"{_figures(row)}  {row.seconds:6.1f} s a fold"
         self.line("ran", f"{row.name:<30} {text}")
 
-    def leaderboard(self, rows: Sequence[Row]) -> None:
-        """The table at the end, best first."""
+    def leaderboard(self, metrics: Metrics) -> None:
+        """The table at the end, best first; the one that is kept has a star."""
+        rows = metrics.leaderboard
         if self.quiet:
             return
         metric = rows[0].metric.replace("_", " ")
@@ -84,9 +100,10 @@ class Screen:
             table.add_column("rank", justify="right")
         table.add_column("s/fold", justify="right")
         table.add_column("MB", justify="right")
-        for number, row in enumerate(rows):
-            mark = "*" if number == 0 and row.mean is not None else ""
-            name = f"{row.name} (baseline)" if row.baseline else row.name
+        for row in rows:
+            mark = "*" if row.name == metrics.winner and row.mean is not None else ""
+            # A text, since a name may look like markup.
+            name = Text(printable(f"{row.name} (baseline)" if row.baseline else row.name))
             if row.mean is None or row.std is None:
                 table.add_row(mark, name, "failed")
                 continue
@@ -96,12 +113,23 @@ class Screen:
                 name,
                 score(row.metric, row.mean),
                 score(row.metric, row.std),
-                score(row.metric, min(row.folds)),
+                score(row.metric, (max if row.lower else min)(row.folds)),
                 *([rank] if ranked else []),
                 f"{row.seconds:.1f}",
                 f"{row.peak_mb:.0f}",
             )
         self.out.print(table, soft_wrap=False)
+        lines = [
+            f"{name} {score(metric, value)}"
+            for metric in (rows[0].metric,)
+            for name, value in (
+                ("knowing only how common the answers are", (metrics.majority or {}).get(metric)),
+                ("guessing blindly", metrics.chance.get(metric)),
+            )
+            if value is not None
+        ]
+        if lines:
+            self.line("floor", "; ".join(lines))
 
     def pretraining(self, row: PretrainingRow) -> None:
         """A way to pretrain, as soon as it is there."""
@@ -127,13 +155,19 @@ class Screen:
             table.add_column(column, justify="right")
         for row in rows:
             if row.error is not None:
-                table.add_row("", row.name, "failed")
+                table.add_row("", Text(printable(row.name)), "failed")
                 continue
             figures = [f"{value:.3f}" for value in (row.probe, row.knn) if value is not None]
             figures += [f"{row.rank:.1f}", f"{row.width}", f"{row.alignment:.2f}"]
             figures += [f"{row.uniformity:.2f}", f"{row.seconds:.1f}", f"{row.peak_mb:.0f}"]
-            table.add_row("*" if row.name == kept else "", row.name, *figures)
+            mark = "*" if row.name == kept else ""
+            table.add_row(mark, Text(printable(row.name)), *figures)
         self.out.print(table, soft_wrap=False)
+
+
+def draws_bars(console: Console) -> bool:
+    """Whether a bar can move here: on a terminal, or in a notebook that has widgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def _figures(row: Row) -> str:

@@ -66,9 +66,7 @@ def test_one_coloured_image_makes_the_folder_rgb(tmp_path):
     assert torch.equal(data.x[0, 0], data.x[0, 1])
 
 
-def test_sixteen_bits_become_eight_and_transparency_white(tmp_path):
-    save(tmp_path / "deep" / "a.png", np.array([[0, 65535], [32768, 256]], np.uint16))
-    assert load(tmp_path / "deep").x[0, 0].tolist() == [[0, 255], [128, 1]]
+def test_transparency_becomes_white(tmp_path):
     clear = np.zeros((2, 2, 4), np.uint8)
     clear[0, 0, 3] = 255
     save(tmp_path / "clear" / "a.png", clear)
@@ -211,7 +209,8 @@ def test_arrays_have_one_to_four_channels_of_8_or_16_bits(channels, dtype, last)
     x[1] = np.iinfo(dtype).max
     data = as_dataset(x.transpose(0, 2, 3, 1) if last else x, modality="images")
     assert data.spec.shape == (channels, 6, 5)
-    assert data.take(torch.arange(2)).x.amax((1, 2, 3)).tolist() == [0, 1]
+    most = {"uint8": 1, "uint16": 65535}[dtype]
+    assert data.take(torch.arange(2)).x.amax((1, 2, 3)).tolist() == [0, most]
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tiff", "gif", "ppm", "jpg"])

@@ -123,7 +123,7 @@ def test_paths_that_are_not_what_they_seem(tmp_path):
     (tmp_path / "sensors.npz").write_bytes(b"")
     for path, said in (
         (tmp_path / "folder.csv", "the folder is empty"),
-        (tmp_path / "notes.txt", "'.txt' are not read"),
+        (tmp_path / "notes.txt", "no delimiter parts its lines"),
         (tmp_path / "sensors.npz", "cannot be read as NumPy arrays"),
         (tmp_path / "notes.txt" / "x.csv", "no such file"),
         (tmp_path / "senors.npz", r"Did you mean .*sensors\.npz"),

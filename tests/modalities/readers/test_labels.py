@@ -12,7 +12,7 @@ from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import encode
 
-MISSING = st.sampled_from([None, -1, -1.0, float("nan"), "", "-1", "NaN", "nan", "None", np.nan])
+MISSING = st.sampled_from([None, -1, -1.0, float("nan"), "", "NaN", "nan", pd.NA, pd.NaT])
 
 
 def codes(values, task=None):
@@ -141,3 +141,33 @@ def test_the_group_may_stand_in_the_label_file_or_in_the_table(tmp_path):
     data = load(tmp_path / "t.csv", labels=tmp_path / "l.csv", group="subject")
     # A row without a subject is a group of its own.
     assert data.groups[0] == data.groups[1] != data.groups[2]
+
+
+def test_an_id_fits_a_file_whose_name_has_its_accents_apart(tmp_path):
+    for name in ("cafe\u0301", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"some words of {name}")
+    (tmp_path / "labels.csv").write_text("file,label\ncaf\u00e9.txt,x\nb, y \n", encoding="utf-8")
+    data = load(tmp_path)
+    assert [data.task.classes[code] for code in data.y.tolist()] == ["y", "x"]
+
+
+@pytest.mark.parametrize("name", ["B.txt", "b.text", "B"])
+def test_an_id_of_another_case_or_ending_is_refused_with_an_example(tmp_path, name):
+    (tmp_path / "b.txt").write_text("some words")
+    (tmp_path / "labels.csv").write_text(f"file,label\n{name},x\n")
+    with pytest.raises(errors.DataError, match=r"without a sample.*") as caught:
+        load(tmp_path)
+    assert "for example 'b.txt'" in str(caught.value)
+
+
+def test_one_label_in_two_spellings_is_no_conflict(rows):
+    (rows / "labels.csv").write_text("id,label\n1,1\n1,1\n2, 2\n2,2 \n0,-1\n")
+    data = load(rows / "x.npy", labels=rows / "labels.csv")
+    assert (data.task.classes, data.y.tolist()) == (("1", "2"), [-1, 0, 1, -1])
+
+
+def test_a_word_in_a_label_file_is_a_class_until_told(rows):
+    (rows / "labels.csv").write_text("id,label\n0,none\n1,a\n2,b\n3,NA\n")
+    assert load(rows / "x.npy", labels=rows / "labels.csv").task.classes == ("NA", "a", "b", "none")
+    told = load(rows / "x.npy", labels=rows / "labels.csv", unlabelled_as=["NA", "none"])
+    assert told.y.tolist() == [-1, 0, 1, -1]

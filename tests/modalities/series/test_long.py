@@ -78,7 +78,9 @@ def test_the_order_of_rows_and_the_chunk_change_nothing(
         data.lengths if data.lengths is not None else torch.full((len(data),), data.x.shape[1])
     )
     for name, x, n in zip(data.ids, data.x, lengths_found, strict=True):
-        np.testing.assert_array_equal(x[: int(n)].numpy(), items[int(name[1:])])
+        # A CSV has the shortest digits of 32 bits, which are read as 64.
+        found = x[: int(n)].numpy().astype(np.float32)
+        np.testing.assert_array_equal(found, items[int(name[1:])])
     parts = list(read_like(source, data.schema, chunk=chunk))
     assert all(len(part) <= chunk for part in parts)
     assert sum((part.ids for part in parts), ()) == data.ids
@@ -207,7 +209,7 @@ def test_gaps_in_values_are_filled_by_time_and_not_by_position(path):
 
 def test_a_gap_without_bound_is_refused_before_memory_is_taken(path):
     path.write_text("machine,t,u\np,0,0\np,1,1\np,2,1\np,1e15,1\n")
-    with pytest.raises(errors.DataError, match="would take"):
+    with pytest.raises(errors.DataError, match="1e\\+15 steps"):
         load(path, **LONG)
 
 

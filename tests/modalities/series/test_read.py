@@ -11,6 +11,7 @@ from tacita import errors
 from tacita.modalities.load import load, read_like
 from tacita.modalities.memory import as_dataset
 from tacita.modalities.series.read import interpolate
+from tacita.report.describe import describe
 
 RAGGED = [np.arange(6, dtype=float).reshape(3, 2), np.ones((1, 2)), np.full((2, 2), 7.0)]
 
@@ -60,7 +61,7 @@ def test_equal_lengths_need_no_lengths():
 
 def test_rows_of_a_wide_table_are_series_that_end_at_their_last_value(tmp_path):
     path = tmp_path / "wide.csv"
-    path.write_text("who,t0,t1,t2,label\nann,1,2,3,u\nbob,4,5,,v\n")
+    path.write_text("id,t0,t1,t2,label\nann,1,2,3,u\nbob,4,5,,v\n")
     data = load(path, modality="series", labels="label")
     assert data.x[:, :, 0].tolist() == [[1, 2, 3], [4, 5, 0]]
     assert data.lengths.tolist() == [3, 2]
@@ -136,8 +137,12 @@ def test_padding_that_no_memory_holds_is_refused(tmp_path):
     np.savez_compressed(
         tmp_path / "s.npz", values=np.zeros(lengths.sum(), np.uint8), lengths=lengths
     )
+    data = load(tmp_path / "s.npz")
+    assert len(data) == 400_000
+    with pytest.raises(errors.DataError, match=r"s\.npz.*GiB"):
+        describe(data)
     with pytest.raises(errors.DataError, match="GiB"):
-        load(tmp_path / "s.npz")
+        data.normalised()
 
 
 def test_files_of_differing_channels_are_refused_by_name(tmp_path):

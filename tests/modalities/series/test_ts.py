@@ -72,7 +72,7 @@ def test_missing_values_are_refused_by_line_and_imputed_on_request(tmp_path):
     [
         (HEAD + "1,2:a\n1,x:b\n", "line 8: 'x' is not a number"),
         (HEAD + "1,2_0:a\n", "line 7: '2_0' is not a number"),
-        (HEAD + "1,2:a\n1,1e99:b\n", "line 8: an infinite value"),
+        (HEAD + "1,2:a\n1,1e199:b\n", "line 8: an infinite value"),
         (HEAD + "1,2:3,4:a\n1,2:a\n", "line 8: 1 channels, where there should be 2"),
         (HEAD + "1,2:3:a\n", "line 7: channels of 1 and of 2 values"),
         (HEAD + "1,2:c\n", "line 7: the label 'c' is not in the header"),

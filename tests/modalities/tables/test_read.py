@@ -14,6 +14,7 @@ from tacita import errors
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
 from tacita.modalities.readers import values
+from tacita.report.describe import describe
 
 CSV = """age,colour,member,label
 31,red,True,yes
@@ -58,12 +59,17 @@ def test_every_format_gives_the_same_table(table, tmp_path, ending):
     assert torch.equal(from_memory.y, expected.y)
 
 
-def test_text_that_differs_in_every_row_names_the_samples(tmp_path):
+def test_text_that_differs_in_every_row_names_the_samples_where_it_is_told_to(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("name,a\nann,1\nbob,2\ncid,3\n")
-    data = load(path)
+    data = load(path, id_column="name")
     assert data.ids == ("ann", "bob", "cid")
     assert (data.meta.columns, data.meta.id_column) == (("a",), "name")
+    unsaid = load(path)
+    assert unsaid.ids == ()
+    assert any(
+        "column 'name'" in each and "--id-column" in each for each in describe(unsaid).warnings
+    )
 
 
 def test_a_column_with_an_empty_cell_is_no_name_of_the_samples(tmp_path):
@@ -73,10 +79,8 @@ def test_a_column_with_an_empty_cell_is_no_name_of_the_samples(tmp_path):
         load(path)
 
 
-def test_dates_and_the_column_called_id_name_the_samples():
-    frame = pd.DataFrame({"when": pd.date_range("2020", periods=3), "a": [1, 2, 3]})
-    assert as_dataset(frame).meta.id_column == "when"
-    frame["ID"] = [7, 5, 9]
+def test_the_column_called_id_names_the_samples():
+    frame = pd.DataFrame({"name": ["x", "y", "z"], "a": [1, 2, 3], "ID": [7, 5, 9]})
     assert as_dataset(frame).ids == ("7", "5", "9")
 
 
@@ -106,7 +110,7 @@ def test_imputed_numbers_stay_nan_and_empty_text_is_a_category(tmp_path):
         ("a,a\n1,2\n", "two columns are called 'a'"),
         ("a,b\n1,2\n,4\n5,nan\n", "1 missing value (NaN or empty), the first at row 3, column 'a'"),
         ("a,b\n1,2\n2,inf\n", "1 infinite value, the first at row 3, column 'b'"),
-        ("a,b\n1,2\n2,1e300\n", "1e+300 at row 3, column 'b' does not fit"),
+        ("a,b\n1,2\n2,1e300\n", "1e+300 at row 3, column 'b' is too large"),
         ("a,b\n1,u\n2,\n3,u", "1 empty cell in column 'b', the first at row 3"),
         ("a,b\n", "there are no rows"),
         ("", "the file is empty"),

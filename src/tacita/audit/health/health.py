@@ -123,7 +123,7 @@ def health(
         effective_rank=spectrum.rank(),
         centred_rank=spectrum.rank(centre=True),
         spread=_spread(values),
-        dead=float((values.std(0) <= 1e-6 * (1 + values.abs().mean())).float().mean()),
+        dead=float((values.std(0) <= 1e-6 * values.abs().mean()).float().mean()),
         alignment=float(functional.cosine_similarity(*pairs).mean()),
         uniformity=uniformity(unit),
         knn=knn,

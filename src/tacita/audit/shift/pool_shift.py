@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tacita.data.dataset import Dataset
+from tacita.data.normalise import CONSTANT
 from tacita.measures.frechet import FrechetDistance, frechet
 
 FEWEST = 20
@@ -87,7 +88,7 @@ def _standardised(values: Tensor) -> Tensor:
     mean = values.nanmean(0)
     centred = (values - mean).nan_to_num(0.0, 0.0, 0.0)
     deviation = centred.square().mean(0).sqrt()
-    scaled = torch.where(deviation > 1e-12 * (1 + mean.abs()), centred / deviation, 0.0)
+    scaled = torch.where(deviation > CONSTANT * mean.abs(), centred / deviation, 0.0)
     return scaled.clamp(-OUTLYING, OUTLYING)
 
 

@@ -1,9 +1,9 @@
 """The linear recurrence with triton: a program walks over time with its block of channels in registers.
 
-What bounds it: the latency of one load a step while programs are few (`B D / 64` of them), and bytes
-once they fill the GPU. The loads do not depend on the state, so they can be ahead of it. Sums over
-the batch are taken afterwards, in one order. Never timed on a GPU; its numbers are checked under
-triton's interpreter.
+What bounds it: the latency of one load a step while programs are few (`B D / 32` of them), and bytes
+once they fill the GPU. The loads do not depend on the state, so they run `AHEAD` steps ahead of it.
+Sums over the batch are taken afterwards, in one order. Never timed on a GPU; its numbers are checked
+under triton's interpreter, and that it compiles, without one.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -17,8 +17,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 64
-"""Channels of a program."""
+AHEAD = 3
+"""Steps whose numbers are on their way from memory at a time."""
+FEW = 2**16
+"""Up to so many channels of all samples a program is one warp, so that there are many of them."""
 
 
 def forward(
@@ -27,7 +29,9 @@ def forward(
     """The states `(B, L, D)`; `a (B or 1, L or 1, D)`."""
     x = torch.empty(b.shape, dtype=b.dtype, device=b.device)
     arrays = _real(a), _real(b), _real(state, b), _flags(resets, b), _real(x)
-    _forward[_grid(b)](*arrays, *_sizes(a, b), **_options(a, state, resets, reverse))
+    options = _options(a, b, state, resets, reverse)
+    with torch.cuda.device_of(b):  # type: ignore[no-untyped-call]
+        _forward[_grid(b)](*arrays, *_sizes(a, b), **options)
     return x
 
 
@@ -47,8 +51,9 @@ def backward(
     grad_a = grad_b.new_empty(batch, steps, channels)
     arrays = _real(a), _real(x, grad), _real(state, grad), _flags(resets, grad), _real(grad)
     results = _real(grad_b), _real(grad_state), _real(grad_a)
-    options = _options(a, state, resets, reverse)
-    _backward[_grid(grad)](*arrays, *results, *_sizes(a, grad), **options, WANT_A=x is not None)
+    options = _options(a, grad, state, resets, reverse)
+    with torch.cuda.device_of(grad):  # type: ignore[no-untyped-call]
+        _backward[_grid(grad)](*arrays, *results, *_sizes(a, grad), **options, WANT_A=x is not None)
     if len(a) < batch:
         grad_a = grad_a.sum(0, keepdim=True)
     return grad_a if steps else None, grad_b, None if state is None else grad_state
@@ -69,7 +74,12 @@ def _flags(resets: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _grid(b: Tensor) -> tuple[int, int]:
-    return len(b), triton.cdiv(b.shape[2], BLOCK)
+    return len(b), triton.cdiv(b.shape[2], _lanes(b))
+
+
+def _lanes(b: Tensor) -> int:
+    """Channels of a program: one a thread, so that no thread repeats another's."""
+    return 32 if len(b) * b.shape[2] <= FEW else 128
 
 
 def _sizes(a: Tensor, b: Tensor) -> tuple[int, int, int, int]:
@@ -78,13 +88,17 @@ def _sizes(a: Tensor, b: Tensor) -> tuple[int, int, int, int]:
     return b.shape[1], channels, steps * channels * (rows > 1), channels * (steps > 1)
 
 
-def _options(a: Tensor, state: Tensor | None, resets: Tensor | None, reverse: bool) -> Any:
+def _options(
+    a: Tensor, b: Tensor, state: Tensor | None, resets: Tensor | None, reverse: bool
+) -> dict[str, Any]:
     return {
         "REVERSE": reverse,
         "STATE": state is not None,
         "RESETS": resets is not None,
         "COMPLEX": a.is_complex(),
-        "BLOCK": BLOCK,
+        "BLOCK": _lanes(b),
+        "AHEAD": AHEAD,
+        "num_warps": _lanes(b) // 32,
     }
 
 
@@ -124,6 +138,7 @@ def _forward(
     RESETS: tl.constexpr,
     COMPLEX: tl.constexpr,
     BLOCK: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -132,8 +147,8 @@ def _forward(
     im = tl.zeros((BLOCK,), b.dtype.element_ty)
     if STATE:
         re, im = _load(before, row * channels + d, mask, COMPLEX)
-    for step in range(length):
-        t = length - 1 - step if REVERSE else step
+    for step in tl.range(0, length, num_stages=AHEAD):
+        t = tl.cast(length - 1 - step if REVERSE else step, tl.int64)  # L D may be beyond int32
         at = (row * length + t) * channels + d
         if RESETS:
             erase = tl.load(resets + row * length + t) != 0
@@ -169,6 +184,7 @@ def _backward(
     RESETS: tl.constexpr,
     COMPLEX: tl.constexpr,
     BLOCK: tl.constexpr,
+    AHEAD: tl.constexpr,
     WANT_A: tl.constexpr,
 ):
     """`carry` is `conj(a_{t+1}) G_{t+1}`, and in the end the state's gradient."""
@@ -179,8 +195,8 @@ def _backward(
     carry_im = tl.zeros((BLOCK,), grad.dtype.element_ty)
     sum_re = tl.zeros((BLOCK,), grad.dtype.element_ty)
     sum_im = tl.zeros((BLOCK,), grad.dtype.element_ty)
-    for back in range(length):
-        t = back if REVERSE else length - 1 - back
+    for back in tl.range(0, length, num_stages=AHEAD):
+        t = tl.cast(back if REVERSE else length - 1 - back, tl.int64)
         at = (row * length + t) * channels + d
         a_re, a_im = _load(a, row * a_row + t * a_step + d, mask, COMPLEX)
         re, im = _load(grad, at, mask, COMPLEX)

@@ -7,7 +7,7 @@ a chunk again into a scratch that every chunk uses anew, and walks back through 
 What bounds it: the exponentials, one for each of `B L D N` numbers, twice more going backward, and
 the latency of a step while programs are few (`B D / 32`). Sums over blocks of channels and over the
 batch are of partial results, taken in one order. Never timed on a GPU; its numbers are checked under
-triton's interpreter.
+triton's interpreter, and that it compiles without spilling registers, without one.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -25,7 +25,16 @@ CHUNK = 32
 """Steps between two states that are kept: the scratch of backward grows with it."""
 
 BLOCK = 32
-"""Channels of a program."""
+"""The most channels of a program."""
+
+HELD = 32
+"""Bytes of state that a thread holds, and backward some eight times as many: beyond, registers spill."""
+
+WARPS = 8
+"""The most of a program, so that each thread may have all the registers that there can be."""
+
+AHEAD = 2
+"""Steps whose numbers are on their way from memory at a time."""
 
 
 def forward(
@@ -50,8 +59,9 @@ def forward(
     arrays = _dense(u, delta, A, B, C, D, z, delta_bias, state, resets)
     options = _options(A, D, z, delta_bias, state, resets, delta_softplus)
     sizes = length, width, A.shape[1]
-    grid = batch, triton.cdiv(width, BLOCK)
-    _forward[grid](*arrays, y, last, y if kept is None else kept, *sizes, **options, KEEP=keep)
+    grid = batch, triton.cdiv(width, options["BLOCK"])
+    with torch.cuda.device_of(u):  # type: ignore[no-untyped-call]
+        _forward[grid](*arrays, y, last, y if kept is None else kept, *sizes, **options, KEEP=keep)
     return y, last, kept
 
 
@@ -75,7 +85,8 @@ def backward(
     """The gradients of the nine arguments, as `function.py` describes it."""
     batch, length, width = u.shape
     d_state = A.shape[1]
-    blocks = triton.cdiv(width, BLOCK)
+    options = _options(A, D, z, delta_bias, state, resets, delta_softplus)
+    blocks = triton.cdiv(width, options["BLOCK"])
     du, ddelta, dz = (u.new_empty(u.shape) for _ in range(3))
     dA, dstate = u.new_empty(batch, *A.shape), u.new_empty(batch, *A.shape)
     dD, dbias = u.new_empty(batch, width), u.new_empty(batch, width)
@@ -84,19 +95,10 @@ def backward(
     incoming = dstate.zero_() if grad_last_state is None else grad_last_state.contiguous()
     arrays = _dense(u, delta, A, B, C, D, z, delta_bias, state, resets)
     results = du, ddelta, dA, dB, dC, dD, dz, dbias, dstate
-    _backward[batch, blocks](
-        *arrays,
-        grad_y.contiguous(),
-        incoming,
-        kept,
-        scratch,
-        *results,
-        batch,
-        length,
-        width,
-        d_state,
-        **_options(A, D, z, delta_bias, state, resets, delta_softplus),
-    )
+    come_in = grad_y.contiguous(), incoming, kept, scratch
+    sizes = batch, length, width, d_state
+    with torch.cuda.device_of(u):  # type: ignore[no-untyped-call]
+        _backward[batch, blocks](*arrays, *come_in, *results, *sizes, **options)
     return (
         du,
         ddelta,
@@ -126,6 +128,9 @@ def _options(
     resets: Tensor | None,
     delta_softplus: bool,
 ) -> dict[str, Any]:
+    wide = triton.next_power_of_2(A.shape[1])
+    each = HELD // A.element_size()
+    block = max(1, min(BLOCK, 32 * WARPS * each // wide))
     return {
         "SKIP": D is not None,
         "GATE": z is not None,
@@ -133,9 +138,11 @@ def _options(
         "STATE": state is not None,
         "RESETS": resets is not None,
         "SOFTPLUS": delta_softplus,
-        "BLOCK": BLOCK,
-        "WIDE": triton.next_power_of_2(A.shape[1]),
+        "BLOCK": block,
+        "WIDE": wide,
         "CHUNK": CHUNK,
+        "AHEAD": AHEAD,
+        "num_warps": max(1, min(WARPS, block * wide // (32 * each))),
     }
 
 
@@ -181,6 +188,7 @@ def _forward(
     BLOCK: tl.constexpr,
     WIDE: tl.constexpr,
     CHUNK: tl.constexpr,
+    AHEAD: tl.constexpr,
     KEEP: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -194,7 +202,7 @@ def _forward(
     if STATE:
         x = tl.load(state + row * width * d_state + both, mask=both_in, other=0.0)
     chunks = tl.cdiv(length, CHUNK)
-    for t in range(length):
+    for t in tl.range(0, length, num_stages=AHEAD):
         if KEEP:
             border = kept + (row * chunks + t // CHUNK) * width * d_state + both
             tl.store(border, x, mask=both_in & (t % CHUNK == 0))
@@ -258,6 +266,7 @@ def _backward(
     BLOCK: tl.constexpr,
     WIDE: tl.constexpr,
     CHUNK: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     """`carry` is `a_{t+1} G_{t+1}`, at first the last state's gradient, in the end the first's."""
     row = tl.program_id(0).to(tl.int64)
@@ -279,7 +288,7 @@ def _backward(
         begin = chunk * CHUNK
         inside = tl.minimum(CHUNK, length - begin)
         x = tl.load(kept + (row * chunks + chunk) * size + both, mask=both_in, other=0.0)
-        for i in range(inside):
+        for i in tl.range(0, inside, num_stages=AHEAD):
             t = begin + i
             if RESETS:
                 x = tl.where(tl.load(resets + row * length + t) != 0, 0.0, x)
@@ -294,7 +303,7 @@ def _backward(
             B_t = tl.load(B + (row * length + t) * d_state + n, mask=n_in, other=0.0)
             x = tl.exp(step[:, None] * a_rate) * x + (step * u_t)[:, None] * B_t[None, :]
         tl.debug_barrier()  # the scratch is written before it is read
-        for j in range(inside):
+        for j in tl.range(0, inside, num_stages=AHEAD):
             i = inside - 1 - j
             t = begin + i
             at = (row * length + t) * width + d

@@ -158,11 +158,12 @@ class HippoMemory(SequenceLayer):
         return state
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        u = x.to(self.D.dtype)
-        if self.scaled:
-            after = self._scaled_after(u, state)
-        else:
-            A, B = self.discrete(rate)
-            after = {"coefficients": state["coefficients"] @ A.mT + u[..., None] * B}
-        y = (self.C * after["coefficients"]).sum(-1) + self.D * u
-        return y.to(x.dtype), after
+        with torch.autocast(x.device.type, enabled=False):
+            u = x.to(self.D.dtype)
+            if self.scaled:
+                after = self._scaled_after(u, state)
+            else:
+                A, B = self.discrete(rate)
+                after = {"coefficients": state["coefficients"] @ A.mT + u[..., None] * B}
+            y = (self.C * after["coefficients"]).sum(-1) + self.D * u
+            return y.to(x.dtype), after

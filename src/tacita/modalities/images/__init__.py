@@ -12,7 +12,7 @@ from torch.nn import functional
 from tacita.catalog.cards import modality
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset, Schema
-from tacita.data.modality import Modality, Strength
+from tacita.data.modality import Fact, Modality, Strength
 from tacita.data.normalise import Normaliser, Standardiser
 from tacita.data.reading import Reading, Samples, Source
 from tacita.modalities.choice import unreadable
@@ -21,6 +21,7 @@ from tacita.modalities.images.crops import crop_images
 from tacita.modalities.images.read import (
     ImagesMeta,
     common_size,
+    heads_of,
     image_array,
     image_files,
     in_size,
@@ -28,7 +29,7 @@ from tacita.modalities.images.read import (
     square,
 )
 from tacita.modalities.images.views import ImageViews
-from tacita.modalities.pixels import about_channels, check_channels, check_scale
+from tacita.modalities.pixels import about_channels, about_range, as_learnt, check_channels
 from tacita.modalities.readers.files import IMAGE_FILES
 from tacita.modalities.readers.sources import ArraySource, FolderSource
 
@@ -48,15 +49,16 @@ if TYPE_CHECKING:
     hidden_share=0.75,
 )  # fmt: skip
 class Images(Modality):
-    """Images `(C, H, W)`, as uint8 where they came in 8 bits. `hidden_share` is MAE's."""
+    """Images `(C, H, W)`: 8 bits as uint8, all else in its own range. `hidden_share` is MAE's."""
 
     meta = ImagesMeta
+    alone = tuple(sorted(IMAGE_FILES))
     options = ("image_size",)
     wants = "Images come as a folder, or as an array in a .npz."
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 2 * bool(source.files(IMAGE_FILES))
+            return 2 * source.has(IMAGE_FILES)
         if isinstance(source, ArraySource) and not source.ragged and source.lengths is None:
             return 2 * (len(source.shape) == 4 or (len(source.shape) == 3 and source.dtype == "u1"))
         return 0
@@ -73,11 +75,13 @@ class Images(Modality):
             if like is not None:
                 channels, height, width = like.meta.shape
                 shape = height, width
-            size = shape or common_size(entries, side)
             step = chunk or len(entries)
             for start in range(0, len(entries), step):
                 part = entries[start : start + step]
-                yield image_files(part, size=size, channels=channels, source=source.name)
+                heads = heads_of(part)
+                # Without a model all come in one piece, whose own size it is.
+                size = shape or common_size([head.size for head in heads], side)
+                yield image_files(part, heads, size=size, channels=channels, source=source.name)
         elif isinstance(source, ArraySource):
             for piece in source.pieces(chunk):
                 samples = image_array(piece.x, source=source.name, start=piece.start)
@@ -93,7 +97,7 @@ class Images(Modality):
     def conform(self, samples: Samples, like: Schema) -> Samples:
         assert isinstance(like.meta, ImagesMeta)
         check_channels(samples, like)
-        check_scale(samples, like.meta)
+        samples = as_learnt(samples, like.meta)
         _, height, width = like.meta.shape
         return in_size(samples, (height, width))
 
@@ -122,12 +126,15 @@ class Images(Modality):
         colour = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
         return f"{len(data)} images, {height} x {width}, {colour}"
 
+    def facts(self, data: Dataset) -> list[Fact]:
+        return about_range(data)
+
     def suspicions(self, data: Dataset) -> list[str]:
         return about_channels(data, 1)
 
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """A picture of 8 x 8 cells; how much neighbours differ and pixels spread."""
-        x = data.x.float()
+        x = data.x.double()
         cells = (min(8, x.shape[2]), min(8, x.shape[3]))
         steps = x.diff(dim=-1).abs().flatten(1).mean(1)
         texture = torch.stack([steps, x.flatten(1).std(1)], 1)

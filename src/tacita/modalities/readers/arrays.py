@@ -21,12 +21,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from tacita.errors import DataError
-from tacita.modalities.readers.values import LARGEST, damaged
+from tacita.modalities.readers.values import check_unpacked, damaged
 
 _PLAIN = "biufUS"
 _MEMBERS = 1000
-_RATIO = 200
-_SMALL = 2**30
+_LAST_CHARACTER = 0x10FFFF
 _MAPPED = 2**24
 """Smaller arrays are read, so that their checksum is looked at."""
 
@@ -74,13 +73,15 @@ class ArrayFile:
         with damaged(self.path, "NumPy arrays"):
             if self.path.suffix.lower() == ".npy" and header.size:
                 mapped = np.load(self.path, mmap_mode="c", allow_pickle=False)
-                return mapped.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
+                native = mapped.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
+                return self._text(name, native)
             at = self._stored_at(name) if header.size >= _MAPPED else None
             if at is not None:
                 order: Literal["F", "C"] = "F" if header.fortran else "C"
                 place = at + header.offset
                 inside = np.memmap(self.path, header.dtype, "c", place, header.shape, order)
-                return inside.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
+                native = inside.view(np.ndarray).astype(header.dtype.newbyteorder("="), copy=False)
+                return self._text(name, native)
             count = header.shape[0] if header.shape else 1
             return next(iter(self.chunks(name, [count])))
 
@@ -93,7 +94,7 @@ class ArrayFile:
             if header.fortran and len(header.shape) > 1:
                 # Columns lie together, so rows cannot be streamed.
                 flat = np.frombuffer(_exactly(file, header.size), header.dtype)
-                whole = flat.reshape(header.shape, order="F").astype(native)
+                whole = self._text(name, flat.reshape(header.shape, order="F").astype(native))
                 start = 0
                 for count in counts:
                     yield whole[start : start + count]
@@ -103,7 +104,19 @@ class ArrayFile:
             for count in counts:
                 data = _exactly(file, count * math.prod(row) * header.dtype.itemsize)
                 shape = (count, *row) if header.shape else ()
-                yield np.frombuffer(data, header.dtype).reshape(shape).astype(native, copy=False)
+                part = np.frombuffer(data, header.dtype).reshape(shape).astype(native, copy=False)
+                yield self._text(name, part)
+
+    def _text(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """The values, if all of their characters are such; Python itself fails on others later."""
+        if values.dtype.kind == "U" and values.size:
+            codes = np.ascontiguousarray(values).reshape(-1).view(np.uint32)
+            if bool(((codes > _LAST_CHARACTER) | (codes // 2048 == 27)).any()):
+                raise DataError(
+                    f"{self.path}: array {name!r} holds numbers that stand for no character.",
+                    remedy="The file is damaged: write it again.",
+                )
+        return values
 
     def _stored_at(self, name: str) -> int | None:
         """At which byte of the archive an uncompressed array's file begins; None for a compressed one."""
@@ -173,12 +186,7 @@ class ArrayFile:
             pressed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
             total = sum(member.file_size for member in pressed)
             packed = sum(member.compress_size for member in pressed)
-            if total > LARGEST or (total > _SMALL and total > _RATIO * packed):
-                raise DataError(
-                    f"{self.path}: would unpack from {packed / 2**20:.1f} MiB to {total / 2**30:.1f}"
-                    " GiB, which looks like a decompression bomb.",
-                    remedy="Save the array as .npy, which is read without unpacking.",
-                )
+            check_unpacked(str(self.path), total, packed)
             for member in members:
                 name = member.filename.removesuffix(".npy")
                 if name == member.filename or name in self.headers:
@@ -212,8 +220,15 @@ class ArrayFile:
                 f"{self.path}: array {name!r} is of type {dtype}, which is neither number nor text.",
                 remedy="Save integers, floats, booleans or text.",
             )
+        if not all(type(width) is int and width >= 0 for width in shape) or not dtype.itemsize:
+            # Of entries without a size, any number would fit into the file.
+            raise DataError(
+                f"{self.path}: array {name!r} claims the shape {tuple(shape)} and the type {dtype},"
+                " which makes no sense.",
+                remedy="Write the file again with numpy.",
+            )
         header = Header(tuple(shape), dtype, fortran, file.tell())
-        if any(width < 0 for width in shape) or header.size > available - header.offset:
+        if header.size > available - header.offset:
             raise DataError(
                 f"{self.path}: array {name!r} of shape {tuple(shape)} is cut short.",
                 remedy="Write the file again.",

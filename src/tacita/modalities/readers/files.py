@@ -8,23 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tacita.errors import DataError
+from tacita.modalities.readers.packed import format_of, packing_of
 from tacita.modalities.readers.values import damaged
 from tacita.words import nearest
 
-TABLE_FILES = frozenset({".csv", ".tsv", ".parquet", ".jsonl"})
+TEXT_TABLES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
+"""Tables that may be packed too."""
+TABLE_FILES = TEXT_TABLES | {".parquet", ".feather", ".arrow", ".xlsx"}
 ARRAY_FILES = frozenset({".npz", ".npy"})
 IMAGE_FILES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm"}
-)
+    {
+        ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".bmp", ".dib", ".webp",
+        ".avif", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".pcx", ".tga",
+    }
+)  # fmt: skip
 SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
 TEXT_SERIES = frozenset({".ts"})
 TEXT_FILES = frozenset({".txt"})
 READ = (
-    "Tables: .csv .tsv .parquet .jsonl. Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
+    "Tables: .csv .tsv .txt .jsonl (also packed: .gz .zst .zip) .parquet .feather .arrow .xlsx."
+    " Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
     " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes, of texts (.txt),"
     " or of a .csv, .tsv, .parquet or .npy a series."
 )
 NO_CLASS = "unlabelled"
+_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+"""What systems leave in folders, beside files that begin with a dot; in lower case."""
 NIFTI_FILES = (".nii", ".nii.gz")
 
 
@@ -37,13 +46,22 @@ class Entry:
     label: str | None
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name.
+
+    >>> [is_table(Path(name)) for name in ("a.csv", "a.csv.gz", "a.parquet.gz", "a.zip")]
+    [True, True, False, False]
+    """
+    return format_of(path) in (TEXT_TABLES if packing_of(path) else TABLE_FILES)
+
+
 def is_nifti(path: Path) -> bool:
     """Whether a file is a NIfTI volume by its name."""
     return path.name.lower().endswith(NIFTI_FILES)
 
 
 def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
-    """Every file below a folder, sorted by name; hidden ones are left out.
+    """Every file below a folder, sorted by name; hidden ones and what systems leave are left out.
 
     Links that leave the folder, and links to folders (which may loop), raise `DataError`.
     """
@@ -56,7 +74,7 @@ def scan(root: Path, *, leave_out: Path | None = None) -> list[Entry]:
             with os.scandir(folder) as items:
                 for item in items:
                     path = Path(item.path)
-                    if item.name.startswith("."):
+                    if item.name.startswith(".") or item.name.lower() in _LITTER:
                         continue
                     if item.is_symlink():
                         _check_link(path, home)

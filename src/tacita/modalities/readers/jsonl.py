@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
 from tacita.errors import DataError
-from tacita.modalities.readers.values import damaged
+from tacita.modalities.readers.packed import parts_of
+from tacita.modalities.readers.values import check_unpacked, damaged
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of one line: what is longer is no row of a table."""
@@ -31,7 +32,13 @@ def stream_jsonl(path: Path, chunk: int | None) -> Iterator[pa.Table]:
     names: dict[str, None] = {}
     rows: list[dict[str, Any]] = []
     start = 0
-    for number, row in _objects(path):
+    if chunk is not None:
+        # A key that only later lines have is an empty cell in all of them.
+        for _, row in _lines(path, whole=False):
+            names.update(dict.fromkeys(row))
+            if len(names) > _MOST_COLUMNS:
+                break
+    for number, row in _lines(path, whole=chunk is None):
         names.update(dict.fromkeys(row))
         if len(names) > _MOST_COLUMNS:
             raise DataError(
@@ -46,10 +53,18 @@ def stream_jsonl(path: Path, chunk: int | None) -> Iterator[pa.Table]:
         yield _table(rows, names, path, start)
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path, *, whole: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file, or of all members of an archive."""
+    with damaged(path, "JSONL"):
+        for part in parts_of(path):
+            with part.opened(whole=whole) as file:
+                yield from _objects(file, part.name)
+
+
+def _objects(file: IO[bytes], path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each line's number from 1 and its object; only behind the last may there be blank lines."""
     blank = 0
-    with damaged(path, "JSONL"), path.open("rb") as file:
+    with damaged(path, "JSONL"):
         lines = iter(lambda: file.readline(LONGEST_LINE + 1), b"")
         for number, raw in enumerate(lines, 1):
             if len(raw) > LONGEST_LINE:
@@ -65,7 +80,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, _object(raw, path, number)
 
 
-def _object(raw: bytes, path: Path, number: int) -> dict[str, Any]:
+def _object(raw: bytes, path: str, number: int) -> dict[str, Any]:
     try:
         value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
@@ -87,12 +102,17 @@ def _object(raw: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]], names: dict[str, None], path: Path, start: int) -> pa.Table:
+    # Where each line has keys of its own, nearly all of the table would be empty cells.
+    check_unpacked(str(path), 8 * len(rows) * len(names), path.stat().st_size)
     return pa.table({name: _column(rows, name, path, start) for name in names})
 
 
 def _column(rows: list[dict[str, Any]], name: str, path: Path, start: int) -> pa.Array:
     values = [row.get(name) for row in rows]
     try:
+        # Arrow would take truth values among numbers for 0 and 1.
+        if bool in (types := set(map(type, values))) and types & {int, float}:
+            raise pa.ArrowInvalid("truth values among numbers")
         column = pa.array(values)
         column.validate(full=True)
     except (pa.ArrowException, UnicodeError, OverflowError) as error:

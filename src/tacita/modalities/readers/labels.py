@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.errors import DataError
-from tacita.modalities.readers.files import TABLE_FILES, unknown_extension
+from tacita.modalities.readers.files import is_table, unknown_extension
 from tacita.modalities.readers.frames import read_table
-from tacita.tasks.labels import UNLABELLED, class_names, codes_of, text_of
+from tacita.tasks.declared import Declared
+from tacita.tasks.labels import (
+    UNLABELLED,
+    arrow_labels,
+    class_names,
+    codes_of,
+    is_nothing,
+    label_text,
+)
 
 
 def group_codes(values: Any, count: int, start: int = 0) -> Tensor:
@@ -38,14 +47,16 @@ class LabelFile:
     """A label file: the raw label, and the group if one was named, under each id."""
 
     path: Path
-    labels: Mapping[str, str | None]
+    labels: Mapping[str, Any]
     groups: Mapping[str, str | None]
     group: str | None = None
+    declared: Declared | None = None
+    """The column of labels, where it says what the classes are."""
 
     @classmethod
     def read(cls, path: Path, group: str | None = None) -> LabelFile:
         """Columns: id, label (any names), and the group's if one is named."""
-        if path.suffix.lower() not in TABLE_FILES:
+        if not is_table(path):
             raise unknown_extension(path)
         table = read_table(path)
         names = list(table.column_names)
@@ -61,12 +72,17 @@ class LabelFile:
                 " the label.",
                 remedy="Keep two columns, the id and the label, or call the second one 'label'.",
             )
-        ids = [text_of(value) for value in table[key].to_pylist()]
-        labels = _per_id(ids, class_names(table[label], str(path)).tolist(), path, "label")
+        ids = [label_text(value) for value in table[key].to_pylist()]
+        raw = arrow_labels(table[label])
+        labels = _per_id(ids, [_or_none(value) for value in raw], path, "label")
         groups: Mapping[str, str | None] = {}
         if group is not None:
             groups = _per_id(ids, class_names(table[group], str(path)).tolist(), path, "group")
-        return cls(path, labels, groups, group)
+        return cls(path, labels, groups, group, raw if isinstance(raw, Declared) else None)
+
+    def as_labels(self, values: NDArray[Any]) -> NDArray[Any] | Declared:
+        """Labels of samples in the manner of the column they came from."""
+        return values if self.declared is None else replace(self.declared, names=values)
 
     def check_inside(self) -> None:
         """Refuses ids that are absolute paths or climb out of the folder."""
@@ -85,14 +101,14 @@ class LabelFile:
             raise DataError(
                 f"{self.path}: {len(unknown)} id{'s' * (len(unknown) > 1)} without a sample: {few}"
                 f"{', ...' * (len(unknown) > 3)}.",
-                remedy=f"Ids are file names, row numbers from 0 or values of the id column,"
-                f" here for example {example!r}.",
+                remedy=f"Ids are file names with or without their ending, row numbers from 0 or"
+                f" values of the id column, written just so: here for example {example!r}.",
             )
 
 
 def match(
     file: LabelFile, names: Sequence[str], *, files: bool
-) -> tuple[NDArray[Any], NDArray[Any], set[str]]:
+) -> tuple[NDArray[Any] | Declared, NDArray[Any], set[str]]:
     """Labels and groups for these samples, and the ids that were used.
 
     A file is known by its path below the folder, by its name, or by its stem, if only it has that.
@@ -101,8 +117,10 @@ def match(
     groups = np.full(len(names), None, dtype=object)
     used: set[str] = set()
     owners: dict[str, int] = {}
-    full = frozenset(names) if files else frozenset()
+    full = frozenset(unicodedata.normalize("NFC", name) for name in names) if files else frozenset()
     for position, name in enumerate(names):
+        # Some systems write the accents of file names apart from their letters.
+        name = unicodedata.normalize("NFC", name)
         for key in _aliases(name) if files else (name,):
             # A whole path means that file, even where it is another's bare name.
             if key not in file.labels or (key != name and key in full):
@@ -115,19 +133,19 @@ def match(
             owners[key] = position
             used.add(key)
             label = file.labels[key]
-            if labels[position] is not None and label is not None and label != labels[position]:
+            if _differ(labels[position], label):
                 raise DataError(
                     f"{file.path}: {name} is labelled {labels[position]!r} and {label!r}.",
                     remedy="Keep one line a sample.",
                 )
             labels[position] = labels[position] if label is None else label
             groups[position] = file.groups.get(key) or groups[position]
-    return labels, groups, used
+    return file.as_labels(labels), groups, used
 
 
 def match_owners(
     file: LabelFile, owners: Sequence[str], *, files: bool
-) -> tuple[NDArray[Any], NDArray[Any], set[str]]:
+) -> tuple[NDArray[Any] | Declared, NDArray[Any], set[str]]:
     """As `match`, for samples that share the label and the group of what they were cut out of."""
     names = list(dict.fromkeys(owners))
     labels, groups, used = match(file, names, files=True)
@@ -142,13 +160,20 @@ def _aliases(name: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _per_id(
-    ids: list[str], values: list[str | None], path: Path, what: str
-) -> dict[str, str | None]:
-    kept: dict[str, str | None] = {}
+def _or_none(value: Any) -> Any:
+    """A raw label, None for an empty cell."""
+    return None if is_nothing(value) or label_text(value) == "" else value
+
+
+def _differ(a: Any, b: Any) -> bool:
+    return a is not None and b is not None and label_text(a) != label_text(b)
+
+
+def _per_id(ids: list[str], values: list[Any], path: Path, what: str) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
     for name, value in zip(ids, values, strict=True):
         before = kept.get(name)
-        if before is not None and value is not None and before != value:
+        if _differ(before, value):
             raise DataError(
                 f"{path}: the id {name!r} has the {what} {before!r} and the {what} {value!r}.",
                 remedy="Keep one line a sample.",

@@ -6,6 +6,7 @@ samples are of is not its business.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,31 +18,45 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tacita.data.dataset import Dataset
+from tacita.data.notes import Note
 from tacita.data.reading import PathLike, Source
 from tacita.errors import DataError
 from tacita.modalities.readers.arrays import ArrayFile
 from tacita.modalities.readers.files import (
     ARRAY_FILES,
-    TABLE_FILES,
     Entry,
     existing,
+    is_table,
     scan,
     unknown_extension,
 )
-from tacita.modalities.readers.frames import frame_table, is_frame, read_table, stream_table
+from tacita.modalities.readers.frames import (
+    frame_table,
+    is_frame,
+    notes_on,
+    read_table,
+    stream_table,
+)
+from tacita.modalities.readers.packed import format_of, packing_of
 from tacita.modalities.readers.rows import RowName, array_row, line, spreadsheet_row
+from tacita.words import SHOWN
 
 _LABELS = "labels"
 
 
 class TableSource(Source):
-    """Rows and named columns: a CSV, TSV, parquet or JSONL file, or a data frame."""
+    """Rows and named columns: a file, or a data frame."""
 
     what = "a table"
 
     def __init__(self, table: Path | pa.Table, name: str) -> None:
         self.name = name
         self._table = table
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a frame."""
+        return self._table if isinstance(self._table, Path) else None
 
     @cached_property
     def whole(self) -> pa.Table:
@@ -60,9 +75,19 @@ class TableSource(Source):
 
     def row_name(self, start: int = 0) -> RowName:
         """What rows are called, from row `start` on: as a spreadsheet counts them, by line, or from 0."""
-        ending = self._table.suffix.lower() if isinstance(self._table, Path) else ""
-        named = {".csv": spreadsheet_row, ".tsv": spreadsheet_row, ".jsonl": line}
-        return named.get(ending, array_row)(start)
+        table = self._table
+        if not isinstance(table, Path) or packing_of(table) == ".zip":
+            return array_row(start)
+        named = {
+            ".jsonl": line,
+            **dict.fromkeys((".csv", ".tsv", ".txt", ".xlsx"), spreadsheet_row),
+        }
+        return named.get(format_of(table), array_row)(start)
+
+    @cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """How the file was understood, where its name does not say it."""
+        return tuple(notes_on(self._table)) if isinstance(self._table, Path) else ()
 
 
 class Header(Protocol):
@@ -157,12 +182,17 @@ class ArraySource(Source):
     @cached_property
     def lengths(self) -> Any:
         """As they are in the source, not yet checked; None where there are none."""
-        return self.arrays.read("lengths") if "lengths" in self.arrays else None
+        return self.arrays.per_sample("lengths") if "lengths" in self.arrays else None
 
     @property
     def count(self) -> int:
         """How many samples there are."""
         if self.ragged:
+            if self.lengths is None:
+                raise DataError(
+                    f"{self.name}: 'values' without 'lengths'.",
+                    remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+                )
             return len(self.lengths)
         return self.shape[0] if self.shape else 0
 
@@ -212,6 +242,7 @@ class FolderSource(Source):
         self.path = path
         self.name = str(path)
         given = labels is not None and self.label_folder(labels) is not None
+        self._read: set[str] = set()
         self.label_file = None if given else self._label_file(labels)
         """The label file that was named (also by its name inside), or the folder's `labels.csv`."""
 
@@ -221,24 +252,65 @@ class FolderSource(Source):
         aside = None if self.label_file is None else self.label_file.resolve()
         return scan(self.path, leave_out=aside)
 
+    def has(self, endings: Iterable[str]) -> bool:
+        """Whether there are files of some endings."""
+        return bool(self._of(endings))
+
     def files(self, endings: Iterable[str]) -> list[Entry]:
-        """The files of some endings, whatever their case."""
+        """The files of some endings, whatever their case, which are to be read."""
+        found = self._of(endings)
+        self._read.update(entry.name for entry in found)
+        return found
+
+    def passed_over(self) -> tuple[Note, ...]:
+        """A note on the files that nobody asked for; none where all were."""
+        rest = [entry for entry in self.entries if entry.name not in self._read]
+        if not rest or not self._read:
+            return ()
+        endings = sorted({entry.path.suffix.lower() or "no ending" for entry in rest})
+        more = ", ..." * (len(endings) > SHOWN)
+        kinds = f"({', '.join(endings[:SHOWN])}{more})"
+        what = (f"file is not read here {kinds}", f"files are not read here {kinds}")
+        return (Note(what, len(rest), rest[0].name),)
+
+    def _of(self, endings: Iterable[str]) -> list[Entry]:
         wanted = tuple(endings)
         return [entry for entry in self.entries if entry.path.name.lower().endswith(wanted)]
 
     def label_folder(self, labels: PathLike | None) -> Path | None:
         """The folder of labels that was named (also by its name inside), or the folder's `labels`."""
         named = [self.path / _LABELS] if labels is None else [self.path / labels, Path(labels)]
-        return next((folder for folder in named if folder.is_dir()), None)
+        return next((folder for folder in named if os.path.isdir(folder)), None)
 
     def _label_file(self, labels: PathLike | None) -> Path | None:
         if labels is None:
             found = self.path / f"{_LABELS}.csv"
-            return found if found.is_file() else None
+            return found if os.path.isfile(found) else None
         if str(labels) == "folders":
             return None
         inside = self.path / labels
-        return inside if inside.is_file() and not Path(labels).exists() else existing(labels)
+        return inside if os.path.isfile(inside) and not os.path.exists(labels) else existing(labels)
+
+
+class OneFileSource(FolderSource):
+    """A file that is one sample, as if it lay alone in a folder."""
+
+    what = "a file"
+
+    def __init__(self, path: Path, labels: PathLike | None = None) -> None:
+        self.path = path
+        self.name = str(path)
+        self._read = set()
+        self.label_file = None if labels is None else existing(labels)
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The file itself."""
+        return [Entry(self.path, self.path.name, None)]
+
+    def label_folder(self, labels: PathLike | None) -> Path | None:
+        """None: a folder of labels goes with a folder."""
+        return None
 
 
 class FileSource(Source):
@@ -271,21 +343,30 @@ class DatasetSource(Source):
         self.name = data.source
 
 
-def open_path(path: Path, formats: Iterable[str], labels: PathLike | None = None) -> Source:
+def open_path(
+    path: Path, formats: Iterable[str], labels: PathLike | None = None, alone: Iterable[str] = ()
+) -> Source:
     """The source at a path that exists.
 
-    formats: endings of files that a modality reads itself; labels: as in `tacita.load`.
+    formats: endings of files that a modality reads itself; alone: of files that are one sample each;
+    labels: as in `tacita.load`.
 
     Raises `DataError` for a file of a type that nobody reads.
     """
     if path.is_dir():
         return FolderSource(path, labels)
-    if path.name.lower().endswith(tuple(formats)):
-        return FileSource(path)
-    ending = path.suffix.lower()
-    if ending in TABLE_FILES:
+    if not path.is_file():
+        raise DataError(
+            f"{path}: neither a file nor a folder.", remedy="Copy what it gives into a file."
+        )
+    name = path.name.lower()
+    if name.endswith(tuple(alone)):
+        return OneFileSource(path, labels)
+    if is_table(path):
         return TableSource(path, str(path))
-    if ending in ARRAY_FILES:
+    if name.endswith(tuple(formats)):
+        return FileSource(path)
+    if path.suffix.lower() in ARRAY_FILES:
         return ArraySource(ArrayFile(path), str(path))
     raise unknown_extension(path)
 

@@ -1,4 +1,4 @@
-"""Numbers that can be learnt from: float32, finite, and a message with the place where they are not."""
+"""Numbers that can be learnt from: floats, finite, and a message with the place where they are not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tacita.data.reading import Missing
 from tacita.errors import ConfigError, DataError, TacitaError
+from tacita.values import LARGEST_NUMBER
 
 Place = Callable[[tuple[int, ...]], str]
 """An index into an array to words a user can follow: "row 3, column 'age'"."""
@@ -21,6 +22,8 @@ Place = Callable[[tuple[int, ...]], str]
 LARGEST = 16 * 2**30
 """Bytes that one array may take: what is declared beyond it is a mistake or an attack."""
 
+_BOMB = 2**30
+_RATIO = 200
 _BLOCK = 2**22
 
 
@@ -74,30 +77,51 @@ def check_size(source: str, shape: tuple[int, ...], itemsize: int = 4) -> None:
         )
 
 
+def check_unpacked(source: str, size: int, packed: int) -> None:
+    """Refuses what would unpack to more than any sensible memory, or from little to very much.
+
+    size, packed: bytes in memory, and those of the file that they come from.
+    """
+    if size > LARGEST or (size > _BOMB and size > _RATIO * packed):
+        raise DataError(
+            f"{source}: would unpack from {packed / 2**20:.1f} MiB to {size / 2**30:.1f} GiB or more;"
+            f" the bound is {LARGEST // 2**30} GiB, and {_RATIO} times what a file holds.",
+            remedy="The file is damaged or an attack, or it is to be split, or saved without compression.",
+        )
+
+
 def to_tensor(array: NDArray[Any]) -> Tensor:
     """A tensor over the same memory where torch can share it, else over a copy; never written to."""
     array = np.ascontiguousarray(array)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def to_float32(array: NDArray[Any], source: str, place: Place) -> NDArray[np.float32]:
-    """Any real numbers as float32; those too large for it are refused, with their place."""
-    if array.dtype == np.float32:
-        return array
-    with np.errstate(over="ignore"):
-        narrow = array.astype(np.float32)
-    if array.dtype.kind == "f":
-        _, first = _find(narrow, np.isinf)
-        if first is not None and not np.isinf(array[first]):
+def to_floats(array: NDArray[Any], source: str, place: Place) -> NDArray[np.floating[Any]]:
+    """Any real numbers as the floats that hold them: told by their type, so by no value among them.
+
+    64-bit floats and whole numbers of 32 bits or more become or stay float64, all else float32: what
+    lies far from zero and close together, such as a clock, is told apart until it is normalised. Those too
+    large for their squares to be summed are refused, with their place.
+    """
+    if array.dtype not in (np.float32, np.float64):
+        wide = array.dtype.kind in "iuf" and array.dtype.itemsize >= 4
+        array = array.astype(np.float64 if wide else np.float32)
+    if array.dtype == np.float64:
+        _, first = _find(array, _too_large)
+        if first is not None:
             raise DataError(
-                f"{source}: the number {array[first]:g} at {place(first)} does not fit into 32 bits.",
-                remedy="Rescale the values to less than 3e38.",
+                f"{source}: the number {array[first]:g} at {place(first)} is too large.",
+                remedy=f"Rescale the values to less than {LARGEST_NUMBER:g}.",
             )
-    return narrow
+    return array
+
+
+def _too_large(array: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.isfinite(array) & (np.abs(array) > LARGEST_NUMBER)
 
 
 def check_finite(
-    array: NDArray[np.float32],
+    array: NDArray[np.floating[Any]],
     source: str,
     place: Place,
     *,

@@ -21,7 +21,9 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
 from tacita.modalities.crops import Crops
 from tacita.modalities.pixels import about_channels, check_channels
-from tacita.modalities.readers.files import SERIES_FILES
+from tacita.modalities.readers.arrays import ArrayFile
+from tacita.modalities.readers.files import SERIES_FILES, Entry
+from tacita.modalities.readers.numbers import Written
 from tacita.modalities.readers.sources import (
     ArraySource,
     FileSource,
@@ -30,6 +32,7 @@ from tacita.modalities.readers.sources import (
     TableSource,
 )
 from tacita.modalities.series.crops import crop_series
+from tacita.modalities.series.layout import about_layout
 from tacita.modalities.series.long import lie_together, long_series, whole_series
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.rates import channel_rates
@@ -84,7 +87,7 @@ class Series(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 5 if is_device(source.path) else int(bool(source.files(SERIES_FILES)))
+            return 5 if is_device(source.path) else int(source.has(SERIES_FILES))
         if isinstance(source, FileSource):
             return 3 * (_is(source.path, TEXT_SERIES) or is_device(source.path))
         if isinstance(source, ArraySource):
@@ -98,7 +101,12 @@ class Series(Modality):
         self, source: Source, reading: Reading, like: Schema | None, chunk: int | None
     ) -> Iterator[Samples]:
         missing = reading.missing
-        if isinstance(source, TableSource):
+        alone = None if like is None else _one_series(source, like)
+        if alone is not None:
+            entry = Entry(alone, alone.name, None)
+            columns = _columns(like) or None if like is not None else None
+            yield series_files([entry], columns=columns, missing=missing, source=source.name)
+        elif isinstance(source, TableSource):
             known = _meta(like)
             long = reading.series_id if known is None else known.series_id
             if long is None:
@@ -118,7 +126,12 @@ class Series(Modality):
             for start in range(0, len(entries), step):
                 part = entries[start : start + step]
                 yield series_files(
-                    part, columns=columns, missing=missing, source=source.name, start=start
+                    part,
+                    columns=columns,
+                    missing=missing,
+                    source=source.name,
+                    start=start,
+                    written=_written(reading, _meta(like)),
                 )
         elif isinstance(source, FileSource) and _is(source.path, TEXT_SERIES):
             yield from stream_ts(source.path, chunk, missing=missing)
@@ -153,6 +166,8 @@ class Series(Modality):
                 source=source.name,
                 row_name=source.row_name(start),
                 start=start,
+                written=_written(reading, _meta(like)),
+                ids_in=reading.id_column,
             )
             yield samples
             # What the first rows say of the columns holds of all others, however they are cut.
@@ -187,6 +202,7 @@ class Series(Modality):
                 channels=() if known is None else known.columns,
                 step=None if known is None else known.step,
                 start=start,
+                written=_written(reading, known),
             )
             start += len(samples)
             yield from _in_parts(samples, chunk)
@@ -200,10 +216,10 @@ class Series(Modality):
         if time is not None and time not in source.arrays:
             raise _no_times(source, time, known)
         times = None if time is None else source.arrays.numbers(time)
-        if source.ragged and source.lengths is None:
+        if times is not None and times.ndim == 0:
             raise DataError(
-                f"{source.name}: 'values' without 'lengths'.",
-                remedy="Save lengths (N,) beside values (sum of lengths, channels).",
+                f"{source.name}: array {time!r} is a single number.",
+                remedy="Give one time a value.",
             )
         row = 0
         for piece in source.pieces(chunk):
@@ -296,7 +312,7 @@ class Series(Modality):
     def suspicions(self, data: Dataset) -> list[str]:
         meta = data.meta
         assert isinstance(meta, SeriesMeta)
-        said = about_channels(data, 2, meta.columns)
+        said = [*about_channels(data, 2, meta.columns), *about_layout(data)]
         low, median, high = _lengths(data)
         if high > _UNEVEN_LENGTHS * median or median > _UNEVEN_LENGTHS * low:
             said.append(
@@ -317,7 +333,7 @@ class Series(Modality):
         at = (lengths[:, None] * share).long().clamp_max(longest - 1)
         coarse = x.gather(1, at[:, :, None].expand(-1, -1, x.shape[2]))
         valid = length_mask(lengths, longest)[:, :, None]
-        count = lengths.clamp_min(1)[:, None].float() * x.shape[2]
+        count = lengths.clamp_min(1)[:, None].double() * x.shape[2]
         x = torch.where(valid, x, 0.0)
         steps = (x.diff(dim=1).abs() * valid[:, 1:]).flatten(1).sum(1, keepdim=True) / count
         mean = x.flatten(1).sum(1, keepdim=True) / count
@@ -340,6 +356,7 @@ class Series(Modality):
         assert isinstance(meta, SeriesMeta)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         if not meta.unequal:
             return x
         lengths = torch.randint(1, meta.shape[0] + 1, (size,), generator=generator)
@@ -357,8 +374,27 @@ class Series(Modality):
         return Dataset.of("series", values, digits.targets, digits.task, source="rows of digits")
 
 
+def _one_series(source: Source, like: Schema) -> Path | None:
+    """The file of a source, where a model that learnt from files of one series each is given just one."""
+    known = like.meta
+    if not isinstance(known, SeriesMeta) or known.series_id is not None or known.rates:
+        return None
+    if isinstance(source, TableSource) and source.path is not None and known.columns:
+        return source.path
+    if isinstance(source, ArraySource) and isinstance(source.arrays, ArrayFile) and not known.time:
+        channels = known.shape[1]
+        one = len(source.shape) == 2 and channels > 1 and source.shape[1] == channels
+        return source.arrays.path if one and list(source.arrays.headers) == ["x"] else None
+    return None
+
+
 def _is(path: Path, ending: str) -> bool:
     return path.name.lower().endswith(ending)
+
+
+def _written(reading: Reading, known: SeriesMeta | None) -> Written:
+    """How numbers are written: as it was told, or as a model learnt it."""
+    return Written(reading.decimal) if known is None else Written(known.decimal, known.marks)
 
 
 def _meta(like: Schema | None) -> SeriesMeta | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 from tacita.data.reading import Missing, Samples
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.columns import is_blank, parse_numbers, strings
+from tacita.modalities.readers.numbers import Written, with_numbers
 from tacita.modalities.readers.rows import RowName
-from tacita.modalities.readers.values import check_finite, to_float32
+from tacita.modalities.readers.values import check_finite, to_floats
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
+from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
+
+_EXACT = 2**53
+"""Up to here a float64 holds every whole number."""
 
 
 def long_series(
@@ -34,6 +40,7 @@ def long_series(
     channels: tuple[str, ...] = (),
     step: float | None = None,
     start: int = 0,
+    written: Written | None = None,
 ) -> Samples:
     """Series in the order of their first rows; their rows are sorted by time if there is one.
 
@@ -46,6 +53,16 @@ def long_series(
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
     used = {series_id, time, labels, group}
+    table, found, notes = with_numbers(
+        table,
+        written=written or Written(),
+        known=bool(channels),
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        aside={n for n in table.column_names if n in used or (channels and n not in channels)},
+        surely=channels,
+    )
     values, channels = _channel_values(table, channels, used, missing, source, row_name)
     samples_of = {
         what: None if name is None else _constant(table[name], codes, names, what, name, source)
@@ -73,6 +90,8 @@ def long_series(
         "step": sampled,
         "resampled": resampled,
         "gaps": gaps,
+        "decimal": found.decimal,
+        "marks": dict(found.marks),
     }
     return replace(
         data,
@@ -80,6 +99,7 @@ def long_series(
         labels=samples_of["label"],
         groups=samples_of["group"],
         ids=names,
+        notes=(*data.notes, *notes),
     )
 
 
@@ -106,10 +126,15 @@ def check_columns(table: pa.Table, source: str, **named: str | None) -> None:
 
 
 def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.float64]:
-    """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty."""
+    """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty.
+
+    Whole numbers that are too large to be exact, such as nanoseconds since 1970, count from the first.
+    """
     numbers = parse_numbers(column)
     if numbers is not None:
-        return numbers
+        beyond = bool((np.abs(numbers) > _EXACT).any())
+        exact = numbers.astype(np.float64)
+        return _from_the_first(column, exact) if beyond else exact
     if not pa.types.is_temporal(column.type):
         text = strings(column)
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -124,6 +149,15 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
         f"{source}: the time column {name!r} is neither all numbers nor all dates.",
         remedy="Give numbers, or dates such as 2024-05-31 14:00:00.",
     )
+
+
+def _from_the_first(column: pa.ChunkedArray, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        whole = pc.cast(column, pa.int64())
+        counted = pc.subtract_checked(whole, pc.min(whole))
+    except pa.ArrowInvalid:
+        return numbers
+    return np.asarray(pc.cast(counted, pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 def whole_series(
@@ -207,7 +241,7 @@ def _channel_values(
     missing: Missing,
     source: str,
     row_name: RowName,
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+) -> tuple[NDArray[np.floating[Any]], tuple[str, ...]]:
     others = [
         name
         for name in table.column_names
@@ -221,7 +255,7 @@ def _channel_values(
             f"{source}: there is no channel {absent[0]!r}.",
             remedy=f"Did you mean {near!r}?" if near else "Channels are matched by name.",
         )
-    kept: dict[str, NDArray[np.float32]] = {}
+    kept: dict[str, NDArray[np.floating[Any]]] = {}
     for name in channels or others:
         numbers = parse_numbers(table[name])
         if numbers is None:
@@ -235,7 +269,7 @@ def _channel_values(
         def place(index: tuple[int, ...], name: str = name) -> str:
             return f"{row_name(index[0])}, column {name!r}"
 
-        kept[name] = to_float32(numbers, source, place)
+        kept[name] = to_floats(numbers, source, place)
         check_finite(kept[name], source, place, missing=missing)
     if not kept:
         raise DataError(
@@ -252,7 +286,7 @@ def _constant(
     what: str,
     name: str,
     source: str,
-) -> NDArray[np.object_]:
+) -> NDArray[np.object_] | Declared:
     """One raw value a series from a column that may not vary within one; empty cells do not count."""
     encoded = strings(column).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
@@ -269,7 +303,10 @@ def _constant(
             f" {words[values[chosen[codes[bad]]]]!r} and {words[values[bad]]!r}.",
             remedy=f"Give one {what} a series, or make each stretch a series of its own.",
         )
-    raw = arrow_labels(column).astype(object)
+    raw = arrow_labels(column)
     out = np.full(len(names), None, dtype=object)
-    out[owners] = raw[chosen[owners]]
+    if isinstance(raw, Declared):
+        out[owners] = raw.names[chosen[owners]]
+        return replace(raw, names=out)
+    out[owners] = raw.astype(object)[chosen[owners]]
     return out

@@ -60,7 +60,8 @@ class SeriesMeta(Meta):
         return InputSpec(self.modality, tuple(self.shape), rates=tuple(self.rates))
 
     def empty(self) -> Values:
-        x = torch.zeros(0, *self.shape)
+        x = super().empty()
+        assert isinstance(x, Tensor)
         return Ragged.of(x, torch.zeros(0, dtype=torch.int64)) if self.unequal else x
 
 

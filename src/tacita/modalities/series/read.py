@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.data.notes import Note, merged
 from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.arrays import ArrayFile
 from tacita.modalities.readers.columns import (
+    ids_named,
     need_numbers,
     parse_numbers,
     strings,
@@ -26,16 +28,17 @@ from tacita.modalities.readers.columns import (
 )
 from tacita.modalities.readers.files import ARRAY_FILES, Entry
 from tacita.modalities.readers.frames import read_table
+from tacita.modalities.readers.numbers import Written, with_numbers
 from tacita.modalities.readers.rows import RowName, spreadsheet_row
 from tacita.modalities.readers.values import (
     check_finite,
-    check_size,
-    to_float32,
+    to_floats,
     to_tensor,
 )
 from tacita.modalities.series.meta import SeriesMeta, series_samples
 from tacita.modalities.series.sampling import on_grid
 from tacita.values import Ragged, Values, as_tensor, full, lengths_of
+from tacita.words import listed
 
 _BLOCK = 2**20
 
@@ -54,7 +57,7 @@ def series_array(
     def place(index: tuple[int, ...]) -> str:
         return f"sample {start + index[0]}, position {index[1]}, channel {index[2]}"
 
-    values = to_float32(x, source, place)
+    values = to_floats(x, source, place)
     known: NDArray[np.int64] | None = None
     if lengths is not None:
         known = check_lengths(lengths, len(x), x.shape[1], source)
@@ -84,18 +87,27 @@ def ragged_series(
             f"{source}: the lengths sum to {int(known.sum())}, but there are {len(values)} values.",
             remedy="Give one length a series, in the order in which they lie.",
         )
-    longest = int(known.max())
-    check_size(source, (len(known), longest, values.shape[1]))
-    x = np.zeros((len(known), longest, values.shape[1]), np.float32)
-    valid = np.arange(longest) < known[:, None]
 
     def place(index: tuple[int, ...]) -> str:
         sample = int(np.searchsorted(np.cumsum(known), index[0], side="right"))
         position = index[0] - int(known[:sample].sum())
         return f"sample {start + sample}, position {position}, channel {index[1]}"
 
-    x[valid] = to_float32(values, source, place)
-    return series_array(x, known, missing=missing, source=source, start=start)
+    flat = to_floats(values, source, place)
+    if bool((known == known[0]).all()):
+        x = flat.reshape(len(known), int(known[0]), -1)
+        return series_array(x, known, missing=missing, source=source, start=start)
+    if check_finite(flat, source, place, missing=missing):
+        flat = flat.copy()
+        ends = np.cumsum(known)
+        for sample in np.unique(
+            np.searchsorted(ends, np.flatnonzero(np.isnan(flat).any(1)), "right")
+        ):
+            part = slice(int(ends[sample] - known[sample]), int(ends[sample]))
+            flat[part] = interpolate(flat[None, part], None, source, start + int(sample))[0]
+    return Samples(
+        ragged := Ragged(to_tensor(flat), torch.from_numpy(known)), SeriesMeta.of(ragged), source
+    )
 
 
 def series_list(items: Sequence[Any], *, missing: Missing, source: str) -> Samples:
@@ -119,13 +131,29 @@ def series_files(
     missing: Missing,
     source: str,
     start: int = 0,
+    written: Written | None = None,
 ) -> Samples:
-    """One table or `.npy` a series; its columns are the channels, the same in every file."""
+    """One table or `.npy` a series; its columns are the channels, the same in every file.
 
-    def one(entry: Entry) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    written: how numbers are written, as it was told; else the first file tells it.
+    """
+    how, known = written or Written(), False
+    notes: list[Note] = []
+
+    def one(entry: Entry) -> tuple[tuple[str, ...], NDArray[np.floating[Any]]]:
+        nonlocal how
         if entry.path.suffix.lower() in ARRAY_FILES:
             return _array_series(entry, missing)
-        table = read_table(entry.path)
+        table, found, said = with_numbers(
+            read_table(entry.path),
+            written=how,
+            known=known,
+            missing=missing,
+            source=str(entry.path),
+            row_name=spreadsheet_row(),
+        )
+        how = how if known else found
+        notes.extend(said)
         names = columns or tuple(table.column_names)
         absent = [name for name in names if name not in table.column_names]
         if absent:
@@ -138,7 +166,9 @@ def series_files(
         )
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        read = list(pool.map(one, entries))
+        first = one(entries[0])
+        known = True
+        read = [first, *pool.map(one, entries[1:])]
     names = read[0][0]
     for entry, (found, _) in zip(entries, read, strict=True):
         if found != names:
@@ -161,7 +191,10 @@ def series_files(
     )
     return replace(
         data,
-        meta=data.meta.model_copy(update={"columns": names}),
+        meta=data.meta.model_copy(
+            update={"columns": names, "decimal": how.decimal, "marks": dict(how.marks)}
+        ),
+        notes=merged((*data.notes, *notes)),
         ids=tuple(entry.name for entry in entries),
         labels=[entry.label for entry in entries],
     )
@@ -206,10 +239,10 @@ class Roles(NamedTuple):
     aside: tuple[str, ...]
 
 
-def first_roles(table: pa.Table) -> Roles:
+def first_roles(table: pa.Table, ids_in: str | None, source: str) -> Roles:
     """The roles of columns that are yet unknown: what is no number is no step."""
     parsed = {name: parse_numbers(table[name]) for name in table.column_names}
-    _, ids, rest = take_ids(table, parsed)
+    _, ids, rest = take_ids(table, ids_in, source)
     return Roles(ids, tuple(n for n in rest.column_names if parsed[n] is None or _is_id(n)))
 
 
@@ -243,17 +276,36 @@ def wide_series(
     source: str,
     row_name: RowName,
     start: int = 0,
+    written: Written | None = None,
+    ids_in: str | None = None,
 ) -> Samples:
     """A table of one series a row: its numeric columns in their order, one channel.
 
-    known: what a model learnt from. roles: of the columns, where rows before have told them.
+    known: what a model learnt from. roles, written: of the columns, and how numbers are written, where
+        rows before have told them. ids_in: the column that was said to name the rows.
 
     Empty cells at the end of a row are the end of a shorter series, not missing values.
     """
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
+    aside = {*ids_named(table.column_names, ids_in), *(known.aside if known else ())}
+    table, found, notes = with_numbers(
+        table,
+        written=written or (Written() if known is None else Written(known.decimal, known.marks)),
+        known=known is not None,
+        missing=missing,
+        source=source,
+        row_name=row_name,
+        aside=aside if roles is None else {roles.ids or "", *roles.aside},
+    )
     if roles is None:
-        roles = first_roles(table) if known is None else roles_like(table, known)
+        first = known is None
+        roles = roles_like(table, known) if known else first_roles(table, ids_in, source)
+        if first and roles.aside:
+            notes = (
+                *notes,
+                Note(f"{listed('column', roles.aside)}: no steps, as they are no numbers"),
+            )
     ids: tuple[str, ...] = ()
     if roles.ids in table.column_names:
         ids = tuple(text or "" for text in strings(table[roles.ids]).to_pylist())
@@ -268,7 +320,7 @@ def wide_series(
     def place(index: tuple[int, ...]) -> str:
         return f"{row_name(index[0])}, column {kept[index[1]][0]!r}"
 
-    x = to_float32(np.stack([numbers for _, numbers in kept], 1), source, place)
+    x = to_floats(np.stack([numbers for _, numbers in kept], 1), source, place)
     filled = ~np.isnan(x)
     lengths = x.shape[1] - filled[:, ::-1].argmax(1)
     if not filled.any(1).all():
@@ -279,8 +331,11 @@ def wide_series(
     ended = np.where(np.arange(x.shape[1]) < lengths[:, None], x, np.float32(0))
     check_finite(ended, source, place, missing=missing)
     data = series_array(ended, lengths, missing=missing, source=source, start=start)
-    meta = data.meta.model_copy(update={"id_column": roles.ids, "aside": roles.aside})
-    return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids)
+    facts: dict[str, Any] = {"id_column": roles.ids, "aside": roles.aside}
+    facts |= {"decimal": found.decimal, "marks": dict(found.marks)}
+    meta = data.meta.model_copy(update=facts)
+    said = (*data.notes, *notes)
+    return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids, notes=said)
 
 
 def fit_to(samples: Values, length: int) -> Values:
@@ -333,8 +388,8 @@ def check_lengths(
 
 
 def interpolate(
-    x: NDArray[np.float32], lengths: NDArray[np.int64] | None, source: str, start: int = 0
-) -> NDArray[np.float32]:
+    x: NDArray[np.floating[Any]], lengths: NDArray[np.int64] | None, source: str, start: int = 0
+) -> NDArray[np.floating[Any]]:
     """Missing values filled linearly along each channel; before the first and after the last, held.
 
     >>> x = np.array([[[np.nan], [1.0], [np.nan], [3.0], [np.nan]]], np.float32)
@@ -351,7 +406,7 @@ def interpolate(
 
 
 def _fill(
-    x: NDArray[np.float32], lengths: NDArray[np.int64] | None, source: str, start: int
+    x: NDArray[np.floating[Any]], lengths: NDArray[np.int64] | None, source: str, start: int
 ) -> None:
     """`interpolate`, in place."""
     sample, channel = np.nonzero(np.isnan(x).any(1))
@@ -377,13 +432,13 @@ def _fill(
     left = np.take_along_axis(rows, before, 1).astype(np.float64)
     right = np.take_along_axis(rows, after, 1).astype(np.float64)
     share = (position - before) / np.maximum(after - before, 1)
-    done = np.where(filled, rows, left + share * (right - left)).astype(np.float32)
+    done = np.where(filled, rows, left + share * (right - left)).astype(x.dtype)
     if lengths is not None:
         done = np.where(position < lengths[sample, None], done, np.float32(0))
     x[sample, :, channel] = done
 
 
-def _is_padded(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bool:
+def _is_padded(values: NDArray[np.floating[Any]], valid: NDArray[np.bool_]) -> bool:
     """Whether all values beyond the lengths are zero; looked at in blocks."""
     rows = max(1, _BLOCK // values[0].size)
     return not any(
@@ -392,7 +447,9 @@ def _is_padded(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bool:
     )
 
 
-def _array_series(entry: Entry, missing: Missing) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+def _array_series(
+    entry: Entry, missing: Missing
+) -> tuple[tuple[str, ...], NDArray[np.floating[Any]]]:
     arrays = ArrayFile(entry.path)
     values = arrays.numbers(arrays.main)
     values = values[:, None] if values.ndim == 1 else values
@@ -406,12 +463,12 @@ def _array_series(entry: Entry, missing: Missing) -> tuple[tuple[str, ...], NDAr
     def place(index: tuple[int, ...]) -> str:
         return f"position {index[0]}, channel {index[1]}"
 
-    narrow = to_float32(values, source, place)
+    narrow = to_floats(values, source, place)
     check_finite(narrow, source, place, missing=missing)
     return (), narrow
 
 
-def _one_series(item: Any, position: int, source: str) -> NDArray[np.float32]:
+def _one_series(item: Any, position: int, source: str) -> NDArray[np.floating[Any]]:
     if isinstance(item, Tensor):
         item = item.detach().cpu().numpy()
     try:
@@ -428,12 +485,12 @@ def _one_series(item: Any, position: int, source: str) -> NDArray[np.float32]:
     def place(index: tuple[int, ...]) -> str:
         return f"series {position}, position {index[0]}, channel {index[1]}"
 
-    return to_float32(array, source, place)
+    return to_floats(array, source, place)
 
 
 def _channel(
     column: pa.ChunkedArray, name: str, source: str, missing: Missing
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     numbers = parse_numbers(column)
     if numbers is None:
         raise DataError(
@@ -445,6 +502,6 @@ def _channel(
     def place(index: tuple[int, ...]) -> str:
         return f"{row_name(index[0])}, column {name!r}"
 
-    values = to_float32(numbers, source, place)
+    values = to_floats(numbers, source, place)
     check_finite(values, source, place, missing=missing)
     return values

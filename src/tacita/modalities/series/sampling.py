@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from tacita.modalities.readers.values import check_size
 
 _LONG_GAP = 10
 _CLOSE = 1e-6
-_LATEST = 1e18
+_LATEST = 1e19  # Nanoseconds since 1970 are 2e18 by now.
+_GROWTH = 1000
+"""How many values interpolation may make of one, on the average; more are made by a clock that failed."""
+_SMALL = 2**20
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Grid:
     Shapes: `values (sum of lengths, C)`, `lengths (N,)`.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[np.floating[Any]]
     lengths: NDArray[np.int64]
     step: float | None
     """None where no series has two values."""
@@ -34,7 +38,7 @@ class Grid:
 
 
 def on_grid(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     lengths: NDArray[np.int64],
     times: NDArray[np.float64],
     *,
@@ -74,22 +78,47 @@ def on_grid(
     at = np.where(np.abs(at - whole) <= close, whole, at)
     at = np.where(irregular[series], at, np.arange(len(times)) - first[series])
     ends = np.floor(at[first + lengths - 1])
-    check_size(source, (int(min(float(ends.sum()), 2.0**60)) + len(ends), values.shape[1]))
+    _check_growth(
+        float(ends.sum()) + len(ends), times, within, step, values.shape[1], source, place
+    )
     new = ends.astype(np.int64) + 1
-    out = np.empty((int(new.sum()), values.shape[1]), np.float32)
+    out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
         out[:, channel] = _channel(values[:, channel], at, series, new, channel, source)
     return Grid(out, new, step, int(irregular.sum()), gaps)
 
 
+def _check_growth(
+    count: float,
+    times: NDArray[np.float64],
+    within: NDArray[np.bool_],
+    step: float,
+    channels: int,
+    source: str,
+    place: Callable[[int], str],
+) -> None:
+    """Refuses a grid of `count` values out of all proportion to what it is interpolated from."""
+    if count > max(_SMALL, _GROWTH * len(times)):
+        gaps = np.where(within, np.diff(times), 0)
+        worst = int(gaps.argmax())
+        raise DataError(
+            f"{source}: the time {times[worst + 1]:.15g} at {place(worst + 1)} is {gaps[worst] / step:.3g}"
+            f" steps of {step:g} behind the one before it, so that {len(times)} values would be"
+            f" interpolated to {count:.3g}.",
+            remedy="Correct the time, leave the row out, or make each stretch a series of its own.",
+        )
+    # Beside the values of a channel there are several numbers a position while it is interpolated.
+    check_size(source, (int(count), channels + 16))
+
+
 def _channel(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     at: NDArray[np.float64],
     series: NDArray[np.int64],
     new: NDArray[np.int64],
     channel: int,
     source: str,
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating[Any]]:
     """One channel of all series at positions 0, 1, 2, ... of each, `new (N,)` of them."""
     filled = ~np.isnan(values)
     values, at, series = values[filled], at[filled], series[filled]
@@ -112,7 +141,7 @@ def _channel(
     width = np.where(right > left, at[right] - at[left], 1.0)
     share = np.clip((position - at[left]) / width, 0, 1)
     low, high = values[left].astype(np.float64), values[right].astype(np.float64)
-    return np.where(share == 0, values[left], low + share * (high - low)).astype(np.float32)
+    return np.where(share == 0, values[left], low + share * (high - low)).astype(values.dtype)
 
 
 def _check_times(

@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tacita.data.reading import Missing, Samples
 from tacita.errors import DataError
-from tacita.modalities.readers.values import LARGEST, check_size, damaged
+from tacita.modalities.readers.values import LARGEST, damaged
 from tacita.modalities.series.read import ragged_series
+from tacita.tasks.declared import Declared
+from tacita.values import LARGEST_NUMBER
 
 _LINE = 2**27
 _TRUTH = {"true": True, "false": False}
@@ -37,7 +39,7 @@ class _Header:
 
 
 def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Samples]:
-    """At most `chunk` series at a time, padded to the longest; None for all of them.
+    """At most `chunk` series at a time; None for all of them.
 
     Raises `DataError` naming the line for whatever is not the format, and for timestamped values.
     """
@@ -48,8 +50,6 @@ def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Sa
         series = _series(lines, header, path, missing)
         while part := list(islice(series, chunk or LARGEST)):
             arrays = [values for values, _ in part]
-            longest = max(len(values) for values in arrays)
-            check_size(str(path), (len(arrays), longest, arrays[0].shape[1]))
             samples = ragged_series(
                 np.concatenate(arrays),
                 np.array([len(values) for values in arrays]),
@@ -57,7 +57,9 @@ def stream_ts(path: Path, chunk: int | None, *, missing: Missing) -> Iterator[Sa
                 source=str(path),
                 start=start,
             )
-            labels = [label for _, label in part] if header.labelled else None
+            labels: Any = [label for _, label in part] if header.labelled else None
+            if header.classes and labels is not None:
+                labels = Declared.of(labels)
             yield replace(samples, labels=labels)
             start += len(part)
     if not start:
@@ -117,7 +119,7 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
 
 def _series(
     lines: Iterator[tuple[int, str]], header: _Header, path: Path, missing: Missing
-) -> Iterator[tuple[NDArray[np.float32], str | None]]:
+) -> Iterator[tuple[NDArray[np.floating[Any]], str | None]]:
     channels = header.numbers.get("@dimensions", header.numbers.get("@dimension", header.channels))
     length = header.numbers.get("@serieslength") if header.equal else None
     for number, line in lines:
@@ -150,10 +152,11 @@ def _series(
                 else f"{len(columns[0])} values, where @equalLength promises {length}",
                 "Give every channel of a series the same number of values.",
             )
-        yield np.stack(columns, 1), None if label == "?" else label
+        unknown = label == "?" and label not in header.classes
+        yield np.stack(columns, 1), None if unknown else label
 
 
-def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.float32]:
+def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.floating[Any]]:
     cells = text.split(",")
     try:
         if "_" in text:
@@ -164,11 +167,10 @@ def _values(text: str, path: Path, number: int, missing: Missing) -> NDArray[np.
         raise _wrong(
             path, number, f"{bad.strip()[:40]!r} is not a number", "Write ? for a missing value."
         ) from error
-    with np.errstate(over="ignore"):
-        array = np.array(values).astype(np.float32)
-    if np.isinf(array).any():
+    array = np.array(values)
+    if (np.abs(array) > LARGEST_NUMBER).any():
         raise _wrong(
-            path, number, "an infinite value, or one beyond 32 bits", "Write ? if it is unknown."
+            path, number, "an infinite value, or one too large", "Write ? if it is unknown."
         )
     if missing == "refuse" and np.isnan(array).any():
         raise _wrong(

@@ -14,6 +14,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset, Schema
 from tacita.data.modality import Fact, Meta, Modality, Strength, unlike
 from tacita.data.normalise import Normaliser, Standardiser
+from tacita.data.notes import Doubt
 from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import DataError
 from tacita.modalities.crops import Crops
@@ -22,7 +23,9 @@ from tacita.modalities.readers.sources import ArraySource, TableSource
 from tacita.modalities.tables.crops import crop_rows
 from tacita.modalities.tables.normalise import RowNormaliser
 from tacita.modalities.tables.read import TablesMeta, by_name, row_array, table_like, table_samples
+from tacita.modalities.tables.steps import steps_in
 from tacita.modalities.tables.suspicions import about_columns, column_name
+from tacita.modalities.tables.told import OPTIONS, Told
 from tacita.modalities.tables.views import TableViews
 from tacita.values import Values
 from tacita.words import SHOWN, plural
@@ -41,6 +44,7 @@ class Tables(Modality):
     """Rows `(F,)`, a category as its code. `hidden_share` is ReMasker's: columns are less redundant."""
 
     meta = TablesMeta
+    options = OPTIONS
     wants = "Give one .csv or .parquet file, or an array (rows, columns)."
 
     def claims(self, source: Source, reading: Reading) -> int:
@@ -52,7 +56,9 @@ class Tables(Modality):
         self, source: Source, reading: Reading, like: Schema | None, chunk: int | None
     ) -> Iterator[Samples]:
         known = like.meta if like is not None and isinstance(like.meta, TablesMeta) else None
+        told = Told.of(reading)
         if isinstance(source, ArraySource):
+            told.refuse(source.name)
             for piece in source.pieces(chunk):
                 yield row_array(
                     piece.x, missing=reading.missing, source=source.name, start=piece.start
@@ -69,21 +75,41 @@ class Tables(Modality):
                 }
                 if known is None:
                     labels = None if reading.labels is None else str(reading.labels)
-                    yield table_samples(table, labels=labels, group=reading.group, **how)
+                    yield table_samples(
+                        table,
+                        labels=labels,
+                        group=reading.group,
+                        told=told,
+                        decimal=reading.decimal,
+                        ids_in=reading.id_column,
+                        **how,
+                    )
                 else:
                     yield table_like(*by_name(table, known, source.name), **how)
                 start += len(table)
         else:
             raise self.cannot(source, like)
 
+    def doubt(self, source: Source, samples: Samples, reading: Reading) -> Doubt | None:
+        """Whether rows are time steps, unless it was said what they are or what keeps them together."""
+        told = reading.modality is not None or samples.groups is not None
+        if told or not isinstance(source, TableSource):
+            return None
+        aside = [n for n in (reading.labels, reading.group) if n in source.whole.column_names]
+        return steps_in(source.whole.drop_columns(aside), samples.labels)
+
     def conform(self, samples: Samples, like: Schema) -> Samples:
         known, meta = like.meta, samples.meta
         assert isinstance(known, TablesMeta)
         assert isinstance(meta, TablesMeta)
-        named = (meta.columns, meta.categories)
-        if meta.columns and known.columns and named != (known.columns, known.categories):
+        named = (meta.columns, meta.categories, meta.dates)
+        if (
+            meta.columns
+            and known.columns
+            and named != (known.columns, known.categories, known.dates)
+        ):
             raise DataError(
-                f"{samples.source}: the columns or categories are not those of the model.",
+                f"{samples.source}: the columns, categories or dates are not those of the model.",
                 remedy="Give the file or the frame itself, so that its columns are matched by name.",
             )
         check_channels(samples, like, "columns")
@@ -100,10 +126,21 @@ class Tables(Modality):
         assert isinstance(b, TablesMeta)
         if data.spec != other.spec:
             raise unlike(data, other)
-        if any(a.categories) and a.categories != b.categories:
+        if (any(a.categories) and a.categories != b.categories) or a.dates != b.dates:
             raise DataError(
-                f"{other.source}: its columns have other categories than those of {data.source}.",
-                remedy="Read both in one file, so that a category has one code.",
+                f"{other.source}: its columns have other categories or dates than those of {data.source}.",
+                remedy="Read both in one file, so that a category has one code and days one beginning.",
+            )
+
+    def check_terms(self, data: Dataset, like: Schema) -> None:
+        a, b = data.meta, like.meta
+        if not isinstance(a, TablesMeta) or not isinstance(b, TablesMeta):
+            return
+        if (any(b.categories) and a.categories != b.categories) or a.dates != b.dates:
+            raise DataError(
+                f"{data.source}: its columns have other categories or dates than those of the model, so"
+                " that its codes stand for others.",
+                remedy="Give the model the file or the frame itself, to be read as it knows them.",
             )
 
     def normaliser(self, spec: InputSpec) -> Normaliser:
@@ -128,14 +165,27 @@ class Tables(Modality):
         named = [
             f"{column_name(data, i)} ({size} categories)" for i, size in enumerate(sizes) if size
         ]
+        meta = data.meta
+        assert isinstance(meta, TablesMeta)
+        said = [("dates", str(date)) for date in meta.dates]
         if not named:
-            return []
+            return said
         more = ", ..." * (len(named) > SHOWN)
         numbers = len(sizes) - len(named)
-        return [("columns", f"{plural(numbers, 'number')}; {', '.join(named[:SHOWN])}{more}")]
+        first = ("columns", f"{plural(numbers, 'number')}; {', '.join(named[:SHOWN])}{more}")
+        return [first, *said]
 
     def suspicions(self, data: Dataset) -> list[str]:
         return about_columns(data)
+
+    def features(self, data: Dataset) -> tuple[str, ...]:
+        """The columns."""
+        return tuple(self.show(data, 0)) if len(data) else ()
+
+    def shuffled(self, data: Dataset, feature: int, order: Tensor) -> Dataset:
+        x = data.x.clone()
+        x[:, feature] = x[order, feature]
+        return data.with_samples(x)
 
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """The numbers, and a column of 0 and 1 for each category; without texture."""
@@ -160,6 +210,7 @@ class Tables(Modality):
         assert isinstance(normaliser, Standardiser)
         generator = torch.Generator().manual_seed(size)
         x = torch.randn(size, *meta.shape, generator=generator) * normaliser.std + normaliser.mean
+        x = x.to(meta.floats)
         for column, count in enumerate(meta.spec.cardinalities):
             if count:
                 x[:, column] = torch.randint(count, (size,), generator=generator).float()

@@ -17,6 +17,7 @@ def about_columns(data: Dataset) -> list[str]:
     constant: list[str] = []
     same_as_label: list[str] = []
     like_ids: list[str] = []
+    all_different: list[str] = []
     for position, size in enumerate(data.spec.cardinalities):
         values = data.x[:, position]
         filled = values[~values.isnan()]
@@ -27,6 +28,8 @@ def about_columns(data: Dataset) -> list[str]:
             same_as_label.append(name)
         elif not size and _like_ids(values):
             like_ids.append(name)
+        elif size > 2 and size == len(filled):
+            all_different.append(name)
     said = []
     if constant:
         said.append(f"constant {listed('column', constant)}: nothing to learn there")
@@ -35,6 +38,11 @@ def about_columns(data: Dataset) -> list[str]:
     if like_ids:
         said.append(
             f"rows are numbered by {listed('column', like_ids)}: leave it out if it is an id"
+        )
+    if all_different:
+        said.append(
+            f"no value stands twice in {listed('column', all_different)}: name it as --id-column if it"
+            " names the rows, or leave it out with --ignore"
         )
     return said
 

@@ -17,7 +17,7 @@ from tacita.data.normalise import Normaliser
 from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
-from tacita.modalities.readers.columns import parse_numbers, strings, take_column, take_ids
+from tacita.modalities.readers.columns import strings, take_column, take_ids
 from tacita.modalities.readers.files import TEXT_FILES
 from tacita.modalities.readers.rows import array_row
 from tacita.modalities.readers.sources import FolderSource, ListSource, TableSource
@@ -51,6 +51,7 @@ class Text(Modality):
     """Token numbers `(L,)`. `hidden_share` is usual for masked language models."""
 
     meta = TextMeta
+    alone = tuple(TEXT_FILES)
     options = ("text", "tokeniser")
     wants = (
         "Name the column of a table with text= (--text), or give a folder of .txt files or a list."
@@ -62,7 +63,7 @@ class Text(Modality):
         if isinstance(source, ListSource):
             return 3 * isinstance(source.items[0], str)
         # A readme beside images does not make a folder one of texts.
-        return int(isinstance(source, FolderSource) and bool(source.files(TEXT_FILES)))
+        return int(isinstance(source, FolderSource) and source.has(TEXT_FILES))
 
     def read(
         self, source: Source, reading: Reading, like: Schema | None, chunk: int | None
@@ -217,9 +218,7 @@ def _table(
                 raise ConfigError(f"column {column!r} of {name} cannot be both text and label.")
             raw, table = take_column(table, labels, name, "labels")
             groups, table = take_column(table, reading.group, name, "group")
-            ids, id_column, _ = take_ids(
-                table, {n: parse_numbers(table[n]) for n in table.column_names}
-            )
+            ids, id_column, _ = take_ids(table, reading.id_column, name)
             facts = {"text": column, "id_column": id_column}
             yield _samples(texts, name, _learnt(texts, reading, facts), raw, groups, ids)
         else:

@@ -19,7 +19,7 @@ from tacita.data.normalise import Normaliser, Standardiser
 from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
-from tacita.modalities.pixels import about_channels, check_channels, check_scale
+from tacita.modalities.pixels import about_channels, as_learnt, check_channels
 from tacita.modalities.readers.files import NIFTI_FILES, Entry, scan
 from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource
 from tacita.modalities.volumes.meta import VolumesMeta
@@ -50,7 +50,7 @@ class Volumes(Modality):
 
     def claims(self, source: Source, reading: Reading) -> int:
         if isinstance(source, FolderSource):
-            return 3 * bool(source.files(NIFTI_FILES))
+            return 3 * source.has(NIFTI_FILES)
         if isinstance(source, FileSource):
             return 3 * source.name.lower().endswith(NIFTI_FILES)
         return 3 * (isinstance(source, ArraySource) and len(source.shape) == 5)
@@ -108,8 +108,7 @@ class Volumes(Modality):
     def conform(self, samples: Samples, like: Schema) -> Samples:
         assert isinstance(like.meta, VolumesMeta)
         check_channels(samples, like)
-        check_scale(samples, like.meta)
-        return samples
+        return as_learnt(samples, like.meta)
 
     def at_once(self, spec: InputSpec, size: int) -> int:
         """A volume counts as eight samples a slice."""
@@ -139,7 +138,7 @@ class Volumes(Modality):
 
     def coarse(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """The rows of a volume's slices as those of one image, of 8 x 8 cells."""
-        x = data.x.float()
+        x = data.x.double()
         planes = x.flatten(2, 3)
         cells = (min(8, planes.shape[2]), min(8, planes.shape[3]))
         steps = x.diff(dim=-1).abs().flatten(1).mean(1)

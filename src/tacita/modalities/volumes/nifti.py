@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from tacita.data.reading import Samples
 from tacita.errors import DataError, MissingExtraError
 from tacita.files import replacing
 from tacita.modalities.readers.files import NIFTI_FILES, Entry
-from tacita.modalities.readers.values import check_finite, check_size, damaged, to_float32
+from tacita.modalities.readers.values import check_finite, check_size, damaged, to_floats
+from tacita.modalities.volumes.head import check_head
 from tacita.modalities.volumes.meta import Spacing, VolumesMeta
 from tacita.tasks import UNLABELLED
+from tacita.tasks.labels import whole_numbers
 
 _MOST_CHANNELS = 16
 _MOST_VOXELS = 2**29
@@ -37,15 +39,22 @@ _RATIO = 200
 """What gzip makes smaller than this many times is no scan."""
 _SAME_SPACING = 0.01
 """Relative difference of spacing below which voxels are taken as they are."""
+_SAME_PLACE = 0.5
+"""Share of a voxel that labels may lie beside their scan: no voxel's label would change."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Of one scan turned to RAS: channels, the size along Z, Y and X, and the millimetres a voxel."""
+    """Of one scan turned to RAS: channels, the size along Z, Y and X, and the millimetres a voxel.
+
+    affine: from its places along X, Y and Z to millimetres, by what nibabel goes by: the sform where its
+        code is set, else the qform where that is, else the middle of the scan is 0.
+    """
 
     channels: int
     size: tuple[int, int, int]
     spacing: Spacing
+    affine: NDArray[np.float64] = field(compare=False)
 
 
 def bare_name(name: str) -> str:
@@ -62,8 +71,7 @@ def read_grid(path: Path) -> Grid:
     """The grid of a file by its header alone, whose sizes are checked before anything is read."""
     with damaged(path, "a NIfTI volume"):
         image = _opened(path)
-        shape, spacing = _turned(image)
-        return Grid(shape[0], (shape[1], shape[2], shape[3]), spacing)
+        return _turned(image)
 
 
 def read_scan(path: Path) -> NDArray[Any]:
@@ -105,7 +113,7 @@ def scans(entries: Sequence[Entry], source: str, *, spacing: Spacing | None = No
         def place(index: tuple[int, ...], name: str = entry.name) -> str:
             return f"{name}, voxel {index[1:]}"
 
-        values = to_float32(read_scan(entry.path), source, place)
+        values = to_floats(read_scan(entry.path), source, place)
         check_finite(values, source, place, missing="refuse", fillable=False)
         scan = torch.from_numpy(np.ascontiguousarray(values))
         scan = resample(scan, sizes[row])
@@ -120,7 +128,7 @@ def label_scans(
     """For each scan its label volume on the common grid of `samples`, None where there is none.
 
     A scan and its labels have the same name in their folders. Raises `DataError` for labels without a
-    scan or on another grid than it, and for numbers that are not whole.
+    scan or on another grid or in another place than it, and for numbers that are not whole.
     """
     assert isinstance(samples.meta, VolumesMeta)
     spacing = samples.meta.spacing
@@ -145,13 +153,22 @@ def label_scans(
                 f"{path}: labels of {_words(own)}, but the volume has {_words(grid)}.",
                 remedy="Give labels on the grid of their volume, one number a voxel.",
             )
+        far = _apart(own, grid)
+        if far > _SAME_PLACE * min(grid.spacing):
+            raise DataError(
+                f"{path}: by its header it lies up to {far:.3g} mm away from its volume {entry.name}.",
+                remedy="Bring the labels onto the grid of their volume, such as with"
+                " nibabel.processing.resample_from_to(labels, volume, order=0), or save them with the"
+                " volume's affine if they only lack it.",
+            )
         values = read_scan(path).astype(np.float64)
-        if not bool((np.isfinite(values) & (values == np.floor(values))).all()):
+        whole = whole_numbers(values)
+        if whole is None:
             raise DataError(
                 f"{path}: labels are not whole numbers.",
                 remedy="Give 0 for the background and 1, 2, ... for classes.",
             )
-        codes = resample(torch.from_numpy(values), resampled_size(grid, spacing), nearest=True)
+        codes = resample(torch.from_numpy(whole), resampled_size(grid, spacing), nearest=True)
         found.append(
             _padded(codes, samples.meta.shape[1:], float(UNLABELLED))[0].numpy().astype(np.int64)
         )
@@ -211,6 +228,7 @@ def _opened(path: Path) -> Any:
         import nibabel
     except ModuleNotFoundError as error:
         raise MissingExtraError("nibabel", "volumes") from error
+    check_head(path)
     image = nibabel.load(path)
     if not isinstance(image, nibabel.Nifti1Image):
         raise DataError(f"{path}: not a NIfTI file.", remedy="Convert it to .nii.gz.")
@@ -236,21 +254,32 @@ def _opened(path: Path) -> Any:
     return image
 
 
-def _turned(image: Any) -> tuple[tuple[int, ...], Spacing]:
-    """The shape `(C, Z, Y, X)` and the spacing of an image once it is turned to RAS."""
+def _turned(image: Any) -> Grid:
+    """The grid of an image once it is turned to RAS."""
     import nibabel
 
-    axes = nibabel.io_orientation(image.affine)[:, 0]  # type: ignore[no-untyped-call]
-    zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
-    if not np.isfinite(axes).all() or not all(1e-3 <= zoom <= 1e3 for zoom in zooms):
+    turn = nibabel.io_orientation(image.affine)  # type: ignore[no-untyped-call]
+    # Of the affine, not of the header's own sizes, which other programs leave as they were.
+    zooms = [float(np.linalg.norm(image.affine[:3, axis])) for axis in range(3)]
+    if not np.isfinite(turn).all() or not all(1e-3 <= zoom <= 1e3 for zoom in zooms):
         raise DataError(
             f"{image.get_filename()}: a spacing of {zooms} millimetres makes no sense.",
             remedy="Mend the header of the file.",
         )
-    own = [int(np.flatnonzero(axes == axis)[0]) for axis in (2, 1, 0)]
-    channels = math.prod(image.shape[3:])
+    own = [int(np.flatnonzero(turn[:, 0] == axis)[0]) for axis in (2, 1, 0)]
+    depth, height, width = (int(image.shape[axis]) for axis in own)
     z, y, x = (zooms[axis] for axis in own)
-    return (channels, *(image.shape[axis] for axis in own)), (z, y, x)
+    back = nibabel.orientations.inv_ornt_aff(turn, image.shape[:3])  # type: ignore[no-untyped-call]
+    channels = math.prod(image.shape[3:])
+    return Grid(channels, (depth, height, width), (z, y, x), image.affine @ back)
+
+
+def _apart(a: Grid, b: Grid) -> float:
+    """How far the corners of two grids of one size lie apart at most, in millimetres."""
+    z, y, x = (side - 1 for side in a.size)
+    corners = np.array([(i, j, k, 1) for i in (0, x) for j in (0, y) for k in (0, z)], np.float64)
+    there = corners @ (a.affine - b.affine).T
+    return float(np.linalg.norm(there[:, :3], axis=1).max())
 
 
 def _padded(x: Tensor, size: Sequence[int], value: float) -> Tensor:

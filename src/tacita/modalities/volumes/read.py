@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tacita.data.reading import Samples
 from tacita.errors import DataError
-from tacita.modalities.readers.values import check_finite, to_float32, to_tensor
+from tacita.modalities.readers.values import check_finite, to_floats, to_tensor
 from tacita.modalities.volumes.meta import VolumesMeta
 
 
@@ -31,7 +31,7 @@ def volume_array(x: NDArray[Any], *, source: str, start: int = 0) -> Samples:
     def place(index: tuple[int, ...]) -> str:
         return f"volume {start + index[0]}, channel {index[1]}, voxel {index[2:]}"
 
-    values = to_float32(x, source, place)
+    values = to_floats(x, source, place)
     check_finite(values, source, place, missing="refuse", fillable=False)
     return _samples(to_tensor(values), source)
 

@@ -39,7 +39,11 @@ CHANNELS = ("acc_x", "acc_y", "acc_z", "bvp", "eda", "temp")
 
 LARGEST = 2**30
 """Bytes of one file: weeks of recording; more is a mistake or an attack."""
+_SMALL = 2**27
+_RATIO = 100
+"""What zip makes smaller than this many times is no recording of a sensor."""
 _MEMBERS = 10_000
+_BOM = b"\xef\xbb\xbf"
 _FASTEST = 10_000
 _G = 1 / 64
 _SHOWN = 60
@@ -61,13 +65,13 @@ class Session:
         if self.inside is None:
             with damaged(source, "a recording"):
                 _check_size(os.stat(place).st_size, source)
-                return Path(place).read_bytes()
+                return Path(place).read_bytes().removeprefix(_BOM)
         with damaged(source, "a recording"), zipfile.ZipFile(self.inside) as archive:
-            _check_size(archive.getinfo(place).file_size, source)
-            with archive.open(place) as member:
-                data = member.read(LARGEST + 1)
-        _check_size(len(data), source)
-        return data
+            member = archive.getinfo(place)
+            _check_size(member.file_size, source)
+            with archive.open(place) as opened:
+                data = opened.read(member.file_size + 1)
+        return data.removeprefix(_BOM)
 
     def place(self, file: str) -> str:
         """What to call a file in messages."""
@@ -274,6 +278,14 @@ def _in_zip(path: Path, name: str, subject: str) -> list[Session]:
         members = archive.infolist()
         if len(members) > _MEMBERS:
             raise DataError(f"{path}: {len(members)} members; the bound is {_MEMBERS}.")
+        size = sum(member.file_size for member in members)
+        packed = sum(member.compress_size for member in members)
+        if size > _SMALL and size > _RATIO * packed:
+            raise DataError(
+                f"{path}: would unpack from {packed / 2**20:.1f} MiB to {size / 2**20:.0f} MiB, which"
+                " looks like a decompression bomb.",
+                remedy="Leave the archive out unless you know where it comes from.",
+            )
         for member in members:
             inner = PurePosixPath(member.filename.replace("\\", "/"))
             if inner.is_absolute() or ".." in inner.parts or ":" in str(inner):

@@ -1,0 +1,56 @@
+"""Arrow's many types of column as the few that anything can be done with."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tacita.errors import DataError
+
+
+def plain_columns(table: pa.Table, source: str) -> pa.Table:
+    """The same table with text as text and bytes that are text as text, whatever they lay in as.
+
+    Raises `DataError` naming a column of a type that belongs to one library alone, such as periods.
+
+    >>> view = pa.table({"a": pa.array(["u"], pa.string_view())})
+    >>> plain_columns(view, "example")["a"].type
+    DataType(string)
+    """
+    for at, name in enumerate(table.column_names):
+        column = table[at]
+        kind = _plain_type(column.type, name, source)
+        if kind != column.type:
+            storage = _storage(column) if isinstance(column.type, pa.BaseExtensionType) else column
+            table = table.set_column(at, name, pc.cast(storage, kind))
+        elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            try:
+                table = table.set_column(at, name, pc.cast(column, pa.large_string()))
+            except pa.ArrowInvalid:
+                continue  # Bytes that are no text hurt nobody who does not ask for them.
+    return table
+
+
+def _plain_type(kind: pa.DataType, name: str, source: str) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if pa.types.is_dictionary(kind):
+        inner = _plain_type(kind.value_type, name, source)
+        return kind if inner == kind.value_type else inner
+    if not isinstance(kind, pa.BaseExtensionType):
+        return kind
+    if kind.extension_name == "arrow.bool8":
+        return pa.bool_()
+    if kind.extension_name == "arrow.json":
+        return pa.string()
+    raise DataError(
+        f"{source}: column {name!r} is of type {kind.extension_name}, which is neither numbers nor text.",
+        remedy="Turn it into text or into numbers, or leave it out.",
+    )
+
+
+def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    chunks = [chunk.storage for chunk in column.chunks]
+    return pa.chunked_array(chunks, column.type.storage_type)

@@ -1,0 +1,42 @@
+"""What a task hands to those who show and write its predictions: plain values, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacita.measures.calibration import Reliability
+from tacita.measures.ranks import Operating
+
+
+class Writer(Protocol):
+    """Where predictions are written: as lines, or as files that are like the samples."""
+
+    def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+        """Write one line a sample, under a header; gives how many."""
+
+    def samples(self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> int:
+        """Write predictions that are as large as the samples, beside what these are called."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a report shows of predictions for samples not learnt from; what is None is not shown.
+
+    Shapes: `confusion (K, K)`, a row a true answer; `fit`, numbers and their predictions, `(N,)` each;
+    `worst (n,)` positions of the worst predictions, `sure (n,)` how sure the model was of each.
+    guesses: what was predicted for the worst, as targets are.
+    operating: what comes of each threshold, a class against the others.
+    """
+
+    confusion: NDArray[np.int64] | None = None
+    calibration: Reliability | None = None
+    fit: tuple[NDArray[Any], NDArray[Any]] | None = None
+    worst: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    guesses: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    sure: NDArray[Any] | None = None
+    operating: tuple[Operating, ...] = ()
