@@ -318,6 +318,9 @@ def test_the_recipe_of_another_encoder_is_refused(copy: Any) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(without))
     with pytest.raises(CheckpointError, match=r"recipe\.yaml: encoder: is missing"):
         Model.load(folder)
+    (folder / "recipe.yaml").write_text(recipe.replace("width: 4", f"width: {2**63}"))
+    with pytest.raises(CheckpointError, match=r"recipe\.yaml: its networks cannot be built"):
+        Model.load(folder)
     huge = recipe.replace("width: 4", "width: 1000000")
     (folder / "recipe.yaml").write_text(huge)
     with pytest.raises(CheckpointError, match="not of the recipe's shape"):

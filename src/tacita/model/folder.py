@@ -150,7 +150,7 @@ def _untrained(
         with torch.device("meta"):
             outline = _made(recipe, spec, task, shapes)
         expected = {name: tuple(v.shape) for name, v in _tensors(outline.modules()).items()}
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, TypeError, OverflowError):
         expected = {}  # A network of another library may need real numbers to be built.
     for name, shape in expected.items():
         if shapes.get(name) != shape:
@@ -160,9 +160,11 @@ def _untrained(
             )
     try:
         return _made(recipe, spec, task, shapes)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+        # torch has its own for each way in which a size can be too large; its stack stays away.
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"{folder / 'recipe.yaml'}: its networks cannot be built ({error}).", remedy=DAMAGED
+            f"{folder / 'recipe.yaml'}: its networks cannot be built ({reason}).", remedy=DAMAGED
         ) from error
 
 
