@@ -125,6 +125,18 @@ def test_sets_of_categories_are_not_read_beyond_their_end(tmp_path: Path) -> Non
         loaded(learner, path)
 
 
+@pytest.mark.parametrize("method", ["random-forest", "gradient-boosting"])
+def test_trees_larger_than_their_file_take_no_memory(method: str, tmp_path: Path) -> None:
+    learner = fitted(method, mixed_tables())
+    path = tmp_path / "e.safetensors"
+    save_estimator(learner.estimator_, path)
+    whole, metadata = read_tensors(path, remedy="")
+    whole["0/sizes"].view(-1)[0] = 2**31 - 1
+    write_tensors(path, whole, metadata)
+    with pytest.raises(CheckpointError, match=r"e\.safetensors: 0/.* is of shape"):
+        loaded(learner, path)
+
+
 def test_a_tree_without_an_end_is_refused(tmp_path: Path) -> None:
     learner = fitted("random-forest", data_of("tables"))
     path = tmp_path / "e.safetensors"

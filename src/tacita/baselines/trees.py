@@ -153,10 +153,11 @@ def make_boosting(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) 
     bitset_sizes = arrays.whole("bitset_sizes", len(sizes), outputs)
     bitset_starts = _starts(arrays, bitset_sizes.ravel())
     count = int(starts[-1])
+    # Asked for first: sizes that are only claimed are held against what is there before memory is taken.
+    feature = arrays.whole("feature", count, below=columns)
     nodes = np.zeros(count, PREDICTOR_RECORD_DTYPE)
     for name in ("left", "right", "bitset"):
         nodes[NODE[name]] = arrays.whole(name, count)
-    feature = arrays.whole("feature", count, below=columns)
     nodes["feature_idx"] = feature
     for name in ("missing_left", "leaf", "categorical"):
         nodes[NODE[name]] = arrays.flags(name, count)
