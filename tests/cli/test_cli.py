@@ -76,7 +76,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         "report": Path("r/report.html"),
         "export": Path("m.onnx"),
     }
-    task = types.SimpleNamespace(answers=("good", "worn"))
+    task = types.SimpleNamespace(answers=("good", "banana"))
     model = types.SimpleNamespace(
         task=task, **{name: record(name, value) for name, value in methods.items()}
     )
@@ -308,14 +308,14 @@ def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None
     assert run("embed", "r", "d", "--out", "e.npy")[:2] == (0, "")
     assert run("evaluate", "r", "d", "--labels", "y")[1] == (
         "accuracy  0.5000\nlog_loss  1.2500\n\n"
-        "class  precision  recall      f1  labels\n"
-        "good      0.5000  1.0000  0.6667       2\n"
-        "worn           -  0.0000  0.0000       2\n"
+        "class   precision  recall      f1  labels\n"
+        "good       0.5000  1.0000  0.6667       2\n"
+        "banana          -  0.0000  0.0000       2\n"
     )
     told = json.loads(run("evaluate", "r", "d", "--labels", "y", "--json")[1])
     assert told["accuracy"] == 0.5
     assert told["classes"][1] == {
-        "name": "worn", "precision": None, "recall": 0.0, "f1": 0.0, "support": 2,
+        "name": "banana", "precision": None, "recall": 0.0, "f1": 0.0, "support": 2,
     }  # fmt: skip
     assert run("report", "r")[1] == "r/report.html\n"
     assert run("export", "r", "--format", "torch", "--out", "m.pt2")[1] == "m.onnx\n"

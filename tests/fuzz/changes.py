@@ -222,7 +222,8 @@ def _kind(drawn: np.random.Generator, folder: Path, names: list[str]) -> str:
     way = int(drawn.integers(8))
     if way == 7:
         (
-            folder / _choice(drawn, ("baseline.skops", "baseline.pkl", "ledger.json", "model.py"))
+            folder
+            / _choice(drawn, ("baseline.safetensors", "baseline.pkl", "ledger.json", "model.py"))
         ).write_bytes(b"x")
         return "kind one more"
     path.unlink()

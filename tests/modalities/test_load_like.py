@@ -110,6 +110,41 @@ def test_an_empty_cell_is_the_category_missing_or_none_of_the_known(table):
         assert ["nothing at row 2" in str(each.message) for each in said] == [True] * (text is CSV)
 
 
+@pytest.mark.parametrize("chunk", [1, 10])
+@pytest.mark.parametrize("form", ["tables", "array", "text", "wide series", "long series"])
+def test_labels_may_stand_in_a_column_that_the_model_did_not_have(tmp_path, form, chunk):
+    path, plain, named = tmp_path / "new.csv", tmp_path / "first.csv", {}
+    rows = {
+        "tables": ("a,b", "1,2"),
+        "array": ("a,b", "1,2"),
+        "text": ("text", "two words"),
+        "wide series": ("t0,t1", "1,2"),
+        "long series": ("m,t,v", "{i},0,1"),
+    }
+    header, row = rows[form]
+    lines = [row.format(i=i) for i in range(4)]
+    plain.write_text("\n".join([header, *lines]) + "\n")
+    truth = ["u", "v", "", "u"]
+    path.write_text(
+        "\n".join([f"{header},judged", *(f"{r},{y}" for r, y in zip(lines, truth, strict=True))])
+        + "\n"
+    )
+    if form == "array":
+        schema = as_dataset(np.array([[1.0, 2.0]] * 4), truth).schema
+    else:
+        if form == "long series":
+            named = {"series_id": "m", "time": "t"}
+        elif form == "wide series":
+            named = {"modality": "series"}
+        ids = "id,label\n" + "\n".join(f"{i},{y}" for i, y in enumerate(truth)) + "\n"
+        (tmp_path / "l.csv").write_text(ids)
+        schema = load(plain, labels=tmp_path / "l.csv", **named).schema
+    assert schema.meta.target is None
+    x, y, _, _ = joined(read_like(path, schema, chunk=chunk, labels="judged"))
+    assert y.tolist() == [0, 1, -1, 0]
+    assert len(x) == 4
+
+
 def test_a_label_file_serves_a_stream_and_must_fit_it(table, tmp_path):
     schema = load(table, labels="y").schema
     table.write_text("id,a,colour\np,1,red\nq,2,red\nr,3,red\n")
@@ -228,3 +263,11 @@ def test_a_data_set_or_a_built_in_name_streams_too(table):
 def test_names_are_needed_where_the_model_has_categories(table):
     with pytest.raises(errors.DataError, match="an array has no names"):
         list(read_like(np.zeros((2, 2)), load(table, labels="y").schema))
+
+
+def test_labels_may_stand_in_an_array_that_the_model_did_not_have(tmp_path):
+    path = tmp_path / "new.npz"
+    np.savez(path, x=np.zeros((3, 2)), judged=np.array(["u", "v", "u"]))
+    schema = as_dataset(np.zeros((4, 2)), ["u", "v", "u", "v"]).schema
+    _, y, _, _ = joined(read_like(path, schema, chunk=2, labels="judged"))
+    assert y.tolist() == [0, 1, 0]

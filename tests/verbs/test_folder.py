@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tacita.catalog.discover import cards, load_class
 from tacita.errors import ConfigError
 from tacita.files import WriteError
 from tacita.verbs.folder import (
+    OURS,
     PLAN,
     check_folder,
     taken_default_folder,
@@ -84,10 +86,18 @@ def test_a_new_folder_goes_again_where_nothing_was_kept(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_what_a_learner_keeps_is_known_as_a_runs_file() -> None:
+    learners = (
+        card for card in cards().values() if card.family in ("adapt", "semisup", "baseline")
+    )
+    kept = {name for card in learners for name in getattr(load_class(card.slug), "files", ())}
+    assert {"baseline.safetensors", "ledger.json"} <= kept <= set(OURS)
+
+
 def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
     ours = (
-        PLAN, "recipe.yaml", "labels.json", "metrics.json", "model.safetensors", "baseline.skops",
-        "report.html", "history.jsonl", "work/a.0.json", "work/a.0.safetensors",
+        PLAN, "recipe.yaml", "labels.json", "metrics.json", "model.safetensors",
+        "baseline.safetensors", "report.html", "history.jsonl", "work/a.0.json", "work/a.0.safetensors",
         "work/.a.0.json.k3j_8ab2", "encoders/a/recipe.yaml", ".plan.json.abcdefgh",
     )  # fmt: skip
     others = ("notes.txt", "work/mine.csv", "photos/model.safetensors", "encoders/a/mine.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 import tacita
@@ -42,5 +43,7 @@ def evaluate(
         longest = max(len("class"), *(len(row.name) for row in classes))
         print(f"\n{'class':{longest}}  precision  recall      f1  labels")
         for row in classes:
-            figures = f"{row.precision:9.4f}  {row.recall:6.4f}  {row.f1:6.4f}  {row.support:6}"
-            print(printable(f"{row.name:{longest}}  {figures}").replace("nan", "  -"))
+            shares = (row.precision, row.recall, row.f1)
+            told = ["-" if math.isnan(share) else f"{share:.4f}" for share in shares]
+            figures = f"{told[0]:>9}  {told[1]:>6}  {told[2]:>6}  {row.support:6}"
+            print(printable(f"{row.name:{longest}}  {figures}"))

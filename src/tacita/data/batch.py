@@ -107,6 +107,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
+        if device.type == "mps" and self.targets.dtype == torch.float64:
+            # It has no numbers of 64 bits.
+            return replace(self, targets=with_tensor(self.targets, self.y.float())).to(device)
         return Batch(
             self.samples.to(device, non_blocking=True),
             self.targets.to(device, non_blocking=True),

@@ -32,6 +32,7 @@ class Labelling:
     reading: what the modality is told: `labels` and `group` name columns of a table, or the folder of
         labels that are themselves samples.
     target, group: the columns or arrays that labels and groups come from, for later readings.
+    like: what a model learnt from, with the column that its further samples have their labels in.
     """
 
     def __init__(
@@ -118,9 +119,14 @@ class Labelling:
 
     def _of_table(self, source: TableSource, reading: Reading) -> Reading:
         if self.like is not None:
-            if reading.labels is not None:
+            meta = self.like.meta
+            if reading.labels is not None and str(reading.labels) in source.column_names:
+                # The model's own labels came from elsewhere, or from a column of another name.
+                meta = meta.model_copy(update={"target": str(reading.labels)})
+                self.like = replace(self.like, meta=meta)
+            elif reading.labels is not None:
                 self.file = LabelFile.read(existing(reading.labels))
-            return replace(reading, labels=self.like.meta.target, group=self.like.meta.group)
+            return replace(reading, labels=meta.target, group=meta.group)
         columns = source.whole.column_names
         labels, group = reading.labels, reading.group
         if labels is not None and str(labels) not in columns and os.path.isfile(labels):
@@ -135,12 +141,14 @@ class Labelling:
         arrays, labels = source.arrays, reading.labels
         self.target = "y" if "y" in arrays else None
         if self.like is not None:
-            if labels is not None:
-                self.file = LabelFile.read(existing(labels))
             known = self.like.meta.target
+            if labels is not None and _may_be_labels(source, str(labels)):
+                known = str(labels)
+            elif labels is not None:
+                self.file = LabelFile.read(existing(labels))
             self.target = known if known is not None and known in arrays else self.target
         elif labels is not None:
-            if str(labels) in arrays and str(labels) not in ("x", "values"):
+            if _may_be_labels(source, str(labels)):
                 self.target = str(labels)
             elif os.path.isfile(labels):
                 self.file = LabelFile.read(Path(labels), reading.group)
@@ -221,6 +229,10 @@ class Labelling:
                 f"group={group!r} is not a column of {self.file.path}.",
                 remedy="Name a column of the label file.",
             )
+
+
+def _may_be_labels(source: ArraySource, name: str) -> bool:
+    return name in source.arrays and name not in ("x", "values")
 
 
 def _known_by(names: Sequence[str], labels: Mapping[str, str | None]) -> set[str]:

@@ -70,6 +70,8 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     ignore: columns of a table that are left out; categorical: those whose values are categories,
         though they look like numbers, dates or free text; numeric: those whose values are numbers. A list
         of names, or one text with commas between them.
+    decimal: the sign before the fraction in a table's cells, "." or ",", where they do not tell it.
+    id_column: the column that names the rows; by default one called `id`.
 
     Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
 
@@ -157,7 +159,7 @@ def read_like(
         opened = open_memory(source, reading)
     labelling = Labelling(opened, modality, reading, schema, hidden=hide_labels)
     start, notes = 0, list[Note]()
-    for samples in pieces_like(opened, labelling.reading, schema, chunk):
+    for samples in pieces_like(opened, labelling.reading, labelling.like or schema, chunk):
         if strict and samples.notes:
             raise DataError(
                 f"{opened.name}: {samples.notes[0]}.",

@@ -27,11 +27,12 @@ ENCODERS = "encoders"
 """Every candidate's encoder as a model of its own, where ways to pretrain were compared."""
 OURS = (
     PLAN, STATE, LOCK, HOLDER, "recipe.yaml", "labels.json", "metrics.json", "history.jsonl",
-    "report.html", "report.md", "model.safetensors", "stream.json", "ledger.json",
+    "report.html", "report.md", "model.safetensors", "baseline.safetensors", "stream.json",
+    "ledger.json",
 )  # fmt: skip
-"""Files that a run writes, beside those of `OURS_TOO`."""
-OURS_TOO = re.compile(r"[\w-]+\.skops|\..+\.[a-z0-9_]{8}")
-"""A learner that is no network, and what a killed process left of a file in the making."""
+"""Files that a run writes; what learners keep beside tensors is among them."""
+UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""What a killed process left of a file in the making."""
 IN_WORK = re.compile(r".+\.(json|jsonl|safetensors)|\..+\.[a-z0-9_]{8}")
 LONGEST_NAME = 200
 """Bytes of a default folder's name: file systems take 255, and a number may follow."""
@@ -163,7 +164,7 @@ def remove_work(folder: Path) -> None:
 
 def _remove(folder: Path, keep: tuple[str, ...] = ()) -> None:
     for each in folder.iterdir():
-        ours = each.name in OURS or OURS_TOO.fullmatch(each.name)
+        ours = each.name in OURS or UNFINISHED.fullmatch(each.name)
         if ours and each.name not in keep and (each.is_file() or each.is_symlink()):
             each.unlink(missing_ok=True)
 

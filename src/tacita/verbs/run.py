@@ -148,17 +148,13 @@ class Run:
         A sample that several folds scored has those of the first. None where draws were scored on
         samples kept aside, and for predictions as large as the samples, which are not kept.
         """
-        found: dict[int, Tensor] = {}
-        for number in range(0 if self.draws else len(self.folds)):
-            kept = self._kept(recipe, number)
-            if kept is None:
-                return None
-            for position, row in zip(kept[0].tolist(), kept[1], strict=True):
-                found.setdefault(position, row)
-        if not found:
+        kept = [self._kept(recipe, n) for n in range(0 if self.draws else len(self.folds))]
+        parts = [part for part in kept if part is not None]
+        if not parts or len(parts) < len(kept):
             return None
-        order = sorted(found)
-        return torch.tensor(order), torch.stack([found[position] for position in order])
+        at, logits = (torch.cat(each) for each in zip(*parts, strict=True))
+        positions, first = np.unique(at.numpy(), return_index=True)
+        return torch.from_numpy(positions), logits[torch.from_numpy(first)]
 
     def _kept(self, recipe: Recipe, number: int) -> tuple[Tensor, Tensor] | None:
         path = self._predicted(recipe, number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read_table(path: Path) -> pa.Table:
     return _checked(read(path), str(path))
 
 
-def stream_table(path: Path, chunk: int) -> Iterator[pa.Table]:
+def stream_table(path: Path, chunk: int) -> Generator[pa.Table, None, None]:
     """A file as consecutive tables of at most `chunk` rows, one block of it in memory at a time.
 
     A sheet is read whole.

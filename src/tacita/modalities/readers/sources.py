@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,15 @@ class TableSource(Source):
     def whole(self) -> pa.Table:
         """All of it in memory."""
         return read_table(self._table) if isinstance(self._table, Path) else self._table
+
+    @cached_property
+    def column_names(self) -> list[str]:
+        """Of the file's first rows; none where it has no row."""
+        if not isinstance(self._table, Path):
+            return list(self._table.column_names)
+        with closing(stream_table(self._table, 1)) as pieces:
+            first = next(pieces, None)
+        return [] if first is None else list(first.column_names)
 
     def pieces(self, rows: int | None) -> Iterator[pa.Table]:
         """Consecutive tables of at most so many rows, one in memory at a time; None for the whole."""

@@ -22,7 +22,7 @@ from tacita.modalities.pixels import check_channels
 from tacita.modalities.readers.sources import ArraySource, TableSource
 from tacita.modalities.tables.crops import crop_rows
 from tacita.modalities.tables.normalise import RowNormaliser
-from tacita.modalities.tables.read import TablesMeta, by_name, row_array, table_like, table_samples
+from tacita.modalities.tables.read import TablesMeta, row_array, table_like, table_samples
 from tacita.modalities.tables.steps import steps_in
 from tacita.modalities.tables.suspicions import about_columns, column_name
 from tacita.modalities.tables.told import OPTIONS, Told
@@ -85,7 +85,7 @@ class Tables(Modality):
                         **how,
                     )
                 else:
-                    yield table_like(*by_name(table, known, source.name), **how)
+                    yield table_like(table, known, **how)
                 start += len(table)
         else:
             raise self.cannot(source, like)

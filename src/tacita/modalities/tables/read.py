@@ -158,7 +158,7 @@ def row_array(x: NDArray[Any], *, missing: Missing, source: str, start: int = 0)
     return Samples(rows, TablesMeta.of(rows), source)
 
 
-def by_name(table: pa.Table, meta: TablesMeta, source: str) -> tuple[pa.Table, TablesMeta]:
+def _by_position(table: pa.Table, meta: TablesMeta, source: str) -> tuple[pa.Table, TablesMeta]:
     """For a model of a nameless array, the table's columns and the model's by their position."""
     if meta.columns:
         return table, meta
@@ -170,7 +170,7 @@ def by_name(table: pa.Table, meta: TablesMeta, source: str) -> tuple[pa.Table, T
             remedy="Give the same columns in the same order.",
         )
     names = tuple(str(i) for i in range(width))
-    facts = {"columns": names, "categories": ((),) * width, "target": None}
+    facts = {"columns": names, "categories": ((),) * width}
     return table.select(kept).rename_columns(list(names)), meta.model_copy(update=facts)
 
 
@@ -178,6 +178,8 @@ def table_like(
     table: pa.Table, meta: TablesMeta, *, missing: Missing, source: str, row_name: RowName
 ) -> Samples:
     """A table with the columns, the categories and the dates that a model knows, matched by name."""
+    labels = arrow_labels(table[meta.target]) if meta.target in table.column_names else None
+    table, meta = _by_position(table, meta, source)
     learnt = {name for name, names in zip(meta.columns, meta.categories, strict=True) if not names}
     table, _, numbers = with_numbers(
         table,
@@ -210,7 +212,6 @@ def table_like(
     ids: tuple[str, ...] = ()
     if meta.id_column in table.column_names:
         ids = tuple(text or "" for text in strings(table[meta.id_column]).to_pylist())
-    labels = arrow_labels(table[meta.target]) if meta.target in table.column_names else None
     x = torch.from_numpy(np.stack(arrays, 1))
     return Samples(x, meta.like(x), source, labels, ids=ids, notes=tuple(notes))
 
