@@ -73,10 +73,12 @@ def leaderboard(metrics: Metrics) -> Figure | None:
     seen = [m - s for m, s in zip(means, below, strict=True)]
     seen += [m + s for m, s in zip(means, above, strict=True)]
     seen += [value for row in rows for value in (*row.folds, *(row.interval or ()))] + free
-    # Names stand above their line, so that a narrow screen keeps the plot.
+    # Names stand above their line, so that a narrow screen keeps the plot, and on a ground of their
+    # own, so that what is free does not strike them out.
     names = [
         {"text": label(row.name), "x": 0, "xref": "paper", "xanchor": "left", "y": place}
         | {"yshift": 17, "showarrow": False, "font": {"size": 12.5, "color": "--muted"}}
+        | {"bgcolor": "--card", "borderpad": 1}
         for place, row in enumerate(rows)
     ]
     layout = layout_of(
