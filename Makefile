@@ -32,6 +32,7 @@ format: $(READY)
 
 tables: $(READY)
 	$(BIN)/python -m tacita.catalog.tables README.md
+	$(BIN)/python -m tacita.catalog.reference docs/api/methods
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
@@ -52,6 +53,7 @@ bench: $(READY)
 
 claims: $(READY)
 	$(BIN)/python -m claims
+	$(BIN)/python -m tacita.catalog.reference docs/api/methods
 
 clean:
 	rm -rf $(VENV) build dist

@@ -36,23 +36,29 @@ def method_list(cards: Sequence[Card], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def method_page(slug: str, width: int = 100) -> str:
-    """All that is known of one method. Raises `ConfigError` if there is no such method."""
-    card = discover.get(slug)
+def facts(card: Card) -> dict[str, str]:
+    """What is known of one method beside its options, in words: what it is for, its paper, its figures."""
     usage = _TRY.get(card.family, "") if card.encoder else "tacita adapt {slug} DATA"
     rows = {
         "for": card.summary,
         "paper": f"{card.paper} ({card.year})" if card.paper else "",
         "data": _reads(card),
+        "needs": ", ".join(card.needs),
         "labels": card.labels,
         "tasks": ", ".join(card.tasks) or "any",
         "reuses": ", ".join(card.reuses),
         "claim": card.claim,
-        "measured": _figures(measured(slug)),
+        "measured": _figures(measured(card.slug)),
         "class": card.target.replace(":", "."),
-        "try": usage.format(slug=slug),
+        "try": usage.format(slug=card.slug),
     }
-    facts = [_row(f"{key:8}", text, width) for key, text in rows.items() if text]
+    return {key: text for key, text in rows.items() if text}
+
+
+def method_page(slug: str, width: int = 100) -> str:
+    """All that is known of one method. Raises `ConfigError` if there is no such method."""
+    card = discover.get(slug)
+    rows = [_row(f"{key:8}", text, width) for key, text in facts(card).items()]
     title = f"{card.slug}: {card.title} ({card.family})"
     known = parameters(slug)
     options = [_option(parameter, width) for parameter in known.values()]
@@ -62,7 +68,7 @@ def method_page(slug: str, width: int = 100) -> str:
         for paragraph in card.doc.split("\n\n")
         if paragraph.partition(":")[0] not in known and not paragraph.startswith(">>>")
     ]
-    parts = ["\n".join([title, *facts]), *prose]
+    parts = ["\n".join([title, *rows]), *prose]
     if options:
         parts.append("\n".join(["options, as key=value:", *options]))
     return "\n\n".join(part for part in parts if part)
