@@ -123,6 +123,9 @@ def search(
 
     A word counts most in a name or title, then in the summary, then anywhere else; a query
     without words gives every card in the order of the rooms.
+
+    >>> [card.slug for card in search("vicreg", family="pretrain")][0]
+    'vicreg'
     """
     words = re.findall(r"[\w.]+", query.lower())
     ranked = []

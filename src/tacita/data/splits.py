@@ -46,6 +46,11 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Split the labelled positions into (kept for learning, held out).
 
     Raises `DataError` where a class or the groups are too few to be split, or the samples are in doubt.
+
+    >>> from tacita.modalities.load import load
+    >>> kept, held = hold_out(load("wine"), 0.25, seed=0)
+    >>> len(kept), len(held)
+    (133, 45)
     """
     positions = data.labelled.nonzero().squeeze(1)
     return _part(data, positions, data.task.stratum(data.targets[positions]), share, seed)
@@ -106,6 +111,10 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
     """Folds over all labels: up to five, as many as the rarest class or the groups allow.
 
     With labels for two folds only, they are drawn twice, so that a mean has four scores.
+
+    >>> from tacita.modalities.load import load
+    >>> len(cross_validation(load("wine"), seed=0))
+    5
     """
     _check_parts(data)
     positions = data.labelled.nonzero().squeeze(1)
@@ -140,6 +149,11 @@ def draw_labels(data: Dataset, per_class: int, seed: int) -> Tensor:
     """Positions of `per_class` labelled samples of each class, drawn at random.
 
     Raises `DataError` naming a class that has fewer, `ConfigError` for a task without classes.
+
+    >>> from tacita.modalities.load import load
+    >>> wine = load("wine")
+    >>> int(wine.hide_labels(draw_labels(wine, 2, seed=0)).labelled.sum())
+    6
     """
     require_one_class("labels_per_class was given", data.task, remedy="Leave it out.")
     generator = torch.Generator().manual_seed(seed)

@@ -68,12 +68,22 @@ def uncertainty(probabilities: Tensor, y: Tensor, bins: int = BINS) -> Reliabili
 
 
 def ece(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
-    """Expected calibration error; see `reliability`."""
+    """Expected calibration error of `probabilities (N, K)` against classes `y (N,)`; see `reliability`.
+
+    Raises `ConfigError` as `reliability` does.
+
+    >>> ece(torch.tensor([[0.75, 0.25], [0.75, 0.25]]), torch.tensor([0, 1]))
+    0.25
+    """
     return reliability(probabilities, y, bins).error
 
 
 def uce(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
-    """Uncertainty calibration error; see `uncertainty`."""
+    """Uncertainty calibration error of `probabilities (N, K)` against classes `y (N,)`; see `uncertainty`.
+
+    >>> round(uce(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0])), 3)
+    0.0
+    """
     return uncertainty(probabilities, y, bins).error
 
 

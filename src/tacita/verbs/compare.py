@@ -33,6 +33,13 @@ def compare(
 
     The best is refitted on all labels and given back, as `fit` does. Methods that pretrain need no
     labels: they are compared by what their encoders are found to be.
+
+    Raises `DataError` and `ConfigError` before training starts.
+
+    >>> from tacita.modalities.load import load
+    >>> model = compare(load("wine"), "label-spreading,logistic-regression", quiet=True)
+    >>> sorted(row.name for row in model.metrics.leaderboard)
+    ['label-spreading', 'logistic-regression']
     """
     told(compare, options)
     names = methods.split(",") if isinstance(methods, str) else list(plain(methods))

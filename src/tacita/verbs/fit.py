@@ -90,6 +90,12 @@ def fit(
     device, precision: as in `tacita.train`.
 
     Raises `DataError` and `ConfigError` before training starts.
+
+    >>> from tacita.modalities.load import load
+    >>> few = load("wine").hide_labels(torch.arange(0, 178, 6))
+    >>> model = fit(few, recipe="logistic-regression", quiet=True)
+    >>> model.metrics.winner, len(model.predict(few))
+    ('logistic-regression', 178)
     """
     recipe, draws, labels_per_class = plain(recipe), plain(draws), plain(labels_per_class)
     reading, running = told(fit, options)

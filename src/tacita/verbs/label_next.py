@@ -52,6 +52,13 @@ def label_next(
         `predicted`, `uncertainty`.
 
     Raises `ConfigError` for a count below 1, `DataError` where every sample has a label.
+
+    >>> import torch
+    >>> from tacita.modalities.load import load
+    >>> from tacita.verbs.adapt import adapt
+    >>> few = load("wine").hide_labels(torch.arange(0, 178, 6))
+    >>> len(label_next(adapt("logistic-regression", few, quiet=True), few, count=3))
+    3
     """
     if count < 1:
         raise ConfigError(f"count={count} is no number of samples.", remedy="Give 1 or more.")
