@@ -7,6 +7,8 @@ tacita behaves too. The command line prints them without a traceback and exits w
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TacitaError(Exception):
     """A mistake that the user can mend: `message` says what is wrong, `remedy` what to do."""
@@ -15,6 +17,10 @@ class TacitaError(Exception):
         self.message = message
         self.remedy = remedy
         super().__init__(f"{message}\n       {remedy}" if remedy else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It may come from another process, and the errors below are made of other arguments.
+        return _restored, (type(self), self.args, dict(self.__dict__))
 
 
 class DataError(TacitaError, ValueError):
@@ -52,3 +58,10 @@ class DryRun(TacitaError):
     def __init__(self, plan: object) -> None:
         self.plan = plan
         super().__init__("This was a dry run: nothing was trained or written.")
+
+
+def _restored(cls: type[TacitaError], args: tuple[Any, ...], facts: dict[str, Any]) -> TacitaError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error

@@ -33,6 +33,18 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}{ending * (count != 1)}"
 
 
+def seconds_in_words(seconds: float) -> str:
+    """A duration as one would say it.
+
+    >>> seconds_in_words(8.4), seconds_in_words(150), seconds_in_words(7200)
+    ('8 s', '2.5 min', '2 h')
+    """
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def listed(word: str, names: Sequence[str]) -> str:
     """A word and the first of the names.
 

@@ -314,7 +314,10 @@ def test_a_budget_sets_the_steps_and_is_kept_roughly() -> None:
     model = fit("wine", recipe=["supervised", "mae-fine-tune"], budget="6s", quiet=True)
     took = time.monotonic() - began
     assert took < 30
-    assert all(row.mean is not None for row in model.metrics.leaderboard)
+    rows = model.metrics.leaderboard
+    assert rows[0].mean is not None
+    # On a machine that is busy with other things the second may find no time.
+    assert all(row.mean is not None or "budget" in str(row.error) for row in rows)
 
 
 RUN = """

@@ -11,7 +11,6 @@ import torch
 
 import tacita
 from tacita.data.dataset import Dataset
-from tacita.engine.history import Progress
 from tacita.errors import ConfigError, DataError
 from tacita.learner import NetworkLearner
 from tacita.modalities.load import load
@@ -146,10 +145,10 @@ def test_a_trainings_rows_are_on_disk_as_they_come(
 ) -> None:
     seen: list[str] = []
 
-    def look(self: Screen, name: str, step: Progress) -> None:
+    def look(self: Screen, name: str, training: str, step: int) -> None:
         text = (tmp_path / "run" / "work" / "progress.jsonl").read_text()
         seen.append(json.loads(text.splitlines()[-1])["candidate"])
-        assert json.loads(text.splitlines()[-1])["step"] == step.step
+        assert json.loads(text.splitlines()[-1])["step"] == step
 
     monkeypatch.setattr(Screen, "tick", look)
     pretrained(tmp_path / "run", steps=40)

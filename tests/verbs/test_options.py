@@ -27,6 +27,7 @@ def test_how_a_verb_runs_is_checked(options: dict[str, Any], words: str) -> None
 
 def test_the_budget_is_told_in_seconds() -> None:
     assert Running(budget="5m").seconds == 300
+    assert Running(budget="none").seconds is None
     assert Running().seconds is None
     assert Running(device="cpu").engine == {"device": "cpu", "precision": "32-true"}
 

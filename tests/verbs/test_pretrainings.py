@@ -21,6 +21,7 @@ from tacita.model.build import encoder_for, pretraining_for, training_options
 from tacita.model.metrics import Metrics, PretrainingRow
 from tacita.model.model import Model
 from tacita.verbs import pretrainings
+from tacita.verbs.budget import Costs
 from tacita.verbs.plan import load_plan
 from tacita.verbs.pretrainings import judged
 from tacita.verbs.screen import Screen
@@ -222,9 +223,9 @@ def test_a_budget_is_shared_out_evenly(
 ) -> None:
     shares: list[tuple[int, float]] = []
 
-    def fit_to(recipes: list[Recipe], data: Dataset, folds: int, budget: float, **run: object):  # type: ignore[no-untyped-def]
+    def fit_to(recipes: list[Recipe], costs: Costs, folds: int, budget: float):  # type: ignore[no-untyped-def]
         shares.append((len(recipes), budget))
-        return recipes
+        return recipes, costs, {}
 
     monkeypatch.setattr(pretrainings, "fit_to_budget", fit_to)
     with pytest.raises(DryRun):

@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     warnings.showwarning = _show
+    # Before torch is loaded: threads that wait for work let others have the core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     at_ease(sys.stdout, sys.stderr)
     if name in RESUMABLE and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.exit(

@@ -9,11 +9,12 @@ from tacita.catalog.discover import did_you_mean
 from tacita.catalog.durations import parse_duration
 from tacita.cli.options import RUNNING
 from tacita.errors import ConfigError
+from tacita.verbs.options import UNLIMITED
 
 
 def check_budget(budget: str | None) -> None:
-    """Raises `ConfigError` for a budget that is no duration."""
-    if budget is not None:
+    """Raises `ConfigError` for a budget that is neither a duration nor "none"."""
+    if budget not in (None, UNLIMITED):
         parse_duration(budget)
 
 

@@ -211,7 +211,13 @@ READING = Group(
 RUNNING = Group(
     Running,
     {
-        "budget": Annotated[str | None, typer.Option(help="Time to spend: 90s, 5m, 2h.")],
+        "budget": Annotated[
+            str | None,
+            typer.Option(
+                help="Time to spend: 90s, 5m, 2h. Without one fit and compare take 10 minutes at most;"
+                " none lifts that."
+            ),
+        ],
         "seed": Annotated[
             int, typer.Option(min=0, max=LARGEST_SEED, help="Governs everything random.")
         ],

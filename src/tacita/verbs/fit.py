@@ -19,9 +19,11 @@ from tacita.engine.devices import make_fabric
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import read_like
 from tacita.modalities.memory import as_dataset
+from tacita.model.metrics import Row
 from tacita.model.model import Model
 from tacita.report.content import verdict
 from tacita.report.describe import describe
+from tacita.verbs.budget import cheapest_first
 from tacita.verbs.common import (
     finish,
     gauges_of,
@@ -41,7 +43,6 @@ from tacita.verbs.page import RunPage
 from tacita.verbs.plan import (
     Plan,
     candidates,
-    fit_to_budget,
     folds_of,
     load_plan,
     make_splits,
@@ -51,6 +52,8 @@ from tacita.verbs.pretrainings import Comparison, compare_pretrainings, only_pre
 from tacita.verbs.ranking import ranked
 from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
+from tacita.verbs.timing import budgeted, expected_in_words, processes_of, time_for_folds
+from tacita.verbs.workers import Workers, on_one_thread, one_thread
 
 
 @taking(Reading, Running)
@@ -80,7 +83,8 @@ def fit(
 
     How data are read (`labels` to `tokeniser`) is told as in `tacita.load`. And how it runs:
 
-    budget: seconds, or "90s", "5m", "2h"; training is stretched or cut to fill it.
+    budget: seconds, or "90s", "5m", "2h", that the whole may take; training is stretched or cut to fill
+        it. Without one it takes 10 minutes at most; "none" lifts that.
     seed: governs everything random.
     out: the run's folder; by default `runs/NAME` for data from a path, and none for data in memory
         (then nothing is written and `model.save` is yours to call).
@@ -161,8 +165,9 @@ def _fit(
     if replayed is not None and metric is not None:
         chosen, _ = whole.task.ranked_by(whole.targets[whole.labelled], metric)
         replayed = replayed.model_copy(update={"metric": chosen, "ranked_by": ""})
-    plan = replayed or _plan(whole, held, recipe, labels_per_class, draws, metric, running)
+    plan = replayed or _plan(whole, held, recipe, labels_per_class, draws, metric, running, began)
     pool, held = parts(whole, held, plan)
+    processes = processes_of(plan, pool, running.device)
     for name, reason in plan.skipped.items():
         screen.line("left out", f"{name}: {reason}")
     screen.line("plan", plan.protocol)
@@ -170,10 +175,14 @@ def _fit(
         screen.line("ranked", plan.ranked_by)
     for each in plan.recipes:
         screen.line("auto", recipe_in_words(each))
+    if plan.expected:
+        screen.line("expects", expected_in_words(plan, processes, monotonic() - began))
     if running.dry_run:
         raise DryRun(plan)
 
     with ExitStack() as stack:
+        if on_one_thread(running.device):
+            stack.enter_context(one_thread())
         work = work_folder(folder, resume=running.resume, stack=stack)
         if folder is not None and (metric or not running.resume):
             plan.save(folder / PLAN)
@@ -186,19 +195,21 @@ def _fit(
             metric=plan.metric,
             keep_learners=held is None and bool(pool.kind.features(pool)),
             engine=running.engine,
+            until=began + time_for_folds(plan, running),
             tick=screen.tick,
             warn=screen.warning,
         )
         stack.enter_context(screen.bar)
         screen.expect(steps_of(plan.recipes, len(run.folds)))
-        rows = []
-        for each in plan.recipes:
-            rows.append(run.row(each))
-            screen.row(rows[-1])
-            pretrained = run.new_health(each)
-            if pretrained is not None:
-                screen.line("health", f"{each.name}: {pretrained.line()}")
-        ranking = ranked(rows, plan.recipes, run.folds)
+        found: dict[str, Row] = {}
+        with Workers(run, processes) as workers:
+            for each in workers.finish(cheapest_first(plan.recipes, plan.expected)):
+                found[each.name] = run.row(each)
+                screen.row(found[each.name])
+                pretrained = run.new_health(each)
+                if pretrained is not None:
+                    screen.line("health", f"{each.name}: {pretrained.line()}")
+        ranking = ranked([found[each.name] for each in plan.recipes], plan.recipes, run.folds)
         winner = ranking.winner
         # Where labels are hidden on purpose, the model is that of the first draw.
         if plan.splits.score_on_held_out:
@@ -255,6 +266,7 @@ def _plan(
     draws: int | None,
     metric: str | None,
     running: Running,
+    began: float,
 ) -> Plan:
     seed = running.seed
     chosen, why = whole.task.ranked_by(whole.targets[whole.labelled], metric)
@@ -262,14 +274,16 @@ def _plan(
     recipes, skipped = candidates(whole, recipe, seed)
     learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
     first = whole.hide_labels(learnt).normalised()
-    folds = len(splits.train)
-    recipes = fit_to_budget(recipes, first, folds, running.seconds, **running.engine)
+    recipes, expected, left = budgeted(
+        recipes, first, splits, running, monotonic() - began, leave_out=recipe == "auto"
+    )
     return Plan(
         seed=seed,
         protocol=protocol,
         metric=chosen,
         ranked_by=why,
         recipes=recipes,
-        skipped=skipped,
+        skipped={**skipped, **left},
+        expected=expected,
         splits=splits,
     )

@@ -17,6 +17,7 @@ from tacita.model.metrics import Metrics
 from tacita.model.model import Model
 from tacita.objective import Objective
 from tacita.report.describe import describe
+from tacita.verbs.budget import costs_of, fit_to_budget
 from tacita.verbs.common import (
     finish,
     gauges_of,
@@ -31,7 +32,7 @@ from tacita.verbs.common import (
 from tacita.verbs.folder import PLAN, PROGRESS, work_folder
 from tacita.verbs.options import Running
 from tacita.verbs.page import RunPage
-from tacita.verbs.plan import Plan, Splits, fit_to_budget, load_plan, resolved
+from tacita.verbs.plan import Plan, Splits, load_plan, resolved
 from tacita.verbs.screen import Screen
 
 
@@ -76,8 +77,10 @@ def run_one(
                     f"{folder} is the run of a comparison.", remedy="Resume it as it was started."
                 )
         else:
-            seconds = None if running.seconds is None else running.seconds / trainings
-            recipes = fit_to_budget([resolved(recipe, data)], data, 1, seconds, **running.engine)
+            recipes = [resolved(recipe, data)]
+            if running.seconds is not None:
+                costs = costs_of(recipes, data, **running.engine)
+                recipes, _, _ = fit_to_budget(recipes, costs, trainings, running.seconds)
             recipes = [
                 each.model_copy(update={"pretrain": pretrained or each.pretrain})
                 for each in recipes
@@ -101,7 +104,7 @@ def run_one(
             "resume": True,
             "callbacks": (
                 JsonLines(work / PROGRESS, candidate=recipe.name, training="training"),
-                lambda step: screen.tick(recipe.name, step),
+                lambda now: screen.tick(recipe.name, recipe.name, now.step),
             ),
         }
         learner, history, objective = make(recipe, data, engine)

@@ -15,6 +15,8 @@ from tacita.data.reading import ReadingOptions
 from tacita.engine.precision import Precision
 from tacita.errors import ConfigError
 
+UNLIMITED = "none"
+"""A budget that is none, where one would be taken by default."""
 LARGEST_SEED = 2**32 - 1
 
 
@@ -40,7 +42,8 @@ class VerbOptions(ReadingOptions, RunningOptions, total=False):
 class Running:
     """How a verb runs; the fields are those of `RunningOptions`.
 
-    budget: seconds, or "90s", "5m", "2h"; training is stretched or cut to fill it.
+    budget: seconds, or "90s", "5m", "2h", that the whole may take; training is stretched or cut to fill
+        it. A comparison that is given none takes 10 minutes at most, "none" lifts that.
     seed: governs everything random.
     out: the run's folder; by default `runs/NAME` for data from a path, and none for data in memory
         (then nothing is written and `model.save` is yours to call).
@@ -65,7 +68,7 @@ class Running:
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, plain(getattr(self, each.name)))
-        if self.budget is not None:
+        if self.budget not in (None, UNLIMITED):
             parse_duration(self.budget)
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(
@@ -84,7 +87,7 @@ class Running:
     @property
     def seconds(self) -> float | None:
         """The budget in seconds, if there is one."""
-        return None if self.budget is None else parse_duration(self.budget)
+        return None if self.budget in (None, UNLIMITED) else parse_duration(self.budget)
 
     @property
     def engine(self) -> dict[str, Any]:

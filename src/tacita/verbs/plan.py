@@ -6,10 +6,8 @@ after a kill and replayed from its own folder (`--recipe runs/NAME`).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,7 +24,7 @@ from tacita.data.splits import (
     hold_out,
 )
 from tacita.encoders import default_encoder
-from tacita.engine.train import check_options, train
+from tacita.engine.train import check_options
 from tacita.errors import ConfigError, MissingExtraError
 from tacita.files import write_text
 from tacita.model.build import (
@@ -37,14 +35,12 @@ from tacita.model.build import (
     training_options,
     trains,
 )
+from tacita.verbs.budget import Cost
 
 FORMAT = 1
 DRAWS = 5
 DRAWN_HELD_OUT = 0.3
 """Share held out where labels are hidden on purpose; there are plenty then."""
-LONGEST = 4.0
-"""A budget stretches the methods' own number of steps by at most this."""
-FEWEST_STEPS = 20
 LARGEST_PLAN = 2**30
 
 
@@ -64,7 +60,9 @@ class Plan(BaseModel):
 
     metric: the figure that ranks them; empty for the task's usual one. ranked_by: why, in words.
     recipes: the candidates, every section with its method and all of its training options.
-    skipped: candidates that cannot run here, with the reason.
+    skipped: candidates that cannot run here or have no room in the budget, with the reason.
+    expected: by name, what the candidates that are trained by steps take on one thread; empty where that
+        was not looked at.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +74,7 @@ class Plan(BaseModel):
     ranked_by: str = ""
     recipes: list[Recipe]
     skipped: dict[str, str] = Field(default_factory=dict)
+    expected: dict[str, Cost] = Field(default_factory=dict)
     splits: Splits
 
     def save(self, path: Path) -> None:
@@ -254,55 +253,6 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         check_options(objective, data, train["steps"], train["batch_size"])
     if recipe.learn is not None:
         learner_for(recipe, encoder).try_out(data.learnable(), recipe.seed)
-
-
-def fit_to_budget(
-    recipes: list[Recipe], data: Dataset, folds: int, budget: float | None, **run: Any
-) -> list[Recipe]:
-    """Recipes with their numbers of steps stretched or cut alike, so that all of them fit.
-
-    Every trained section is timed for a few steps. Without a budget nothing is changed.
-    """
-    if budget is None:
-        return recipes
-    seconds = 0.0
-    timed: dict[str, float] = {}
-    for recipe in recipes:
-        for key in ("pretrain", "learn"):
-            if not trains(recipe, key):
-                continue
-            shared = f"{recipe.encoder} {recipe.sections[key]}"
-            if key == "pretrain" and shared in timed:
-                continue
-            steps = recipe.sections[key].train["steps"]
-            timed[shared] = steps * _seconds_a_step(recipe, key, data, **run)
-            # The winner is fitted once more at the end.
-            seconds += timed[shared] * (1 if key == "pretrain" else folds + 1 / len(recipes))
-    factor = min(LONGEST, 0.9 * budget / max(seconds, 1e-9))
-    return [_stretched(recipe, factor) for recipe in recipes]
-
-
-def _seconds_a_step(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:
-    encoder = encoder_for(recipe, data.spec)
-    data = data.learnable()
-    if key == "pretrain":
-        objective = pretraining_for(recipe, encoder)
-    else:
-        objective = learner_for(recipe, encoder).build(data)  # type: ignore[attr-defined]
-    options = training_options(recipe, key) | run
-    train(copy.deepcopy(objective), data, **{**options, "steps": 2})
-    history = train(objective, data, **{**options, "steps": 6})
-    return history.seconds / 6
-
-
-def _stretched(recipe: Recipe, factor: float) -> Recipe:
-    for key in ("pretrain", "learn"):
-        section = recipe.sections.get(key)
-        if section is not None and "steps" in section.train:
-            steps = max(FEWEST_STEPS, round(section.train["steps"] * factor))
-            section = section.model_copy(update={"train": {**section.train, "steps": steps}})
-            recipe = recipe.model_copy(update={key: section})
-    return recipe
 
 
 def folds_of(plan: Plan, data: Dataset, scored: Dataset) -> list[Fold]:

@@ -29,6 +29,7 @@ from tacita.learner import EncoderOnly
 from tacita.model.metrics import Metrics, PretrainingRow
 from tacita.model.model import Model
 from tacita.report.describe import Description
+from tacita.verbs.budget import costs_of, fit_to_budget
 from tacita.verbs.common import finish, held_out_scores, recipe_in_words, save_run, steps_of
 from tacita.verbs.folder import ENCODERS, PLAN, work_folder
 from tacita.verbs.options import Running
@@ -37,7 +38,6 @@ from tacita.verbs.plan import (
     Plan,
     Splits,
     candidates,
-    fit_to_budget,
     folds_of,
     make_splits,
     named_recipe,
@@ -174,8 +174,10 @@ def _plan(whole: Dataset, comparison: Comparison) -> Plan:
     recipes, skipped = candidates(whole, comparison.names, seed)
     if running.seconds is not None:
         share = running.seconds / len(recipes)
-        normalised = whole.normalised()
-        recipes = [fit_to_budget([r], normalised, 0, share, **running.engine)[0] for r in recipes]
+        costs = costs_of(recipes, whole.normalised(), **running.engine)
+        recipes = [
+            fit_to_budget([each], {each.name: costs[each.name]}, 0, share)[0][0] for each in recipes
+        ]
     return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
 
 

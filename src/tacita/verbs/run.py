@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from tacita.engine.history import (
     reset_peak_memory,
 )
 from tacita.engine.loggers import JsonLines
-from tacita.errors import CheckpointError, DataError, TacitaError
+from tacita.errors import CheckpointError, ConfigError, DataError, TacitaError
 from tacita.files import WriteError, write_text
 from tacita.learner import Learner
 from tacita.model.build import (
@@ -42,8 +42,10 @@ from tacita.model.build import (
     pretrain_encoder,
     uses_unlabelled,
 )
-from tacita.model.metrics import Row, finite
-from tacita.verbs.folder import PROGRESS
+from tacita.model.folder import WEIGHTS, read_folder, write_folder
+from tacita.model.metrics import Metrics, Row, finite
+from tacita.objective import Objective
+from tacita.words import plural
 
 Rows = list[dict[str, float]]
 
@@ -56,8 +58,10 @@ class Run:
     work: a folder for checkpoints and results, from which a killed run goes on.
     metric: the figure that ranks.
     keep_learners: those of all folds are kept, for whoever asks for them again.
+    in_worker: whether this is a process that works for another, which finds the learners on disk.
     engine: what every training is told: device, precision.
-    tick: called after each logged step with the candidate's name.
+    until: the moment (of `time.monotonic`) from which no training begins, once a candidate has a score.
+    tick: called after each logged step with the names of the candidate and of its training.
     warn: told what is not well while a training goes on.
     """
 
@@ -67,14 +71,19 @@ class Run:
     work: Path
     metric: str = ""
     keep_learners: bool = False
+    in_worker: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
-    tick: Callable[[str, Progress], None] | None = None
+    until: float = math.inf
+    tick: Callable[[str, str, int], None] | None = None
     warn: Callable[[str], object] = warnings.warn
     histories: dict[str, Rows] = field(default_factory=dict)
-    _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """By the candidates' names, why they give no score; they are not tried again."""
+    _scored: set[str] = field(default_factory=set)
+    _encoders: dict[str, Pretrained] = field(default_factory=dict)
     _healths: dict[str, Health] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
-    _warned: set[tuple[str, str]] = field(default_factory=set)
+    _warned: set[str] = field(default_factory=set)
     _learners: dict[tuple[str, int], Learner] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,10 +92,14 @@ class Run:
     def row(self, recipe: Recipe) -> Row:
         """A candidate's line of the leaderboard; an error of ours becomes words in it."""
         results: list[FoldResult] = []
-        reset_peak_memory()
         try:
             for number in range(len(self.folds)):
-                results.append(self._fold(recipe, number))
+                if recipe.name in self.failed:
+                    return self._made(recipe, results, error=self.failed[recipe.name])
+                if self.out_of_time and not self.is_done(recipe, number):
+                    done = f"{number} of {plural(len(self.folds), 'fold')} were done"
+                    raise ConfigError(f"The budget had no time left for it: {done}.")
+                results.append(self.fold(recipe, number))
                 if not math.isfinite(results[-1].scores.get(self.metric, math.nan)):
                     raise DataError(
                         f"{self.metric} cannot be told of fold {number + 1}: its labels are all alike,"
@@ -95,8 +108,18 @@ class Run:
         except (CheckpointError, WriteError):
             raise  # No fault of the candidate's: the run stops, and can be resumed.
         except TacitaError as error:
-            return self._made(recipe, results, error=str(error.message))
+            return self._made(recipe, results, error=error.message)
+        self._scored.add(recipe.name)
         return self._made(recipe, results)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether no more training is to begin."""
+        return bool(self._scored) and time.monotonic() > self.until
+
+    def is_done(self, recipe: Recipe, number: int) -> bool:
+        """Whether the result of a fold is on disk."""
+        return self._result(recipe, number).exists()
 
     def _made(self, recipe: Recipe, results: list[FoldResult], error: str | None = None) -> Row:
         told = [] if error else [result.scores for result in results]
@@ -113,10 +136,10 @@ class Run:
             interval=None if error else self._interval(recipe),
             scores=finite({name: float(np.mean([s[name] for s in told])) for name in common}),
             seconds=round(float(np.mean(seconds)) if seconds else 0.0, 2),
-            peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
+            peak_mb=max((result.peak_mb for result in results), default=0.0),
             baseline=is_baseline(recipe),
             unlabelled=uses_unlabelled(recipe),
-            rank=results[-1].rank if results else None,
+            rank=None if error or recipe.pretrain is None else self.health(recipe).rank,
             error=error,
         )
 
@@ -170,16 +193,21 @@ class Run:
     def _predicted(self, recipe: Recipe, number: int) -> Path:
         return self.work / f"{file_name(recipe)}.{number}.predicted.safetensors"
 
-    def _fold(self, recipe: Recipe, number: int) -> FoldResult:
-        path = self.work / f"{file_name(recipe)}.{number}.json"
+    def _result(self, recipe: Recipe, number: int) -> Path:
+        return self.work / f"{file_name(recipe)}.{number}.json"
+
+    def fold(self, recipe: Recipe, number: int) -> FoldResult:
+        """The result of one fold: from disk, or trained, scored and written there."""
+        path = self._result(recipe, number)
         if path.exists():
             result = read_result(path)
             if result.rows:
                 self.histories.setdefault(recipe.name, result.rows)
             if result.pretraining and recipe.pretrain is not None:
-                self.histories.setdefault(_pretraining_name(recipe.pretrain), result.pretraining)
+                self.histories.setdefault(pretraining_name(recipe.pretrain), result.pretraining)
             return result
         fold = self.folds[number]
+        reset_peak_memory()
         if recipe.pretrain is not None:
             # Shared by all folds and timed apart, so it does not count as the first fold's time.
             self.encoder(recipe)
@@ -187,6 +215,8 @@ class Run:
         learner = self.fitted(recipe, self.data.hide_labels(fold.train), number)
         if number == 0 or self.keep_learners:
             self._learners[recipe.name, number] = learner
+            if self.in_worker:
+                write_folder(self._folder(recipe, number), recipe, learner, Metrics())
         part = self.scored.subset(fold.score)
         logits = learner.logits(part)
         scores = learner.task_.scores(logits, part.y)
@@ -196,11 +226,11 @@ class Run:
         result = FoldResult(
             scores=scores,
             seconds=time.monotonic() - began + self._pretraining_share(recipe),
-            rank=None if recipe.pretrain is None else self.health(recipe).rank,
+            peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
             rows=[] if number else self.histories.get(recipe.name, []),
             pretraining=[]
             if number or recipe.pretrain is None
-            else self.histories.get(_pretraining_name(recipe.pretrain), []),
+            else self.histories.get(pretraining_name(recipe.pretrain), []),
         )
         write_text(path, json.dumps(result.model_dump()))
         return result
@@ -215,25 +245,36 @@ class Run:
             "resume": True,
             "callbacks": self._callbacks(recipe.name, name),
         }
-        learner = learner_for(recipe, encoder, engine, lambda text: self._alarm(recipe.name, text))
+        learner = learner_for(
+            recipe, encoder, engine, lambda text: self.alarm(f"{recipe.name}: {text}")
+        )
         learner.fit(data, seed=recipe.seed + number)
         if isinstance(learner, Trained):
             self.histories.setdefault(recipe.name, learner.history_.rows)
         remove_checkpoint(self.work / f"{name}.safetensors")
         return learner
 
-    def _alarm(self, name: str, text: str) -> None:
-        """Said once of a candidate, for its folds are much alike."""
-        if (name, text) not in self._warned:
-            self._warned.add((name, text))
-            self.warn(f"{name}: {text}")
+    def alarm(self, text: str) -> None:
+        """Said once, for the folds of a candidate are much alike."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.warn(text)
+
+    def _folder(self, recipe: Recipe, number: int) -> Path:
+        return self.work / f"{file_name(recipe)}.{number}.model"
 
     def learner(self, recipe: Recipe, number: int = 0) -> Learner:
-        """The learner of a fold: what was fitted for it, or (in a resumed run) once more."""
+        """The learner of a fold: what was fitted for it here or by a worker, or (resumed) once more."""
         if (recipe.name, number) not in self._learners:
-            self._learners[recipe.name, number] = self.fitted(
-                recipe, self.data.hide_labels(self.folds[number].train), number
-            )
+            folder = self._folder(recipe, number)
+            # The weights are written last.
+            if (folder / WEIGHTS).is_file():
+                learner = read_folder(folder)[1]
+            else:
+                learner = self.fitted(
+                    recipe, self.data.hide_labels(self.folds[number].train), number
+                )
+            self._learners[recipe.name, number] = learner
         return self._learners[recipe.name, number]
 
     def outside(self, recipe: Recipe) -> list[tuple[Learner, Dataset]]:
@@ -250,9 +291,9 @@ class Run:
         if recipe.pretrain is None:
             fresh = recipe.model_copy(update={"seed": recipe.seed + number})
             return encoder_for(fresh, self.data.spec)
-        key = _pretraining_key(recipe)
+        key = pretraining_key(recipe)
         if key not in self._encoders:
-            name = _pretraining_name(recipe.pretrain)
+            name = pretraining_name(recipe.pretrain)
             path = self.work / f"pretrain-{key}.safetensors"
             encoder, objective, history = pretrain_encoder(
                 recipe,
@@ -260,34 +301,37 @@ class Run:
                 **self.engine,
                 checkpoint=path,
                 resume=True,
-                alarm=lambda text: self.warn(f"{recipe.name}: {text}"),
+                alarm=lambda text: self.alarm(f"{recipe.name}: {text}"),
                 callbacks=self._callbacks(name, path.stem),
             )
             self.histories[name] = history.rows
-            # By the labels that the first fold learns from: others may be hidden on purpose.
-            seen = self.data.hide_labels(self.folds[0].train) if self.folds else self.data
-            self._healths[key] = health(encoder, seen, objective=objective)
-            self._encoders[key] = (encoder, history.seconds)
+            self._encoders[key] = Pretrained(encoder, objective, history.seconds)
         # No learner changes the encoder that it is given.
-        return self._encoders[key][0]
+        return self._encoders[key].encoder
 
     def health(self, recipe: Recipe) -> Health:
         """The gauges of the recipe's pretrained encoder and its embeddings."""
         self.encoder(recipe)
-        return self._healths[_pretraining_key(recipe)]
+        key = pretraining_key(recipe)
+        if key not in self._healths:
+            # By the labels that the first fold learns from: others may be hidden on purpose.
+            seen = self.data.hide_labels(self.folds[0].train) if self.folds else self.data
+            made = self._encoders[key]
+            self._healths[key] = health(made.encoder, seen, objective=made.objective)
+        return self._healths[key]
 
     def pretraining_seconds(self, recipe: Recipe) -> float:
         """What the recipe's pretraining took."""
         self.encoder(recipe)
-        return self._encoders[_pretraining_key(recipe)][1]
+        return self._encoders[pretraining_key(recipe)].seconds
 
     def new_health(self, recipe: Recipe) -> Health | None:
         """The gauges of the recipe's pretrained encoder, the first time they are asked for."""
-        key = None if recipe.pretrain is None else _pretraining_key(recipe)
-        if key is None or key in self._told:
+        key = None if recipe.pretrain is None else pretraining_key(recipe)
+        if key is None or key in self._told or key not in self._healths:
             return None
         self._told.add(key)
-        return self._healths.get(key)
+        return self._healths[key]
 
     def _pretraining_share(self, recipe: Recipe) -> float:
         if recipe.pretrain is None:
@@ -299,12 +343,24 @@ class Run:
 
         def callback(progress: Progress) -> None:
             if self.tick is not None:
-                self.tick(name, progress)
+                self.tick(name, training, progress.step)
 
-        return JsonLines(self.work / PROGRESS, candidate=name, training=training), callback
+        return JsonLines(self.progress(training)), callback
+
+    def progress(self, training: str) -> Path:
+        """The file with the rows of one training, as they come."""
+        return self.work / f"{training}.jsonl"
 
 
-def _pretraining_key(recipe: Recipe) -> str:
+class Pretrained(NamedTuple):
+    """An encoder, what it was trained by, and the seconds that it took."""
+
+    encoder: Encoder
+    objective: Objective[Any]
+    seconds: float
+
+
+def pretraining_key(recipe: Recipe) -> str:
     """A file name for "the same pretraining": candidates that share it train it once."""
     assert recipe.pretrain is not None
     text = f"{recipe.encoder} {recipe.pretrain} {recipe.seed}"
@@ -318,7 +374,7 @@ class FoldResult(BaseModel):
 
     scores: dict[str, float]
     seconds: float
-    rank: float | None
+    peak_mb: float
     rows: Rows
     pretraining: Rows
 
@@ -334,7 +390,8 @@ def read_result(path: Path) -> FoldResult:
         ) from error
 
 
-def _pretraining_name(section: Section) -> str:
+def pretraining_name(section: Section) -> str:
+    """What a pretraining is called on the screen and in the history."""
     return f"{section.method} (pretraining)"
 
 

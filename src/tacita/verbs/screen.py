@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from tacita.engine.history import Progress as Step
 from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
 from tacita.words import printable
@@ -66,11 +65,12 @@ class Screen:
         """How many steps there will be in all."""
         self.bar.update(self._whole, total=steps)
 
-    def tick(self, name: str, step: Step) -> None:
-        """A logged step of a training: the bar moves by what is new."""
-        done = self._parts.get(name, 0)
-        new = step.step - done if step.step > done else step.step
-        self._parts[name] = 0 if step.step == step.steps else step.step
+    def tick(self, name: str, training: str, step: int) -> None:
+        """A logged step of one of a candidate's trainings: the bar moves by what is new."""
+        done = self._parts.get(training, 0)
+        # A training may begin anew, on the next data set.
+        new = step - done if step > done else step
+        self._parts[training] = step
         self.bar.update(self._whole, advance=new, description=printable(name))
 
     def row(self, row: Row) -> None:

@@ -1,0 +1,148 @@
+"""How long trainings take on this machine, which of them a budget has room for, and with how many steps."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tacita.catalog.recipe import Recipe
+from tacita.data.dataset import Dataset
+from tacita.engine.train import train
+from tacita.model.build import (
+    encoder_for,
+    is_baseline,
+    learner_for,
+    pretraining_for,
+    training_options,
+    trains,
+)
+from tacita.verbs.run import pretraining_key
+from tacita.words import seconds_in_words
+
+DEFAULT_BUDGET = 600.0
+"""Seconds that a comparison may take where none are given; trainings are cut to it, never stretched."""
+USABLE = 0.8
+"""Share of a budget that is planned for trainings; the rest is for scoring, the report, and starts."""
+LONGEST, SHORTEST = 4.0, 0.25
+"""A budget stretches or cuts the methods' own number of steps by at most this. With fewer steps a network
+says little of its method, and is left out instead."""
+FEWEST_STEPS = 20
+
+
+class Cost(NamedTuple):
+    """Seconds that a candidate takes: to pretrain, once for all folds, and to learn, for each.
+
+    key: the pretraining's name, which other candidates may share.
+    """
+
+    pretrain: float
+    learn: float
+    key: str = ""
+
+
+Costs = Mapping[str, Cost]
+
+
+def costs_of(recipes: Sequence[Recipe], data: Dataset, **run: Any) -> dict[str, Cost]:
+    """By name, what the candidates that are trained by steps will take; a few steps of each are timed."""
+    found: dict[str, Cost] = {}
+    pretrained: dict[str, float] = {}
+    for recipe in recipes:
+        if not any(trains(recipe, key) for key in ("pretrain", "learn")):
+            continue
+        key = ""
+        if recipe.pretrain is not None:
+            key = pretraining_key(recipe)
+            if key not in pretrained:
+                pretrained[key] = _seconds(recipe, "pretrain", data, **run)
+        learn = _seconds(recipe, "learn", data, **run) if trains(recipe, "learn") else 0.0
+        found[recipe.name] = Cost(pretrained.get(key, 0.0), learn, key)
+    return found
+
+
+def makespan(costs: Costs, folds: int, processes: int, *, refit: bool) -> float:
+    """Seconds until all of it is done, by so many at once; `refit`: and the winner is fitted once more."""
+    if not costs:
+        return 0.0
+    shared = {cost.key: cost.pretrain for cost in costs.values()}
+    work = sum(shared.values()) + folds * sum(cost.learn for cost in costs.values())
+    chain = max(cost.pretrain + cost.learn for cost in costs.values())
+    again = max(cost.learn for cost in costs.values()) if refit else 0.0
+    return max(work / processes, chain) + again
+
+
+def fit_to_budget(
+    recipes: Sequence[Recipe],
+    costs: Costs,
+    folds: int,
+    budget: float,
+    *,
+    processes: int = 1,
+    refit: bool = False,
+    longest: float = LONGEST,
+    leave_out: bool = False,
+) -> tuple[list[Recipe], dict[str, Cost], dict[str, str]]:
+    """Recipes with their steps stretched or cut alike to fill a budget, their costs, and who was left out.
+
+    The share is a power of the root of two, so that timings which differ a little make one plan.
+    leave_out: whether candidates that cannot have a quarter of their own steps are left out, the dearest
+    first, as long as others are there.
+    """
+    kept, costs = list(recipes), dict(costs)
+    left: dict[str, str] = {}
+    room = USABLE * budget
+    while True:
+        takes = makespan(costs, folds, processes, refit=refit)
+        share = room / takes if takes else longest
+        if share >= SHORTEST or not leave_out or len(kept) < 2 or not costs:
+            break
+        name = max(costs, key=lambda each: costs[each].pretrain + folds * costs[each].learn)
+        cost = costs.pop(name)
+        kept = [each for each in kept if each.name != name]
+        alone = SHORTEST * makespan({name: cost}, folds, processes, refit=refit)
+        left[name] = (
+            f"a quarter of its usual steps would take {seconds_in_words(alone)}"
+            f" of a budget of {seconds_in_words(budget)}"
+            + (", with the others before it" if alone < room else "")
+        )
+    steps = 2 ** (math.floor(2 * math.log2(min(longest, max(share, 1e-9)))) / 2)
+    costs = {
+        name: Cost(cost.pretrain * steps, cost.learn * steps, cost.key)
+        for name, cost in costs.items()
+    }
+    return [_stretched(each, steps) for each in kept], costs, left
+
+
+def cheapest_first(recipes: Sequence[Recipe], costs: Costs) -> list[Recipe]:
+    """In the order in which they are tried: baselines, then networks by what they take."""
+
+    def takes(recipe: Recipe) -> tuple[bool, float]:
+        cost = costs.get(recipe.name, Cost(0.0, 0.0))
+        return not is_baseline(recipe), cost.pretrain + cost.learn
+
+    return sorted(recipes, key=takes)
+
+
+def _seconds(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:
+    encoder = encoder_for(recipe, data.spec)
+    data = data.learnable()
+    if key == "pretrain":
+        objective = pretraining_for(recipe, encoder)
+    else:
+        objective = learner_for(recipe, encoder).build(data)  # type: ignore[attr-defined]
+    options = training_options(recipe, key) | run
+    train(copy.deepcopy(objective), data, **{**options, "steps": 2})
+    history = train(objective, data, **{**options, "steps": 6})
+    return options["steps"] * history.seconds / 6
+
+
+def _stretched(recipe: Recipe, share: float) -> Recipe:
+    for key in ("pretrain", "learn"):
+        section = recipe.sections.get(key)
+        if section is not None and "steps" in section.train:
+            steps = max(FEWEST_STEPS, round(section.train["steps"] * share))
+            section = section.model_copy(update={"train": {**section.train, "steps": steps}})
+            recipe = recipe.model_copy(update={key: section})
+    return recipe

@@ -1,0 +1,97 @@
+"""A comparison in its budget: what the plan may use, how many processes, and when folds end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from tacita.catalog.recipe import Recipe
+from tacita.data.dataset import Dataset
+from tacita.model.build import trains
+from tacita.verbs.budget import DEFAULT_BUDGET, Cost, costs_of, fit_to_budget, makespan
+from tacita.verbs.options import Running
+from tacita.verbs.plan import Plan, Splits
+from tacita.verbs.workers import WORTH, on_one_thread, one_thread, processes_for
+from tacita.words import seconds_in_words
+
+TOO_FEW = 200
+"""Steps of a whole comparison that are not worth being timed."""
+OVER, OVER_SECONDS = 0.15, 10.0
+"""By which share or by how many seconds, whichever is more, a budget may be overrun."""
+REPORT = 5.0
+START = 5.0
+"""Seconds that processes take to begin, about."""
+
+
+def budgeted(
+    recipes: list[Recipe],
+    data: Dataset,
+    splits: Splits,
+    running: Running,
+    spent: float,
+    *,
+    leave_out: bool,
+) -> tuple[list[Recipe], dict[str, Cost], dict[str, str]]:
+    """Recipes whose steps fit into the budget, what they are expected to take, and who was left out.
+
+    Without a budget they are cut to the default one, and never stretched. spent: seconds of it so far.
+    """
+    folds = len(splits.train)
+    if running.seconds is None and _steps(recipes) * folds <= TOO_FEW:
+        return recipes, {}, {}
+    alone = on_one_thread(running.device)
+    with one_thread() if alone else nullcontext():
+        costs = costs_of(recipes, data, **running.engine)
+    budget = running.seconds or (DEFAULT_BUDGET if running.budget is None else math.inf)
+    if not costs or budget == math.inf:
+        return recipes, costs, {}
+    takes = makespan(costs, folds, 1, refit=not splits.score_on_held_out)
+    processes = processes_for(data, recipes, running.device) if takes > WORTH else 1
+    return fit_to_budget(
+        recipes,
+        costs,
+        folds,
+        max(0.0, budget - spent - START * (processes > 1)),
+        processes=processes,
+        refit=not splits.score_on_held_out,
+        leave_out=leave_out,
+        **({"longest": 1.0} if running.seconds is None else {}),
+    )
+
+
+def processes_of(plan: Plan, data: Dataset, device: str) -> int:
+    """How many processes a plan's folds are shared out to; 1 for those that would hardly have begun."""
+    takes = makespan(plan.expected, len(plan.splits.train), 1, refit=False)
+    return processes_for(data, plan.recipes, device) if takes > WORTH else 1
+
+
+def expected_in_words(plan: Plan, processes: int, spent: float) -> str:
+    """What the whole will take, and of what."""
+    refit = not plan.splits.score_on_held_out
+    folds = len(plan.splits.train)
+    whole = spent + makespan(plan.expected, folds, processes, refit=refit)
+    each = {name: cost.pretrain + folds * cost.learn for name, cost in plan.expected.items()}
+    parts = ", ".join(f"{name} {seconds_in_words(takes)}" for name, takes in each.items())
+    how = f"in {processes} processes of one thread" if processes > 1 else "in this process"
+    return f"about {seconds_in_words(whole)} {how}: {parts}; beside baselines and the report"
+
+
+def time_for_folds(plan: Plan, running: Running) -> float:
+    """Seconds from the start of the run until which folds may begin, should they take longer than planned.
+
+    What fits the winner stays over, and what writes the report.
+    """
+    if running.seconds is None and running.budget is not None:
+        return math.inf
+    budget = running.seconds or DEFAULT_BUDGET
+    longest = max((cost.learn for cost in plan.expected.values()), default=0.0)
+    refit = 0.0 if plan.splits.score_on_held_out else longest
+    return max(budget * (1 + OVER), budget + OVER_SECONDS) - refit - REPORT
+
+
+def _steps(recipes: Sequence[Recipe]) -> int:
+    sections = ((recipe, key) for recipe in recipes for key in ("pretrain", "learn"))
+    return sum(
+        recipe.sections[key].train["steps"] for recipe, key in sections if trains(recipe, key)
+    )
