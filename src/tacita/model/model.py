@@ -146,10 +146,12 @@ class Model:
         *,
         strict: bool = False,
         as_json: bool = False,
+        escape_formulas: bool = False,
     ) -> int:
         """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows.
 
         as_json: an object a line instead, `{"id": ..., "predicted": ..., "probabilities": {...}}`.
+        escape_formulas: write a `'` before text in CSV that a spreadsheet would run as a formula.
 
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
@@ -158,20 +160,29 @@ class Model:
             ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
             for part in read_like(source, self.schema, strict=strict)
         )
-        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None, as_json)
+        place = Path(out) if out else None
+        to = PredictionFile(self.schema.kind, Path(source), place, as_json, escape_formulas)
         return self.task.write(parts, to, probabilities=proba)
 
-    def embed_file(self, source: str | Path, out: str | Path, *, strict: bool = False) -> int:
+    def embed_file(
+        self,
+        source: str | Path,
+        out: str | Path,
+        *,
+        strict: bool = False,
+        escape_formulas: bool = False,
+    ) -> int:
         """Write `(N, dim)` features, a chunk at a time; gives the number of rows.
 
         `.csv` and `.parquet` have a column `id`; beside a `.npy` there is a `.ids.csv`.
+        escape_formulas: as in `predict_file`, of ids in CSV.
         """
         dim = self.embed(self.learner.data_).shape[1]
         rows = (
             ([part.name_of(position) for position in range(len(part))], self.embed(part))
             for part in read_like(source, self.schema, strict=strict)
         )
-        return write_features(rows, dim, Path(out))
+        return write_features(rows, dim, Path(out), escape_formulas=escape_formulas)
 
     def evaluate_file(
         self,

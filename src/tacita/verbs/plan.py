@@ -173,8 +173,8 @@ def candidates(
 ) -> tuple[list[Recipe], dict[str, str]]:
     """The recipes that a run compares, and those left out with the reason.
 
-    `names`: "auto" for the usual ones of the modality and every baseline of the catalog; or the
-    names of recipes, methods or YAML files.
+    `names`: "auto" for the usual ones of the modality and every baseline for such samples and such a
+    task; or the names of recipes, methods or YAML files.
     """
     if names == "auto":
         card = data.kind.card
@@ -186,7 +186,9 @@ def candidates(
         baselines = [
             each.slug
             for each in discover.cards().values()
-            if each.family == "baseline" and card.name in discover.reads(each)
+            if each.family == "baseline"
+            and card.name in discover.reads(each)
+            and each.learns(data.task.name)
         ]
         chosen: Sequence[str] = [*card.usual, *sorted(baselines)]
     else:
@@ -246,7 +248,10 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
     cards = [discover.get(section.method) for section in recipe.sections.values()]
     for card in cards:
         if not card.learns(data.task.name):
-            raise ConfigError(f"{card.slug} does not do {data.task.name}.")
+            raise ConfigError(
+                f"{card.slug} does not do {data.task.name}.",
+                remedy=f"See what does: tacita methods --task {data.task.name}",
+            )
     encoder = encoder_for(recipe, data.spec) if needs_encoder(recipe) else None
     if recipe.pretrain is not None and encoder is not None:
         objective = pretraining_for(recipe, encoder)
