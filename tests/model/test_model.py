@@ -65,6 +65,7 @@ def logits(model: Model, data: Dataset) -> torch.Tensor:
 # Saved and loaded
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 @pytest.mark.parametrize(("method", "kind"), kinds())
 def test_a_loaded_model_is_the_model_that_was_saved(method: str, kind: str, tmp_path: Path) -> None:
     model, data = model_of(method, kind), data_of(kind)
@@ -137,6 +138,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_files_give_what_memory_gives_chunk_by_chunk(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
