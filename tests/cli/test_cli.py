@@ -213,7 +213,8 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch, verb: str, hint: st
 def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
-        "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
+        "--from runs/x --test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 "
+        "--group g --missing impute "
         "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
         "--metric auc "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
@@ -228,6 +229,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "budget": "5m",
         "seed": 7,
         "out": Path("r"),
+        "start": "runs/x",
         "test": "t.csv",
         "unlabelled": "u.csv",
         "labels_per_class": 2,
@@ -299,8 +301,13 @@ def test_compare_takes_recipes_files_and_methods(run, calls, tmp_path: Path) -> 
     names = f"fixmatch, {mine},random-forest"
     assert run("compare", "d.csv", "--methods", names)[0] == 0
     assert calls[0][1] == ("d.csv", ["fixmatch", str(mine), "random-forest"])
-    assert run("compare", "d.csv", "--methods", "barlow-twins,vicreg")[0] == 0
+    more = ["--from", "runs/x", "--test", "t.csv", "--resume", "--dry-run", "--out", "r"]
+    assert run("compare", "d.csv", "--methods", "barlow-twins,vicreg", *more)[0] == 0
     assert calls[1][1] == ("d.csv", ["barlow-twins", "vicreg"])
+    told = {name: calls[1][2][name] for name in ("start", "test", "resume", "dry_run", "out")}
+    assert told == {
+        "start": "runs/x", "test": "t.csv", "resume": True, "dry_run": True, "out": Path("r"),
+    }  # fmt: skip
 
 
 def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None:

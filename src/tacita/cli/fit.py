@@ -15,6 +15,7 @@ from tacita.cli.options import (
     Draws,
     LabelsPerClass,
     Metric,
+    Start,
     Test,
     Unlabelled,
     with_options,
@@ -27,6 +28,7 @@ def fit(
     recipe: Annotated[
         str, typer.Option(help="auto, a recipe, a YAML file, or a run to repeat.")
     ] = "auto",
+    start: Start = None,
     test: Test = None,
     unlabelled: Unlabelled = None,
     labels_per_class: LabelsPerClass = None,
@@ -46,6 +48,7 @@ def fit(
     tacita.fit(
         data,
         recipe=recipe,
+        start=start,
         test=test,
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,

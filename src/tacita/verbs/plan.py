@@ -7,7 +7,7 @@ after a kill and replayed from its own folder (`--recipe runs/NAME`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section, find_recipe
 from tacita.data.dataset import Dataset
+from tacita.data.normalise import Normaliser
 from tacita.data.splits import (
     HELD_OUT,
     Fold,
@@ -63,6 +64,7 @@ class Plan(BaseModel):
     """The whole of a run's decisions.
 
     metric: the figure that ranks them; empty for the task's usual one. ranked_by: why, in words.
+    start: what tells the encoder that the candidates start from, if they start from a model's.
     recipes: the candidates, every section with its method and all of its training options.
     skipped: candidates that cannot run here, with the reason.
     """
@@ -74,6 +76,7 @@ class Plan(BaseModel):
     protocol: str
     metric: str = ""
     ranked_by: str = ""
+    start: str = ""
     recipes: list[Recipe]
     skipped: dict[str, str] = Field(default_factory=dict)
     splits: Splits
@@ -169,12 +172,16 @@ def _pool(
 
 
 def candidates(
-    data: Dataset, names: str | Sequence[str], seed: int
+    data: Dataset,
+    names: str | Sequence[str],
+    seed: int,
+    begin: Callable[[Recipe], Recipe] | None = None,
 ) -> tuple[list[Recipe], dict[str, str]]:
     """The recipes that a run compares, and those left out with the reason.
 
     `names`: "auto" for the usual ones of the modality and every baseline for such samples and such a
     task; or the names of recipes, methods or YAML files.
+    `begin`: gives a recipe the encoder that all start from; those that are usual then pretrain no more.
     """
     if names == "auto":
         card = data.kind.card
@@ -190,13 +197,17 @@ def candidates(
             and card.name in discover.reads(each)
             and each.learns(data.task.name)
         ]
-        chosen: Sequence[str] = [*card.usual, *sorted(baselines)]
+        usual = [named_recipe(name) for name in card.usual]
+        if begin is not None:
+            learners = dict.fromkeys(each.learn.method for each in usual if each.learn is not None)
+            usual = [named_recipe(name) for name in learners]
+        chosen = [*usual, *(named_recipe(name) for name in sorted(baselines))]
     else:
-        chosen = [names] if isinstance(names, str) else names
+        chosen = [named_recipe(name) for name in ([names] if isinstance(names, str) else names)]
     recipes, skipped = [], {}
-    for name in chosen:
-        recipe = named_recipe(name).model_copy(update={"seed": seed})
+    for recipe in (each.model_copy(update={"seed": seed}) for each in chosen):
         try:
+            recipe = recipe if begin is None else begin(recipe)
             recipe.check(data.modality)
             recipes.append(resolved(recipe, data))
         except (ConfigError, MissingExtraError) as error:
@@ -295,6 +306,7 @@ def _seconds_a_step(recipe: Recipe, key: str, data: Dataset, **run: Any) -> floa
     else:
         objective = learner_for(recipe, encoder).build(data)  # type: ignore[attr-defined]
     options = training_options(recipe, key) | run
+    options.pop("patience", None)  # All steps are timed.
     train(copy.deepcopy(objective), data, **{**options, "steps": 2})
     history = train(objective, data, **{**options, "steps": 6})
     return history.seconds / 6
@@ -328,10 +340,15 @@ def folds_of(plan: Plan, data: Dataset, scored: Dataset) -> list[Fold]:
         ) from error
 
 
-def parts(whole: Dataset, held: Dataset | None, plan: Plan) -> tuple[Dataset, Dataset | None]:
-    """The samples to learn from, normalised by themselves alone, and the held-out ones."""
+def parts(
+    whole: Dataset, held: Dataset | None, plan: Plan, by: Normaliser | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """The samples to learn from, normalised by themselves alone, and the held-out ones.
+
+    by: the normaliser of a model to start from, in the place of their own.
+    """
     aside = torch.isin(whole.index, torch.tensor(plan.splits.held_out, dtype=torch.int64))
-    pool = whole.subset(~aside).normalised()
+    pool = whole.subset(~aside).normalised(by)
     if held is None and bool(aside.any()):
         held = whole.subset(aside)
     return pool, None if held is None else held.normalised(pool.normaliser)

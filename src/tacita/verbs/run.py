@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -55,6 +56,7 @@ class Run:
     data: the samples to learn from; `scored`: those that `folds` are scored on.
     work: a folder for checkpoints and results, from which a killed run goes on.
     metric: the figure that ranks.
+    start: the encoder that all candidates start from, in place of random weights.
     keep_learners: those of all folds are kept, for whoever asks for them again.
     engine: what every training is told: device, precision.
     tick: called after each logged step with the candidate's name.
@@ -66,11 +68,14 @@ class Run:
     folds: list[Fold]
     work: Path
     metric: str = ""
+    start: Encoder | None = None
     keep_learners: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
     tick: Callable[[str, Progress], None] | None = None
     warn: Callable[[str], object] = warnings.warn
     histories: dict[str, Rows] = field(default_factory=dict)
+    ended: dict[str, dict[int, str]] = field(default_factory=dict)
+    """By candidate and fold, how trainings ended that may stop early."""
     _encoders: dict[str, tuple[Encoder, float]] = field(default_factory=dict)
     _healths: dict[str, Health] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
@@ -174,6 +179,7 @@ class Run:
         path = self.work / f"{file_name(recipe)}.{number}.json"
         if path.exists():
             result = read_result(path)
+            self._tell_end(recipe, number, result)
             if result.rows:
                 self.histories.setdefault(recipe.name, result.rows)
             if result.pretraining and recipe.pretrain is not None:
@@ -196,6 +202,7 @@ class Run:
         result = FoldResult(
             scores=scores,
             seconds=time.monotonic() - began + self._pretraining_share(recipe),
+            ended=learner.history_.ended if isinstance(learner, Trained) else "",
             rank=None if recipe.pretrain is None else self.health(recipe).rank,
             rows=[] if number else self.histories.get(recipe.name, []),
             pretraining=[]
@@ -203,7 +210,12 @@ class Run:
             else self.histories.get(_pretraining_name(recipe.pretrain), []),
         )
         write_text(path, json.dumps(result.model_dump()))
+        self._tell_end(recipe, number, result)
         return result
+
+    def _tell_end(self, recipe: Recipe, number: int, result: FoldResult) -> None:
+        if result.ended:
+            self.ended.setdefault(recipe.name, {})[number] = result.ended
 
     def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
         """The recipe's learner, fitted on the labels of `data`; `number` keeps checkpoints apart."""
@@ -246,7 +258,9 @@ class Run:
         ]
 
     def encoder(self, recipe: Recipe, number: int = 0) -> Encoder:
-        """The recipe's encoder to start from: pretrained once for all folds, or random for each."""
+        """The recipe's encoder to start from: pretrained once for all folds, given, or random for each."""
+        if recipe.pretrain is None and self.start is not None:
+            return self.start
         if recipe.pretrain is None:
             fresh = recipe.model_copy(update={"seed": recipe.seed + number})
             return encoder_for(fresh, self.data.spec)
@@ -257,6 +271,7 @@ class Run:
             encoder, objective, history = pretrain_encoder(
                 recipe,
                 self.data,
+                encoder=copy.deepcopy(self.start),
                 **self.engine,
                 checkpoint=path,
                 resume=True,
@@ -318,6 +333,7 @@ class FoldResult(BaseModel):
 
     scores: dict[str, float]
     seconds: float
+    ended: str = ""
     rank: float | None
     rows: Rows
     pretraining: Rows
