@@ -100,6 +100,8 @@ def test_it_is_said_saved_and_replayed(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "stopped   supervised, fold 1: " in said
     assert "stopped   supervised: " in said
+    named = tacita.fit(wine(), recipe="supervised", quiet=True, **options)
+    assert (again.predict_proba(wine()) == named.predict_proba(wine())).all()
     replayed = tacita.fit(wine(), recipe=str(tmp_path / "b"), quiet=True)
     assert (again.predict_proba(wine()) == replayed.predict_proba(wine())).all()
     with pytest.raises(DryRun):

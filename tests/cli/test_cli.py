@@ -268,6 +268,15 @@ def test_where_options_of_a_method_go_is_said(run) -> None:
     assert "tacita adapt METHOD DATA KEY=VALUE" in err
 
 
+def test_fit_takes_options_of_the_one_method_that_it_is_given(run, calls) -> None:
+    assert run("fit", "d.csv", "--recipe", "supervised", "patience=5", "steps=10")[0] == 0
+    assert (calls[0][2]["patience"], calls[0][2]["steps"]) == (5, 10)
+    code, _, err = run("fit", "d.csv", "--recipe", "supervised", "patiense=5")
+    assert (code, len(calls)) == (2, 1)
+    assert "did you mean" in err
+    assert run("compare", "d.csv", "--methods", "knn", "steps=10")[0] == 2
+
+
 def test_a_run_is_repeated_from_its_folder(run, calls, tmp_path: Path) -> None:
     assert run("fit", "d.csv", "--recipe", str(tmp_path))[0] == 0
     assert calls[0][2]["recipe"] == str(tmp_path)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import tacita
-from tacita.cli.checks import check_budget, check_recipe
+from tacita.cli.checks import check_budget, check_recipe, settings_of_recipe
 from tacita.cli.options import (
     READING,
     RUNNING,
@@ -15,6 +15,7 @@ from tacita.cli.options import (
     Draws,
     LabelsPerClass,
     Metric,
+    Settings,
     Start,
     Test,
     Unlabelled,
@@ -25,6 +26,7 @@ from tacita.cli.options import (
 @with_options(READING, RUNNING)
 def fit(
     data: Data,
+    settings: Settings = None,
     recipe: Annotated[
         str, typer.Option(help="auto, a recipe, a YAML file, or a run to repeat.")
     ] = "auto",
@@ -41,9 +43,13 @@ def fit(
     \b
     tacita fit photos/ --budget 5m --out runs/photos
     tacita fit sensors.csv --labels state --group machine
+    tacita fit sensors.csv --labels state --recipe supervised patience=5
     """
     check_budget(options["budget"])
-    if recipe != "auto":
+    checked = {}
+    if settings:
+        checked = settings_of_recipe(recipe, settings, options["modality"])
+    elif recipe != "auto":
         check_recipe(recipe, options["modality"])
     tacita.fit(
         data,
@@ -55,4 +61,5 @@ def fit(
         draws=draws,
         metric=metric,
         **options,
+        **checked,
     )

@@ -7,14 +7,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 import torch
 
 from tacita.adapt.trained import Trained
+from tacita.catalog import discover
 from tacita.catalog.options import taking
 from tacita.catalog.plain import plain
-from tacita.catalog.recipe import Recipe
+from tacita.catalog.recipe import FAMILIES, Recipe, recipe_from_options
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Reading
@@ -35,6 +36,7 @@ from tacita.verbs.common import (
     save_run,
     steps_of,
     told,
+    told_with_method,
     with_unlabelled,
 )
 from tacita.verbs.folder import PLAN, work_folder
@@ -57,7 +59,7 @@ from tacita.verbs.screen import Screen
 from tacita.verbs.start import check_start, mark_of, opened, started, starting_from
 
 
-@taking(Reading, Running)
+@overload
 def fit(
     data: Any,
     y: Any = None,
@@ -70,13 +72,46 @@ def fit(
     draws: int | None = None,
     metric: str | None = None,
     **options: Unpack[VerbOptions],
+) -> Model: ...
+
+
+@overload
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    recipe: str,
+    start: Model | str | Path | None = None,
+    test: Any = None,
+    unlabelled: Any = None,
+    labels_per_class: int | None = None,
+    draws: int | None = None,
+    metric: str | None = None,
+    **options: Any,
+) -> Model: ...
+
+
+@taking(Reading, Running)
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    recipe: str | Sequence[str] = "auto",
+    start: Model | str | Path | None = None,
+    test: Any = None,
+    unlabelled: Any = None,
+    labels_per_class: int | None = None,
+    draws: int | None = None,
+    metric: str | None = None,
+    **options: Any,
 ) -> Model:
     """Compare what could learn from the data, refit the best on all labels, save and report it.
 
     data: a path, the name of a built-in set, arrays, tensors, a frame, a torch data set or a
         `Dataset`; `y`: labels, with -1, NaN or None where there is none.
     recipe: "auto" (the usual candidates for these data), a recipe, a method, a YAML file, a list of
-        these, or the folder of a run to repeat.
+        these, or the folder of a run to repeat. Where it is one method, `options` may be those of the
+        method, its encoder and its training, as in `tacita.adapt`.
     start: a model or its folder: candidates with an encoder start from a copy of that one, in place of
         random weights, and all see the data through its normaliser. What pretrains goes on from it;
         "auto" pretrains no more.
@@ -99,14 +134,22 @@ def fit(
 
     Raises `DataError` and `ConfigError` before training starts.
     """
-    recipe, draws, labels_per_class = plain(recipe), plain(draws), plain(labels_per_class)
-    reading, running = told(fit, options)
+    draws, labels_per_class = plain(draws), plain(labels_per_class)
+    chosen: str | Sequence[str | Recipe] = plain(recipe)
+    if isinstance(chosen, str) and chosen in discover.cards():
+        reading, running, settings = told_with_method(fit, chosen, options)
+        if settings:
+            family = discover.get(chosen).family
+            key = "pretrain" if family in FAMILIES["pretrain"] else "learn"
+            chosen = [recipe_from_options(key, chosen, settings, running.seed)]
+    else:
+        reading, running = told(fit, options)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
     with run_folder(data, running) as folder:
         return _fit(
             data,
             y,
-            recipe,
+            chosen,
             start,
             test,
             unlabelled,
@@ -122,7 +165,7 @@ def fit(
 def _fit(
     data: Any,
     y: Any,
-    recipe: str | Sequence[str],
+    recipe: str | Sequence[str | Recipe],
     start: Model | str | Path | None,
     test: Any,
     unlabelled: Any,
@@ -270,7 +313,9 @@ def _test_set(test: Any, data: Dataset) -> Dataset | None:
     return found.subset(found.labelled)
 
 
-def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) -> Plan | None:
+def _replayed(
+    recipe: str | Sequence[str | Recipe], folder: Path | None, resume: bool
+) -> Plan | None:
     """The plan of an earlier run, where this one resumes or replays it."""
     if resume and folder is not None and (folder / PLAN).exists():
         return load_plan(folder / PLAN)
@@ -282,7 +327,7 @@ def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) ->
 def _plan(
     whole: Dataset,
     held: Dataset | None,
-    recipe: str | Sequence[str],
+    recipe: str | Sequence[str | Recipe],
     first: Model | None,
     labels_per_class: int | None,
     draws: int | None,

@@ -173,7 +173,7 @@ def _pool(
 
 def candidates(
     data: Dataset,
-    names: str | Sequence[str],
+    names: str | Sequence[str | Recipe],
     seed: int,
     begin: Callable[[Recipe], Recipe] | None = None,
 ) -> tuple[list[Recipe], dict[str, str]]:
@@ -217,8 +217,10 @@ def candidates(
     return recipes, skipped
 
 
-def named_recipe(name: str) -> Recipe:
+def named_recipe(name: str | Recipe) -> Recipe:
     """What a name stands for: a method, which learns or pretrains, or a recipe."""
+    if isinstance(name, Recipe):
+        return name
     card = discover.cards().get(name)
     if card is None:
         return find_recipe(name)

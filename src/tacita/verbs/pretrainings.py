@@ -58,7 +58,7 @@ class Comparison:
         probes.
     """
 
-    names: Sequence[str]
+    names: Sequence[str | Recipe]
     plan: Plan | None
     start: Model | None
     test: Dataset | None
@@ -69,7 +69,7 @@ class Comparison:
     command: str
 
 
-def only_pretraining(recipe: str | Sequence[str], replayed: Plan | None) -> bool:
+def only_pretraining(recipe: str | Sequence[str | Recipe], replayed: Plan | None) -> bool:
     """Whether all that is to be compared pretrains and learns from no label.
 
     Raises `ConfigError` where some do and some do not, which no figure could compare.
