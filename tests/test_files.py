@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tacita.files import WriteError, replacing, write_text
+from tacita.files import CsvLines, WriteError, no_formula, replacing, write_text
 
 
 def full(*_: Any, **__: Any) -> None:
@@ -109,3 +113,30 @@ def test_a_longer_name_is_a_write_error_that_does_not_speak_of_space(tmp_path: P
     with pytest.raises(WriteError, match="name too long") as refused:
         write_text(tmp_path / ("a" * 256), "x")
     assert "space" not in refused.value.remedy
+
+
+STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@given(st.lists(st.text() | st.floats() | st.integers(), min_size=2, max_size=4))
+def test_no_text_begins_a_formula_and_no_figure_is_changed(line: list[Any]) -> None:
+    cells = [no_formula(cell) for cell in line]
+    for given_cell, cell in zip(line, cells, strict=True):
+        if not isinstance(given_cell, str):
+            assert cell is given_cell
+            continue
+        assert cell.removeprefix("'") == given_cell.removeprefix("'")
+        if cell.startswith(STARTS):
+            float(cell)  # a number, which is no formula
+    written = {}
+    for escape in (True, False):
+        text = io.StringIO()
+        CsvLines(text, escape_formulas=escape).write(line)
+        written[escape] = next(csv.reader(io.StringIO(text.getvalue(), newline="")))
+    assert written[False] == list(map(str, line))
+    assert written[True] == list(map(str, cells))
+
+
+@pytest.mark.parametrize("text", [f"{start}SUM(A1)" for start in STARTS] + ["-inf", "+1+1", "-1x"])
+def test_formulas_are_escaped(text: str) -> None:
+    assert no_formula(text) == f"'{text}"

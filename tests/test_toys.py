@@ -272,6 +272,7 @@ def test_it_goes_from_a_file_to_a_report(learner: str, file: Path, tmp_path: Pat
     assert loaded.schema.meta.zone == "UTC"
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_the_objective_pretrains_what_the_learner_adapts(file: Path, tmp_path: Path) -> None:
     data = tacita.load(file)
     tacita.pretrain("tell-the-hour", data, out=tmp_path / "first", quiet=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import math
@@ -9,10 +10,10 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -197,6 +198,45 @@ def _unreadable(path: Path, error: OSError, remedy: str) -> CheckpointError:
 def _kind(mode: int) -> str:
     kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
     return next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device or a socket")
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_FIGURE = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def no_formula(cell: Any) -> Any:
+    """What is written in a table's cell, such that no spreadsheet runs it: a `'` goes before the text.
+
+    Only text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return is changed; figures are not.
+
+    >>> [no_formula(cell) for cell in ("=1+1", "-b", "-1.5", -1.5, "plain")]
+    ["'=1+1", "'-b", '-1.5', -1.5, 'plain']
+    """
+    if not isinstance(cell, str) or not _FORMULA.match(cell) or _FIGURE.fullmatch(cell):
+        return cell
+    return f"'{cell}"
+
+
+class CsvLines:
+    """Lines of CSV, written one after another.
+
+    escape_formulas: whether text that a spreadsheet would run as a formula is written with a `'` before
+        it; as it is, by default, for whoever reads the file back by its names.
+
+    >>> import sys
+    >>> CsvLines(sys.stdout, escape_formulas=True, ending="\\n").write(["=2", -2, "a, b"])
+    '=2,-2,"a, b"
+    """
+
+    def __init__(
+        self, file: IO[str], *, escape_formulas: bool = False, ending: str = "\r\n"
+    ) -> None:
+        self._writer = csv.writer(file, lineterminator=ending)
+        self._cell = no_formula if escape_formulas else None
+
+    def write(self, line: Iterable[Any]) -> None:
+        """One line."""
+        self._writer.writerow(line if self._cell is None else map(self._cell, line))
 
 
 def json_text(value: Any) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset, joined
+from tacita.data.learnt import Learnt
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.modalities.load import read_like
@@ -41,6 +42,8 @@ class Learner(ABC):
     task_: Task
     data_: Dataset
     """The training data without its samples' values: what further samples must look like."""
+    learnt_: Learnt = Learnt()
+    """The samples whose labels it has learnt, to be known again."""
     encoder: Encoder | None = None
     """What its features come from; none where it takes samples as they are."""
     files: ClassVar[tuple[str, ...]] = ()
@@ -89,6 +92,7 @@ class Learner(ABC):
         data = data.learnable()
         self.task_ = data.task.fitted(data.targets)
         data = data.with_labels(data.targets, self.task_)
+        self.learnt_ = Learnt.of(data.samples[data.labelled])
         self._fit(data, seed)
         self.data_ = data.subset(torch.empty(0, dtype=torch.int64))
         return self
@@ -202,6 +206,7 @@ class EncoderOnly(NetworkLearner):
         self.head = nn.Identity()
 
     def _fit(self, data: Dataset, seed: int) -> None:
+        self.learnt_ = Learnt()
         self.encoder.eval()
 
     def exported(self, batch: Batch) -> Tensor:

@@ -149,6 +149,7 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not(tmp_path):
         assert torch.equal(twice.state_dict()[name], value), name
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_the_stages_follow_each_other_as_verbs_and_the_model_is_saved(tmp_path):
     data = blobs()
     small = {"steps": 2, "batch_size": 3, "quiet": True}
@@ -165,6 +166,7 @@ def test_the_stages_follow_each_other_as_verbs_and_the_model_is_saved(tmp_path):
     assert (tmp_path / "c" / "report.html").is_file()
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 @pytest.mark.parametrize("packed", [False, True])
 def test_volumes_in_files_are_segmented_on_their_own_grids(tmp_path, packed):
     nibabel = pytest.importorskip("nibabel")

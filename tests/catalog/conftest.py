@@ -98,6 +98,10 @@ def train(
     """
 '''
 
+WATCH = """
+def watch(learner, data, *, patience: int | None = None): ...
+"""
+
 HOUSE = {
     "adapt/tiny_probe.py": PROBE,
     "adapt/__init__.py": "",
@@ -106,6 +110,7 @@ HOUSE = {
     "encoders/tiny_cnn.py": CNN,
     "parts/shared.py": SHARED,
     "engine/train.py": TRAIN,
+    "adapt/watching.py": WATCH,
 }
 
 Write = Callable[[str, str], None]

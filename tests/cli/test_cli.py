@@ -213,7 +213,8 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch, verb: str, hint: st
 def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
-        "--test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 --group g --missing impute "
+        "--from runs/x --test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 "
+        "--group g --missing impute "
         "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
         "--metric auc "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
@@ -228,6 +229,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "budget": "5m",
         "seed": 7,
         "out": Path("r"),
+        "start": "runs/x",
         "test": "t.csv",
         "unlabelled": "u.csv",
         "labels_per_class": 2,
@@ -266,6 +268,15 @@ def test_where_options_of_a_method_go_is_said(run) -> None:
     assert "tacita adapt METHOD DATA KEY=VALUE" in err
 
 
+def test_fit_takes_options_of_the_one_method_that_it_is_given(run, calls) -> None:
+    assert run("fit", "d.csv", "--recipe", "supervised", "patience=5", "steps=10")[0] == 0
+    assert (calls[0][2]["patience"], calls[0][2]["steps"]) == (5, 10)
+    code, _, err = run("fit", "d.csv", "--recipe", "supervised", "patiense=5")
+    assert (code, len(calls)) == (2, 1)
+    assert "did you mean" in err
+    assert run("compare", "d.csv", "--methods", "knn", "steps=10")[0] == 2
+
+
 def test_a_run_is_repeated_from_its_folder(run, calls, tmp_path: Path) -> None:
     assert run("fit", "d.csv", "--recipe", str(tmp_path))[0] == 0
     assert calls[0][2]["recipe"] == str(tmp_path)
@@ -299,8 +310,13 @@ def test_compare_takes_recipes_files_and_methods(run, calls, tmp_path: Path) -> 
     names = f"fixmatch, {mine},random-forest"
     assert run("compare", "d.csv", "--methods", names)[0] == 0
     assert calls[0][1] == ("d.csv", ["fixmatch", str(mine), "random-forest"])
-    assert run("compare", "d.csv", "--methods", "barlow-twins,vicreg")[0] == 0
+    more = ["--from", "runs/x", "--test", "t.csv", "--resume", "--dry-run", "--out", "r"]
+    assert run("compare", "d.csv", "--methods", "barlow-twins,vicreg", *more)[0] == 0
     assert calls[1][1] == ("d.csv", ["barlow-twins", "vicreg"])
+    told = {name: calls[1][2][name] for name in ("start", "test", "resume", "dry_run", "out")}
+    assert told == {
+        "start": "runs/x", "test": "t.csv", "resume": True, "dry_run": True, "out": Path("r"),
+    }  # fmt: skip
 
 
 def test_the_verbs_on_a_model_open_it_and_print_their_result(run, calls) -> None:

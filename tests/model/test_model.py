@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+import tacita
 from tacita.data.dataset import Dataset
 from tacita.engine.checkpoint import read_tensors, write_tensors
 from tacita.errors import CheckpointError, ConfigError, DataError
@@ -64,6 +65,7 @@ def logits(model: Model, data: Dataset) -> torch.Tensor:
 # Saved and loaded
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 @pytest.mark.parametrize(("method", "kind"), kinds())
 def test_a_loaded_model_is_the_model_that_was_saved(method: str, kind: str, tmp_path: Path) -> None:
     model, data = model_of(method, kind), data_of(kind)
@@ -136,6 +138,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_files_give_what_memory_gives_chunk_by_chunk(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +189,33 @@ def test_probabilities_are_written_under_the_names_of_the_classes(tmp_path: Path
     np.testing.assert_allclose(found, model.predict_proba(data), atol=1e-6)
 
 
+def test_ids_and_classes_that_a_spreadsheet_would_run_are_escaped_where_asked(
+    tmp_path: Path,
+) -> None:
+    x = np.linspace(0, 1, 24)[:, None] + np.zeros((1, 3))
+    frame = pd.DataFrame(x, columns=["a", "b", "c"])
+    frame["id"] = [f"@{i}" for i in range(24)]
+    frame["kind"] = np.where(x[:, 0] > 0.5, "=1+1", "-1")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    model = tacita.adapt("knn", tmp_path / "t.csv", labels="kind", encoder="feature-tokens",
+                         quiet=True, out=tmp_path / "run")  # fmt: skip
+    for escape in (True, False):
+        model.predict_file(tmp_path / "t.csv", tmp_path / "p.csv", True, escape_formulas=escape)
+        model.embed_file(tmp_path / "t.csv", tmp_path / "e.csv", escape_formulas=escape)
+        model.embed_file(tmp_path / "t.csv", tmp_path / "e.npy", escape_formulas=escape)
+        mark = "'" if escape else ""
+        told = list(csv.reader((tmp_path / "p.csv").read_text().splitlines()))
+        assert told[0] == ["id", "predicted", "-1", f"{mark}=1+1"]
+        assert {line[1] for line in told[1:]} == {"-1", f"{mark}=1+1"}
+        assert all(0 <= float(share) <= 1 for line in told[1:] for share in line[2:])
+        for name in ("p.csv", "e.csv", "e.ids.csv"):
+            lines = list(csv.reader((tmp_path / name).read_text().splitlines()))
+            assert [line[0] for line in lines[1:]] == [f"{mark}@{i}" for i in range(24)]
+            if name == "e.csv":
+                figures = np.array([line[1:] for line in lines[1:]], float)
+                assert (figures < 0).any()
+
+
 def test_what_cannot_be_written_leaves_nothing(table: Path, tmp_path: Path) -> None:
     model = model_of(*TABLE)
     with pytest.raises(ConfigError, match="no classes"):
@@ -193,7 +223,7 @@ def test_what_cannot_be_written_leaves_nothing(table: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"written as \.npy, \.csv, \.parquet"):
         model.embed_file(table, tmp_path / "e.txt")
     with pytest.raises(ConfigError, match="baseline"):
-        model_of("logistic-regression", "regression").embed_file(table, tmp_path / "e.npy")
+        model_of("ridge", "regression").embed_file(table, tmp_path / "e.npy")
     with pytest.raises(DataError):
         model.predict_file(tmp_path / "none.csv", tmp_path / "p.csv")
     with pytest.raises(DataError, match="no sample has a label"):

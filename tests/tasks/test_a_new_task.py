@@ -165,6 +165,7 @@ def test_it_is_read_described_and_split(data: Dataset) -> None:
         data.recoded(Tags(("round",)))
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 @pytest.mark.parametrize("method", ["supervised", "linear-probe", "knn", "fine-tune"])
 def test_it_is_learnt_saved_loaded_and_predicted(
     data: Dataset, method: str, tmp_path: Path

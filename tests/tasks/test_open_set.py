@@ -188,6 +188,7 @@ def test_nothing_is_learnt_from_the_label_unknown() -> None:
 # From data to files
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_a_model_says_unknown_in_memory_in_files_and_in_its_report(tmp_path: Path) -> None:
     data = open_digits()
     model = tacita.fit(data, recipe="knn", out=tmp_path / "run", quiet=True)

@@ -17,6 +17,7 @@ from tacita.verbs.folder import (
     OURS,
     PLAN,
     check_folder,
+    default_folder,
     taken_default_folder,
     taken_folder,
     work_folder,
@@ -153,3 +154,14 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path, name: str) ->
         taken_folder(tmp_path / name, resume=False, overwrite=False),
     ):
         pass
+
+
+def test_what_comes_on_standard_input_has_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_folder("-") == Path("runs/stdin")
+    with taken_default_folder("-") as folder:
+        assert folder == Path("runs/stdin")
+        (folder / PLAN).write_text("{}")
+    assert default_folder("-") == Path("runs/stdin-2")

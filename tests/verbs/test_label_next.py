@@ -61,6 +61,23 @@ def test_filled_in_it_is_a_label_file(table: Path, model: Model, tmp_path: Path)
     assert int(tacita.load(unlabelled, labels=tmp_path / "next.csv").labelled.sum()) == 4
 
 
+def test_ids_that_are_formulas_are_escaped_and_understood_as_labels(
+    table: Path, model: Model, tmp_path: Path
+) -> None:
+    rows = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    pool, out = tmp_path / "pool.csv", tmp_path / "next.csv"
+    pool.write_text("\n".join([rows[0], *(f"={row}" for row in rows[1:])]) + "\n")
+    for escaped in (True, False):
+        picks = tacita.label_next(model, pool, count=4, out=out, escape_formulas=escaped)
+        asked = out.read_text().splitlines()
+        mark = "'" if escaped else ""
+        assert [row.split(",")[0] for row in asked[1:]] == [f"{mark}{pick.id}" for pick in picks]
+        assert all(pick.id.startswith("=") for pick in picks)
+        filled = [asked[0], *(row.replace(",,", ",b,", 1) for row in asked[1:])]
+        out.write_text("\n".join(filled) + "\n")
+        assert int(tacita.load(pool, labels=out).labelled.sum()) == 4
+
+
 def test_a_regression_has_samples_that_stand_for_all(table: Path) -> None:
     x = np.concatenate([np.zeros((50, 2)), np.full((50, 2), 9.0)]) + np.arange(100)[:, None] / 1e3
     y = np.where(np.arange(100) % 10 == 0, x[:, 0], np.nan)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tacita.adapt.supervised import Supervised
+from tacita.adapt.watching import watch
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
 from tacita.data.modality import default_views
@@ -29,7 +30,8 @@ class Trained(NetworkLearner):
 
     objective: its class.
     options: its arguments.
-    engine: arguments of `tacita.engine.train.train`; they override the method's own.
+    engine: arguments of `tacita.engine.train.train`, which override the method's own, and `patience`,
+        as of `tacita.adapt.watching.watch`.
     alarm: told once where unlabelled samples are wanted and there are none, or none is learnt from.
     """
 
@@ -53,10 +55,10 @@ class Trained(NetworkLearner):
     def _fit(self, data: Dataset, seed: int) -> None:
         # The given encoder stays as it is, so that a second fit starts where the first one did.
         self.encoder = copy.deepcopy(self.begin)
+        data, engine = self._watched(data, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             objective = self.build(data)
-        engine = {**self.engine, "seed": seed}
         if objective.reads == "both":
             if bool(data.labelled.all()):
                 self.alarm(
@@ -74,7 +76,16 @@ class Trained(NetworkLearner):
         """The objective for this data, ready to be trained."""
         return self.objective(self.encoder, data.task, **self.options)  # type: ignore[call-arg]
 
+    def _watched(self, data: Dataset, seed: int) -> tuple[Dataset, dict[str, Any]]:
+        """The samples to learn from and the engine's arguments, where `patience` is one of the options."""
+        engine = {**self.engine, "seed": seed}
+        patience, steps = engine.pop("patience", None), engine.get("steps", 1000)
+        data, stopping = watch(self, data, steps, seed, patience=patience)
+        return data, engine if stopping is None else engine | {"stopping": stopping}
+
     def try_out(self, data: Dataset, seed: int) -> None:
+        if self.engine.get("patience") is not None:
+            self._watched(data.normalised(), seed)
         some = data.subset(data.labelled.nonzero()[:, 0][:64])
         self.build(some.normalised())
 

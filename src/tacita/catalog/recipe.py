@@ -37,6 +37,7 @@ from tacita.errors import ConfigError
 
 LARGEST_FILE = 1_000_000
 TRAIN = "tacita.engine.train:train"
+WATCH = "tacita.adapt.watching:watch"
 FAMILIES = {
     "encoder": ("encoder",),
     "pretrain": ("pretrain",),
@@ -170,13 +171,14 @@ class Recipe(_Strict):
     def training(self, key: str) -> dict[str, Any]:
         """The arguments of `train` that one section overrides."""
         train = self.sections[key].train
-        return check_arguments(f"{key}.train", training_parameters(), train) if train else {}
+        return check_arguments(f"{key}.train", training_parameters(key), train) if train else {}
 
 
-def training_parameters() -> dict[str, Parameter]:
-    """The arguments of `tacita.train` that a recipe can override."""
+def training_parameters(key: str = "learn") -> dict[str, Parameter]:
+    """The arguments of `tacita.train` that a section can override; what learns can stop early, too."""
     known = function_parameters(TRAIN)
-    return {name: known[name] for name in known if name not in OF_THE_RUN}
+    further = function_parameters(WATCH) if key == "learn" else {}
+    return {name: known[name] for name in known if name not in OF_THE_RUN} | further
 
 
 def recipe_from_options(key: str, method: str, options: Mapping[str, Any], seed: int = 0) -> Recipe:
@@ -186,7 +188,7 @@ def recipe_from_options(key: str, method: str, options: Mapping[str, Any], seed:
     training; any other is the method's own if it has one of that name, or else the training's.
     Raises `ConfigError` as `Recipe.check` does.
     """
-    own, training = parameters(method), training_parameters()
+    own, training = parameters(method), training_parameters(key)
     encoder: dict[str, Any] = {}
     section: dict[str, Any] = {"method": method, "train": {}}
     for name, value in options.items():
@@ -319,7 +321,7 @@ def _check_section(key: str, section: Section) -> Card:
         raise ConfigError(
             f"{key}.train: {card.slug} is not trained by steps.", remedy="Leave train out."
         )
-    training = training_parameters() if trains else {}
+    training = training_parameters(key) if trains else {}
     for name in set(section.options) - set(known):
         near = get_close_matches(name, [*known, *training], n=1, cutoff=0.5)
         if near and near[0] not in known:

@@ -27,7 +27,7 @@ from tacita.cli.pretrain import pretrain
 from tacita.cli.process import Terminated, at_ease, out_of_reach, terminable
 from tacita.cli.report import report
 from tacita.cli.show import show
-from tacita.data.notes import ReadingWarning
+from tacita.data.notes import LearntWarning, ReadingWarning
 from tacita.errors import DryRun, TacitaError
 from tacita.words import printable
 
@@ -132,7 +132,7 @@ def _show(
     line: str | None = None,
 ) -> None:
     """What a warning looks like: one of ours is a line of its own, any other as Python has it."""
-    if issubclass(category, ReadingWarning):
+    if issubclass(category, ReadingWarning | LearntWarning):
         print(printable(f"warning   {message}"), file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")

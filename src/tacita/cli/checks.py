@@ -43,6 +43,22 @@ def checked_settings(
     return settings
 
 
+def settings_of_recipe(recipe: str, assignments: list[str], modality: str | None) -> dict[str, Any]:
+    """The `key=value` arguments beside a recipe, which must be one method; checked as those of a verb."""
+    from tacita.catalog.discover import cards
+    from tacita.catalog.recipe import FAMILIES
+
+    card = cards().get(recipe)
+    if card is None:
+        raise ConfigError(
+            f"{assignments[0]}: fit takes options of a method where it is given one, by --recipe METHOD.",
+            remedy="Write them into a recipe (--recipe FILE.yaml), or train one method with"
+            " `tacita adapt METHOD DATA KEY=VALUE`.",
+        )
+    key = "pretrain" if card.family in FAMILIES["pretrain"] else "learn"
+    return checked_settings(key, recipe, assignments, modality)
+
+
 def checked_contestants(methods: str, modality: str | None) -> list[str]:
     """The names after `--methods`: each is a recipe, a YAML file or a method that learns."""
     names = [name.strip() for name in methods.split(",") if name.strip()]

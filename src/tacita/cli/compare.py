@@ -15,6 +15,7 @@ from tacita.cli.options import (
     Draws,
     LabelsPerClass,
     Metric,
+    Start,
     Test,
     Unlabelled,
     with_options,
@@ -27,6 +28,7 @@ def compare(
     methods: Annotated[
         str, typer.Option(help="Recipes, YAML files and methods to compare, joined by commas.")
     ],
+    start: Start = None,
     test: Test = None,
     unlabelled: Unlabelled = None,
     labels_per_class: LabelsPerClass = None,
@@ -48,6 +50,7 @@ def compare(
     tacita.compare(
         data,
         contestants,
+        start=start,
         test=test,
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,

@@ -5,15 +5,23 @@ from __future__ import annotations
 import sys
 
 import tacita
-from tacita.cli.options import Data, ModelFolder, OutFile, Strict
+from tacita.cli.options import Data, EscapeFormulas, ModelFolder, OutFile, Strict
 
 
-def embed(model: ModelFolder, data: Data, out: OutFile, strict: Strict = False) -> None:
+def embed(
+    model: ModelFolder,
+    data: Data,
+    out: OutFile,
+    strict: Strict = False,
+    escape_formulas: EscapeFormulas = False,
+) -> None:
     """Write the features of every sample to a file.
 
     \b
     tacita embed runs/photos photos/ --out features.npy
     tacita embed runs/sensors new.csv --out features.parquet
     """
-    rows = tacita.Model.load(model).embed_file(data, out, strict=strict)
+    rows = tacita.Model.load(model).embed_file(
+        data, out, strict=strict, escape_formulas=escape_formulas
+    )
     print(f"{rows} rows of features: {out}", file=sys.stderr)

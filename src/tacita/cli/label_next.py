@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tacita
-from tacita.cli.options import Data, ModelFolder
+from tacita.cli.options import Data, EscapeFormulas, ModelFolder
 
 
 def label_next(
@@ -19,6 +19,7 @@ def label_next(
     out: Annotated[
         Path | None, typer.Option(help="A CSV file (by default the screen), for --labels later.")
     ] = None,
+    escape_formulas: EscapeFormulas = False,
 ) -> None:
     """Choose which samples to label next.
 
@@ -31,7 +32,7 @@ def label_next(
     """
     from tacita.verbs.label_next import as_csv
 
-    picks = tacita.label_next(model, data, count=count, out=out)
+    picks = tacita.label_next(model, data, count=count, out=out, escape_formulas=escape_formulas)
     if out is None:
-        print(as_csv(picks), end="")
+        print(as_csv(picks, escape_formulas=escape_formulas), end="")
     print(f"{len(picks)} samples to label", file=sys.stderr)

@@ -87,6 +87,13 @@ Metric = Annotated[
         "for uneven classes balanced_accuracy.",
     ),
 ]
+EscapeFormulas = Annotated[
+    bool,
+    typer.Option(
+        "--escape-formulas",
+        help="Write ' before text in CSV that a spreadsheet would run as a formula.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 OutFile = Annotated[Path, typer.Option(help="The file to write.")]
 

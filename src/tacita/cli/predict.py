@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tacita
-from tacita.cli.options import AsJson, Data, ModelFolder, Strict
+from tacita.cli.options import AsJson, Data, EscapeFormulas, ModelFolder, Strict
 
 
 def predict(
@@ -22,6 +22,7 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="A probability a class as well.")] = False,
     strict: Strict = False,
     as_json: AsJson = False,
+    escape_formulas: EscapeFormulas = False,
 ) -> None:
     """Predict a label for every sample.
 
@@ -29,5 +30,7 @@ def predict(
     tacita predict runs/photos new_photos/
     tacita predict runs/sensors new.csv --proba --out predicted.csv
     """
-    rows = tacita.Model.load(model).predict_file(data, out, proba, strict=strict, as_json=as_json)
+    rows = tacita.Model.load(model).predict_file(
+        data, out, proba, strict=strict, as_json=as_json, escape_formulas=escape_formulas
+    )
     print(f"{rows} rows predicted", file=sys.stderr)

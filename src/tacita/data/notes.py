@@ -10,6 +10,10 @@ class ReadingWarning(UserWarning):
     """A model's further samples were not quite as it knows them; the text counts and names them."""
 
 
+class LearntWarning(UserWarning):
+    """A model was scored on samples that it had learnt from; the text counts them."""
+
+
 @dataclass(frozen=True)
 class Note:
     """One kind of thing that was done to what was read.

@@ -37,6 +37,18 @@ class History:
     """Where the weights that were kept come from, in a run with `stopping`."""
 
     @property
+    def ended(self) -> str:
+        """Where a run with `stopping` ended, and where its weights come from; empty for any other.
+
+        >>> History(600, stopped_at=120, best=Best(90, -0.5)).ended
+        'stopped at step 120 of 600, best at 90'
+        """
+        if self.best is None:
+            return ""
+        taken = f"stopped at step {self.stopped_at} of" if self.stopped_at else "took all"
+        return f"{taken} {self.steps}{' steps' * (not self.stopped_at)}, best at {self.best.step}"
+
+    @property
     def final(self) -> dict[str, float]:
         """The last row."""
         return self.rows[-1] if self.rows else {}

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
@@ -29,6 +30,7 @@ from tacita.errors import ConfigError, DataError
 from tacita.learner import chunks
 from tacita.measures.spectrum import SpectrumTracker
 from tacita.objective import Losses, Objective
+from tacita.tasks import Task
 
 Score = Callable[[Objective[Any]], float]
 
@@ -85,6 +87,27 @@ def held_out_loss(data: Dataset, batch_size: int = 64) -> Score:
             objective(part) for step in range(count // size) for part in batches.at(step)
         ]
         return -sum(float(each.total) for each in losses) / len(losses)
+
+    return score
+
+
+def label_loss(
+    data: Dataset, task: Task, outputs: Callable[[Objective[Any], Batch], Tensor]
+) -> Score:
+    """Minus the task's loss of what an objective's networks say of labelled samples, without views.
+
+    outputs: of these networks for a batch, such as the task reads. Raises as `held_out_loss`.
+    """
+    _check_normalised(data)
+    _check_labelled(data)
+
+    @torch.no_grad()
+    def score(objective: Objective[Any]) -> float:
+        total = 0.0
+        for batch in _chunks(objective, data):
+            loss = task.loss(outputs(objective, batch).float(), batch.y)
+            total += float(loss) * len(batch)
+        return -total / len(data)
 
     return score
 

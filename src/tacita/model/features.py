@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,61 +13,65 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tacita.errors import ConfigError
-from tacita.files import replacing
+from tacita.files import CsvLines, replacing
 
 Rows: TypeAlias = Iterable[tuple[list[str], NDArray[np.float32]]]
 """Pieces: the names of samples, and their features `(n, dim)`."""
 ENDINGS = (".npy", ".csv", ".parquet")
 
 
-def write_features(rows: Rows, dim: int, out: Path) -> int:
+def write_features(rows: Rows, dim: int, out: Path, *, escape_formulas: bool = False) -> int:
     """Write `(N, dim)` features by the ending of the file; gives the number of rows.
 
     `.csv` and `.parquet` have a column `id` and a column a feature; beside a `.npy` there is a
-    `.ids.csv` of the same name. Raises `ConfigError` for another ending, before anything is read.
+    `.ids.csv` of the same name.
+    escape_formulas: of what is CSV, as of `CsvLines`.
+
+    Raises `ConfigError` for another ending, before anything is read.
     """
     writers = {".npy": _npy, ".csv": _csv, ".parquet": _parquet}
     if out.suffix not in writers:
         raise ConfigError(
             f"--out {out}: features are written as {', '.join(ENDINGS)}.", remedy="Name it so."
         )
-    return writers[out.suffix](rows, dim, out)
+    return writers[out.suffix](rows, dim, out, escape_formulas)
 
 
 def _columns(dim: int) -> list[str]:
     return [f"feature_{number}" for number in range(dim)]
 
 
-def _npy(rows: Rows, dim: int, out: Path) -> int:
+def _npy(rows: Rows, dim: int, out: Path, escape_formulas: bool) -> int:
     count = 0
-    with _lines(out.with_suffix(".ids.csv")) as ids, replacing(out) as temporary:
-        writer = csv.writer(ids)
-        writer.writerow(["id"])
+    with (
+        _lines(out.with_suffix(".ids.csv"), escape_formulas) as ids,
+        replacing(out) as temporary,
+    ):
+        ids.write(["id"])
         with temporary.open("wb") as file:
             _npy_header(file, 0, dim)
             for names, features in rows:
                 file.write(features.astype(np.float32).tobytes())
-                writer.writerows([name] for name in names)
+                for name in names:
+                    ids.write([name])
                 count += len(names)
             file.seek(0)
             _npy_header(file, count, dim)
     return count
 
 
-def _csv(rows: Rows, dim: int, out: Path) -> int:
+def _csv(rows: Rows, dim: int, out: Path, escape_formulas: bool) -> int:
     count = 0
-    with _lines(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", *_columns(dim)])
+    with _lines(out, escape_formulas) as lines:
+        lines.write(["id", *_columns(dim)])
         for names, features in rows:
-            writer.writerows(
-                [name, *row] for name, row in zip(names, features.tolist(), strict=True)
-            )
+            for name, row in zip(names, features.tolist(), strict=True):
+                lines.write([name, *row])
             count += len(names)
     return count
 
 
-def _parquet(rows: Rows, dim: int, out: Path) -> int:
+def _parquet(rows: Rows, dim: int, out: Path, escape_formulas: bool) -> int:
     fields = [("id", pa.string()), *((name, pa.float32()) for name in _columns(dim))]
     schema = pa.schema(fields)
     count = 0
@@ -81,9 +84,9 @@ def _parquet(rows: Rows, dim: int, out: Path) -> int:
 
 
 @contextmanager
-def _lines(out: Path) -> Iterator[IO[str]]:
+def _lines(out: Path, escape_formulas: bool) -> Iterator[CsvLines]:
     with replacing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        yield file
+        yield CsvLines(file, escape_formulas=escape_formulas)
 
 
 def _npy_header(file: Any, rows: int, dim: int) -> None:

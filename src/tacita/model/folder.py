@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tacita.catalog.recipe import Recipe, dump_recipe, load_recipe
 from tacita.data.batch import InputSpec
+from tacita.data.learnt import Learnt
 from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors, write_tensors
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import check_plain, read_json, write_text
@@ -95,6 +96,7 @@ def _read(folder: Path) -> tuple[Recipe, Learner, Metrics]:
         check_plain(folder / name, DAMAGED)
     learner = _untrained(recipe, empty.spec, empty.task, tensors, folder)
     learner.task_ = empty.task
+    learner.learnt_ = Learnt(labels.learnt)
     learner.data_ = empty.normalised(empty.kind.normaliser(empty.spec))
     modules = _modules(learner)
     check_tensors(folder / WEIGHTS, tensors, _tensors(modules))

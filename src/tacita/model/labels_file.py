@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tacita.data.dataset import Dataset
+from tacita.data.learnt import MOST, PATTERN
 from tacita.data.modality import find
 from tacita.errors import CheckpointError, ConfigError
 from tacita.files import read_json, wrong_field
@@ -28,7 +29,10 @@ DAMAGED = "The folder is damaged; use it as it was saved."
 
 
 class LabelsFile(BaseModel):
-    """The fields of the file: what the samples are, by their modality's own facts, and the task."""
+    """The fields of the file: what the samples are, by their modality's own facts, and the task.
+
+    learnt: the samples whose labels were learnt, as of `tacita.data.learnt.Learnt`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +41,7 @@ class LabelsFile(BaseModel):
     meta: dict[str, Any]
     task: str
     facts: dict[str, Any]
+    learnt: Annotated[str, Field(pattern=PATTERN, max_length=16 * MOST)] = ""
 
 
 class _Version(BaseModel):
@@ -52,6 +57,7 @@ def labels_file_of(learner: Learner) -> LabelsFile:
         meta=meta.model_dump(mode="json"),
         task=task.name,
         facts=asdict(task),
+        learnt=learner.learnt_.text,
     )
 
 

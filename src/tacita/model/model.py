@@ -6,6 +6,7 @@ is on disk.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Schema
+from tacita.data.learnt import told
+from tacita.data.notes import LearntWarning
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import write_text
 from tacita.learner import Learner, features
@@ -127,14 +130,25 @@ class Model:
         return features(encoder, self.learner.like_training(data, strict=strict)).numpy()
 
     def evaluate(self, data: Any, y: Any = None, *, strict: bool = False) -> dict[str, float]:
-        """The task's scores over the labelled samples."""
+        """The task's scores over the labelled samples.
+
+        Warns with a `LearntWarning` of samples that the model has learnt from, known by their values.
+        """
         data = self.learner.like_training(data, y, strict=strict).recoded(self.task)
         known = data.labelled.nonzero().squeeze(1)
         if not len(known):
             raise DataError(
                 f"{data.source}: no sample has a label.", remedy="Give labels to compare with."
             )
-        return self.task.scores(self.learner.logits(data.subset(known)), data.y[known])
+        data = data.subset(known)
+        self._warn_of_learnt(data.source, [self.learner.learnt_.among(data.samples)], len(data))
+        return self.task.scores(self.learner.logits(data), data.y)
+
+    def _warn_of_learnt(self, source: str, found: list[tuple[int, int]], count: int) -> None:
+        known, of = (sum(each) for each in zip(*found, strict=True))
+        said = told(known, of, count)
+        if said:
+            warnings.warn(f"{source}: {said}", LearntWarning, stacklevel=3)
 
     # Samples in files, a chunk at a time: the file may be larger than memory
 
@@ -146,10 +160,12 @@ class Model:
         *,
         strict: bool = False,
         as_json: bool = False,
+        escape_formulas: bool = False,
     ) -> int:
         """Write `id,predicted[,probability of each class]` as CSV; gives the number of rows.
 
         as_json: an object a line instead, `{"id": ..., "predicted": ..., "probabilities": {...}}`.
+        escape_formulas: write a `'` before text in CSV that a spreadsheet would run as a formula.
 
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
@@ -158,20 +174,29 @@ class Model:
             ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
             for part in read_like(source, self.schema, strict=strict)
         )
-        to = PredictionFile(self.schema.kind, Path(source), Path(out) if out else None, as_json)
+        place = Path(out) if out else None
+        to = PredictionFile(self.schema.kind, Path(source), place, as_json, escape_formulas)
         return self.task.write(parts, to, probabilities=proba)
 
-    def embed_file(self, source: str | Path, out: str | Path, *, strict: bool = False) -> int:
+    def embed_file(
+        self,
+        source: str | Path,
+        out: str | Path,
+        *,
+        strict: bool = False,
+        escape_formulas: bool = False,
+    ) -> int:
         """Write `(N, dim)` features, a chunk at a time; gives the number of rows.
 
         `.csv` and `.parquet` have a column `id`; beside a `.npy` there is a `.ids.csv`.
+        escape_formulas: as in `predict_file`, of ids in CSV.
         """
         dim = self.embed(self.learner.data_).shape[1]
         rows = (
             ([part.name_of(position) for position in range(len(part))], self.embed(part))
             for part in read_like(source, self.schema, strict=strict)
         )
-        return write_features(rows, dim, Path(out))
+        return write_features(rows, dim, Path(out), escape_formulas=escape_formulas)
 
     def evaluate_file(
         self,
@@ -190,17 +215,19 @@ class Model:
         *,
         strict: bool = False,
     ) -> Judged:
-        """The scores over a file with labels, and which answers are taken for which."""
-        logits, y = [], []
+        """The scores over a file with labels, and which answers are taken for which; warns as `evaluate`."""
+        logits, y, learnt = [], [], []
         for part in read_like(source, self.schema, labels=labels, strict=strict):
             known = part.subset(part.labelled)
             if len(known):
                 logits.append(self.learner.logits(known))
                 y.append(known.y)
+                learnt.append(self.learner.learnt_.among(known.samples))
         if not y:
             raise DataError(
                 f"{source}: no sample has a label.", remedy="Name the labels with --labels."
             )
+        self._warn_of_learnt(str(source), learnt, sum(map(len, y)))
         both = self.task.joined(logits, y)
         return Judged(self.task.scores(*both), self.task.shown(*both, 0).confusion)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tacita.data.modality import Modality
-from tacita.files import replacing
+from tacita.files import CsvLines, replacing
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,14 @@ class PredictionFile:
 
     out: the file, or the folder for files like the samples; None for the screen.
     as_json: whether lines are JSON objects, under the names of the header, and not CSV.
+    escape_formulas: as of `CsvLines`.
     """
 
     kind: Modality
     source: Path
     out: Path | None
     as_json: bool = False
+    escape_formulas: bool = False
 
     def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
         """Write CSV or JSON; gives the number of lines, but for the header."""
@@ -42,7 +43,9 @@ class PredictionFile:
         return self.kind.write(parts, self.source, self.out)
 
     def _write(self, file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
-        return _json(file, header, lines) if self.as_json else _write(file, header, lines)
+        if self.as_json:
+            return _json(file, header, lines)
+        return _write(CsvLines(file, escape_formulas=self.escape_formulas), header, lines)
 
 
 def _json(file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
@@ -57,13 +60,12 @@ def _json(file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) 
     return count
 
 
-def _write(file: Any, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+def _write(to: CsvLines, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
     """Lines under their header, which waits for the first: nothing is written for what cannot be read."""
-    writer = csv.writer(file)
     count = 0
     for line in lines:
         if not count:
-            writer.writerow(header)
-        writer.writerow(line)
+            to.write(header)
+        to.write(line)
         count += 1
     return count

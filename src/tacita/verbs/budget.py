@@ -133,6 +133,7 @@ def _seconds(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:
     else:
         objective = learner_for(recipe, encoder).build(data)  # type: ignore[attr-defined]
     options = training_options(recipe, key) | run
+    options.pop("patience", None)  # All steps are timed.
     train(copy.deepcopy(objective), data, **{**options, "steps": 2})
     history = train(objective, data, **{**options, "steps": 6})
     return options["steps"] * history.seconds / 6

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from tacita.adapt.watching import SHARE
 from tacita.audit.health.health import Health, health
 from tacita.catalog.options import refuse, taken
 from tacita.catalog.recipe import Recipe, training_parameters
@@ -41,6 +42,8 @@ from tacita.verbs.folder import (
 )
 from tacita.verbs.options import Running
 from tacita.verbs.screen import Screen
+
+OUT_OF_FOLD = "; each label as predicted by a model that was trained without it"
 
 
 def told(verb: Callable[..., Any], options: Mapping[str, Any]) -> tuple[Reading, Running]:
@@ -208,9 +211,11 @@ def recipe_in_words(recipe: Recipe) -> str:
         settings = {**section.options, **section.train}
         shown = ", ".join(
             f"{name} {settings[name]}"
-            for name in ("steps", "batch_size", "learning_rate")
+            for name in ("steps", "batch_size", "learning_rate", "patience")
             if name in settings
         )
+        if settings.get("patience") is not None:
+            shown += f"; stops by the loss on {SHARE:.0%} of the labels, not learnt from"
         parts.append(f"{key} {section.method}" + (f" ({shown})" if shown else ""))
     return f"{recipe.name}: {'; '.join(parts)}"
 
@@ -259,7 +264,9 @@ def finish(screen: Screen, model: Model, gauges: Health | None, folder: Path | N
                 f"{name} {value:.4f}{_within(intervals.get(name))}"
                 for name, value in scores.items()
             )
-            screen.line(key, f"{model.recipe.name}: {', '.join(said)}")
+            # "held out" says it; of folds it is told.
+            how = "" if key == "held out" else OUT_OF_FOLD
+            screen.line(key, f"{model.recipe.name}: {', '.join(said)}{how}")
     if gauges is not None:
         screen.line("health", gauges.line())
     if folder is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Unpack
 
 from tacita.catalog.options import taking
@@ -20,6 +21,7 @@ def compare(
     methods: str | Sequence[str],
     y: Any = None,
     *,
+    start: Model | str | Path | None = None,
     test: Any = None,
     unlabelled: Any = None,
     labels_per_class: int | None = None,
@@ -47,6 +49,7 @@ def compare(
         data,
         y,
         recipe=names,
+        start=start,
         test=test,
         unlabelled=unlabelled,
         labels_per_class=labels_per_class,

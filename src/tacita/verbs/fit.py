@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 import torch
 
+from tacita.adapt.trained import Trained
+from tacita.catalog import discover
 from tacita.catalog.options import taking
 from tacita.catalog.plain import plain
+from tacita.catalog.recipe import FAMILIES, Recipe, recipe_from_options
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Reading
@@ -34,6 +38,7 @@ from tacita.verbs.common import (
     save_run,
     steps_of,
     told,
+    told_with_method,
     with_unlabelled,
 )
 from tacita.verbs.folder import PLAN, work_folder
@@ -52,8 +57,41 @@ from tacita.verbs.pretrainings import Comparison, compare_pretrainings, only_pre
 from tacita.verbs.ranking import ranked
 from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
+from tacita.verbs.start import check_start, mark_of, opened, started, starting_from
 from tacita.verbs.timing import budgeted, expected_in_words, processes_of, time_for_folds
 from tacita.verbs.workers import Workers, on_one_thread, one_thread
+
+
+@overload
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    recipe: str | Sequence[str] = "auto",
+    start: Model | str | Path | None = None,
+    test: Any = None,
+    unlabelled: Any = None,
+    labels_per_class: int | None = None,
+    draws: int | None = None,
+    metric: str | None = None,
+    **options: Unpack[VerbOptions],
+) -> Model: ...
+
+
+@overload
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    recipe: str,
+    start: Model | str | Path | None = None,
+    test: Any = None,
+    unlabelled: Any = None,
+    labels_per_class: int | None = None,
+    draws: int | None = None,
+    metric: str | None = None,
+    **options: Any,
+) -> Model: ...
 
 
 @taking(Reading, Running)
@@ -62,19 +100,24 @@ def fit(
     y: Any = None,
     *,
     recipe: str | Sequence[str] = "auto",
+    start: Model | str | Path | None = None,
     test: Any = None,
     unlabelled: Any = None,
     labels_per_class: int | None = None,
     draws: int | None = None,
     metric: str | None = None,
-    **options: Unpack[VerbOptions],
+    **options: Any,
 ) -> Model:
     """Compare what could learn from the data, refit the best on all labels, save and report it.
 
     data: a path, the name of a built-in set, arrays, tensors, a frame, a torch data set or a
         `Dataset`; `y`: labels, with -1, NaN or None where there is none.
     recipe: "auto" (the usual candidates for these data), a recipe, a method, a YAML file, a list of
-        these, or the folder of a run to repeat.
+        these, or the folder of a run to repeat. Where it is one method, `options` may be those of the
+        method, its encoder and its training, as in `tacita.adapt`.
+    start: a model or its folder: candidates with an encoder start from a copy of that one, in place of
+        random weights, and all see the data through its normaliser. What pretrains goes on from it;
+        "auto" pretrains no more.
     test: samples with labels, of the same form as `data`, kept for the last figure.
     unlabelled: further samples of the same form; their labels, if they have any, are not looked at.
     labels_per_class, draws: hide labels on purpose, to see how few would do.
@@ -101,14 +144,23 @@ def fit(
     >>> model.metrics.winner, len(model.predict(few))
     ('logistic-regression', 178)
     """
-    recipe, draws, labels_per_class = plain(recipe), plain(draws), plain(labels_per_class)
-    reading, running = told(fit, options)
+    draws, labels_per_class = plain(draws), plain(labels_per_class)
+    chosen: str | Sequence[str | Recipe] = plain(recipe)
+    if isinstance(chosen, str) and chosen in discover.cards():
+        reading, running, settings = told_with_method(fit, chosen, options)
+        if settings:
+            family = discover.get(chosen).family
+            key = "pretrain" if family in FAMILIES["pretrain"] else "learn"
+            chosen = [recipe_from_options(key, chosen, settings, running.seed)]
+    else:
+        reading, running = told(fit, options)
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
     with run_folder(data, running) as folder:
         return _fit(
             data,
             y,
-            recipe,
+            chosen,
+            start,
             test,
             unlabelled,
             labels_per_class,
@@ -123,7 +175,8 @@ def fit(
 def _fit(
     data: Any,
     y: Any,
-    recipe: str | Sequence[str],
+    recipe: str | Sequence[str | Recipe],
+    start: Model | str | Path | None,
     test: Any,
     unlabelled: Any,
     labels_per_class: int | None,
@@ -142,12 +195,21 @@ def _fit(
     if not pretraining:
         check_trainable(whole)
     held = _test_set(test, whole)
+    first = None if start is None else opened(start)
+    encoder, by = None, None
+    if first is not None:
+        encoder, whole = started(first, whole)
+        by = whole.normaliser
+    if replayed is not None:
+        check_start(replayed, first)
     description = describe(whole, held)
     screen.lines(description.lines())
     command = (
         ""
         if folder is None
-        else replay_command(data, folder, reading, test=test, unlabelled=unlabelled)
+        else replay_command(
+            data, folder, reading, test=test, unlabelled=unlabelled, **{"from": _folder_of(start)}
+        )
     )
     if pretraining:
         if metric is not None:
@@ -159,14 +221,18 @@ def _fit(
         return compare_pretrainings(
             whole,
             description,
-            Comparison(names, replayed, held, labels_per_class, draws, running, folder, command),
+            Comparison(
+                names, replayed, first, held, labels_per_class, draws, running, folder, command
+            ),
             screen,
         )
     if replayed is not None and metric is not None:
         chosen, _ = whole.task.ranked_by(whole.targets[whole.labelled], metric)
         replayed = replayed.model_copy(update={"metric": chosen, "ranked_by": ""})
-    plan = replayed or _plan(whole, held, recipe, labels_per_class, draws, metric, running, began)
-    pool, held = parts(whole, held, plan)
+    plan = replayed or _plan(
+        whole, held, recipe, first, labels_per_class, draws, metric, running, began
+    )
+    pool, held = parts(whole, held, plan, by)
     processes = processes_of(plan, pool, running.device)
     for name, reason in plan.skipped.items():
         screen.line("left out", f"{name}: {reason}")
@@ -193,6 +259,7 @@ def _fit(
             folds_of(plan, pool, scored),
             work,
             metric=plan.metric,
+            start=encoder,
             keep_learners=held is None and bool(pool.kind.features(pool)),
             engine=running.engine,
             until=began + time_for_folds(plan, running),
@@ -206,6 +273,8 @@ def _fit(
             for each in workers.finish(cheapest_first(plan.recipes, plan.expected)):
                 found[each.name] = run.row(each)
                 screen.row(found[each.name])
+                for fold, said in run.ended.get(each.name, {}).items():
+                    screen.line("stopped", f"{each.name}, fold {fold + 1}: {said}")
                 pretrained = run.new_health(each)
                 if pretrained is not None:
                     screen.line("health", f"{each.name}: {pretrained.line()}")
@@ -217,9 +286,11 @@ def _fit(
             pool = pool.hide_labels(run.folds[0].train)
         else:
             learner = run.fitted(winner, pool, len(run.folds))
+            if isinstance(learner, Trained) and learner.history_.ended:
+                screen.line("stopped", f"{winner.name}: {learner.history_.ended}")
         gauges = gauges_of(learner, pool)
         metrics = measured(run, plan, ranking, learner, held, gauges)
-        model = Model(winner, learner, metrics)
+        model = Model(_as_made(winner, first), learner, metrics)
         model.page = RunPage(
             model, pool, held, description=description, curves=run.histories, command=command,
             out_of_fold=run.out_of_fold(winner), outside=run.outside(winner),
@@ -231,6 +302,18 @@ def _fit(
     finish(screen, model, gauges, folder)
     screen.line("took", f"{monotonic() - began:.0f} s")
     return model
+
+
+def _folder_of(start: Model | str | Path | None) -> Any:
+    """What the line that repeats a run has to say of the model that it started from."""
+    return start.folder or start if isinstance(start, Model) else start
+
+
+def _as_made(recipe: Recipe, first: Model | None) -> Recipe:
+    """The recipe with how its encoder was pretrained before, where it started from a model's."""
+    if first is None or recipe.encoder is None:
+        return recipe
+    return recipe.model_copy(update={"pretrain": recipe.pretrain or first.recipe.pretrain})
 
 
 def _test_set(test: Any, data: Dataset) -> Dataset | None:
@@ -249,7 +332,9 @@ def _test_set(test: Any, data: Dataset) -> Dataset | None:
     return found.subset(found.labelled)
 
 
-def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) -> Plan | None:
+def _replayed(
+    recipe: str | Sequence[str | Recipe], folder: Path | None, resume: bool
+) -> Plan | None:
     """The plan of an earlier run, where this one resumes or replays it."""
     if resume and folder is not None and (folder / PLAN).exists():
         return load_plan(folder / PLAN)
@@ -261,7 +346,8 @@ def _replayed(recipe: str | Sequence[str], folder: Path | None, resume: bool) ->
 def _plan(
     whole: Dataset,
     held: Dataset | None,
-    recipe: str | Sequence[str],
+    recipe: str | Sequence[str | Recipe],
+    first: Model | None,
     labels_per_class: int | None,
     draws: int | None,
     metric: str | None,
@@ -271,17 +357,19 @@ def _plan(
     seed = running.seed
     chosen, why = whole.task.ranked_by(whole.targets[whole.labelled], metric)
     splits, protocol = make_splits(whole, held, labels_per_class, draws, seed)
-    recipes, skipped = candidates(whole, recipe, seed)
+    begin = None if first is None else partial(starting_from, first)
+    recipes, skipped = candidates(whole, recipe, seed, begin)
     learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
-    first = whole.hide_labels(learnt).normalised()
+    timed = whole.hide_labels(learnt).normalised(None if first is None else whole.normaliser)
     recipes, expected, left = budgeted(
-        recipes, first, splits, running, monotonic() - began, leave_out=recipe == "auto"
+        recipes, timed, splits, running, monotonic() - began, leave_out=recipe == "auto"
     )
     return Plan(
         seed=seed,
         protocol=protocol,
         metric=chosen,
         ranked_by=why,
+        start=mark_of(first),
         recipes=recipes,
         skipped={**skipped, **left},
         expected=expected,

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from tacita.errors import ConfigError
 from tacita.files import WriteError
+from tacita.modalities.readers.standard_input import NAME as STANDARD_INPUT
 from tacita.verbs.lock import HOLDER, LOCK, check_unlocked, locked
 
 PLAN = "plan.json"
@@ -39,7 +40,7 @@ LONGEST_NAME = 200
 
 
 def default_folder(source: object) -> Path:
-    """`runs/NAME`, numbered where it exists: `runs/NAME-2`.
+    """`runs/NAME`, numbered where it exists: `runs/NAME-2`; `runs/stdin` for standard input.
 
     >>> default_folder("no/such/sensors.csv").as_posix()
     'runs/sensors'
@@ -216,7 +217,7 @@ def _not_made(folder: Path, error: OSError) -> WriteError:
 
 
 def _default_folders(source: object) -> Iterator[Path]:
-    stem = Path(str(source)).stem or "run"
+    stem = "stdin" if str(source) == STANDARD_INPUT else Path(str(source)).stem or "run"
     stem = stem.encode(errors="surrogateescape")[:LONGEST_NAME].decode(errors="ignore")
     yield Path("runs") / stem
     number = 2

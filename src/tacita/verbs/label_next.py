@@ -7,7 +7,6 @@ sample weighing as much as its uncertainty; of each cluster the sample nearest t
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError, DataError
-from tacita.files import write_text
+from tacita.files import CsvLines, write_text
 from tacita.learner import EncoderOnly, features
 from tacita.modalities.load import read_like
 from tacita.model.model import Model
@@ -40,7 +39,12 @@ class Pick(NamedTuple):
 
 
 def label_next(
-    model: Model | str | Path, data: Any, *, count: int = 20, out: str | Path | None = None
+    model: Model | str | Path,
+    data: Any,
+    *,
+    count: int = 20,
+    out: str | Path | None = None,
+    escape_formulas: bool = False,
 ) -> list[Pick]:
     """The samples without a label whose labels would teach the model most, the most uncertain first.
 
@@ -50,6 +54,8 @@ def label_next(
         that have a label there are passed over.
     out: a CSV file to write: `id`, `label` (empty, to be filled in and given back as `labels=`),
         `predicted`, `uncertainty`.
+    escape_formulas: write a `'` before ids and classes in it that a spreadsheet would run as a formula; as
+        labels the ids are understood with it and without.
 
     Raises `ConfigError` for a count below 1, `DataError` where every sample has a label.
 
@@ -76,7 +82,7 @@ def label_next(
     picks = [pool.pick(place) for place in diverse(pool.features, pool.weights, count).tolist()]
     picks.sort(key=lambda pick: -(pick.uncertainty or 0.0))
     if out is not None:
-        write_text(Path(out), as_csv(picks))
+        write_text(Path(out), as_csv(picks, escape_formulas=escape_formulas))
     return picks
 
 
@@ -169,12 +175,12 @@ def diverse(rows: NDArray[Any], weights: NDArray[Any], count: int) -> NDArray[np
     return np.sort(first[order[nearest]])
 
 
-def as_csv(picks: list[Pick]) -> str:
+def as_csv(picks: list[Pick], *, escape_formulas: bool = False) -> str:
     """The picks as CSV, with an empty column for their labels."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(_lines(picks))
+    lines = CsvLines(text, escape_formulas=escape_formulas, ending="\n")
+    for line in (HEADER, *_lines(picks)):
+        lines.write(line)
     return text.getvalue()
 
 

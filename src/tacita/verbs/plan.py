@@ -6,7 +6,7 @@ after a kill and replayed from its own folder (`--recipe runs/NAME`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section, find_recipe
 from tacita.data.dataset import Dataset
+from tacita.data.normalise import Normaliser
 from tacita.data.splits import (
     HELD_OUT,
     Fold,
@@ -59,6 +60,7 @@ class Plan(BaseModel):
     """The whole of a run's decisions.
 
     metric: the figure that ranks them; empty for the task's usual one. ranked_by: why, in words.
+    start: what tells the encoder that the candidates start from, if they start from a model's.
     recipes: the candidates, every section with its method and all of its training options.
     skipped: candidates that cannot run here or have no room in the budget, with the reason.
     expected: by name, what the candidates that are trained by steps take on one thread; empty where that
@@ -72,6 +74,7 @@ class Plan(BaseModel):
     protocol: str
     metric: str = ""
     ranked_by: str = ""
+    start: str = ""
     recipes: list[Recipe]
     skipped: dict[str, str] = Field(default_factory=dict)
     expected: dict[str, Cost] = Field(default_factory=dict)
@@ -168,12 +171,16 @@ def _pool(
 
 
 def candidates(
-    data: Dataset, names: str | Sequence[str], seed: int
+    data: Dataset,
+    names: str | Sequence[str | Recipe],
+    seed: int,
+    begin: Callable[[Recipe], Recipe] | None = None,
 ) -> tuple[list[Recipe], dict[str, str]]:
     """The recipes that a run compares, and those left out with the reason.
 
-    `names`: "auto" for the usual ones of the modality and every baseline of the catalog; or the
-    names of recipes, methods or YAML files.
+    `names`: "auto" for the usual ones of the modality and every baseline for such samples and such a
+    task; or the names of recipes, methods or YAML files.
+    `begin`: gives a recipe the encoder that all start from; those that are usual then pretrain no more.
     """
     if names == "auto":
         card = data.kind.card
@@ -185,15 +192,21 @@ def candidates(
         baselines = [
             each.slug
             for each in discover.cards().values()
-            if each.family == "baseline" and card.name in discover.reads(each)
+            if each.family == "baseline"
+            and card.name in discover.reads(each)
+            and each.learns(data.task.name)
         ]
-        chosen: Sequence[str] = [*card.usual, *sorted(baselines)]
+        usual = [named_recipe(name) for name in card.usual]
+        if begin is not None:
+            learners = dict.fromkeys(each.learn.method for each in usual if each.learn is not None)
+            usual = [named_recipe(name) for name in learners]
+        chosen = [*usual, *(named_recipe(name) for name in sorted(baselines))]
     else:
-        chosen = [names] if isinstance(names, str) else names
+        chosen = [named_recipe(name) for name in ([names] if isinstance(names, str) else names)]
     recipes, skipped = [], {}
-    for name in chosen:
-        recipe = named_recipe(name).model_copy(update={"seed": seed})
+    for recipe in (each.model_copy(update={"seed": seed}) for each in chosen):
         try:
+            recipe = recipe if begin is None else begin(recipe)
             recipe.check(data.modality)
             recipes.append(resolved(recipe, data))
         except (ConfigError, MissingExtraError) as error:
@@ -203,8 +216,10 @@ def candidates(
     return recipes, skipped
 
 
-def named_recipe(name: str) -> Recipe:
+def named_recipe(name: str | Recipe) -> Recipe:
     """What a name stands for: a method, which learns or pretrains, or a recipe."""
+    if isinstance(name, Recipe):
+        return name
     card = discover.cards().get(name)
     if card is None:
         return find_recipe(name)
@@ -245,7 +260,10 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
     cards = [discover.get(section.method) for section in recipe.sections.values()]
     for card in cards:
         if not card.learns(data.task.name):
-            raise ConfigError(f"{card.slug} does not do {data.task.name}.")
+            raise ConfigError(
+                f"{card.slug} does not do {data.task.name}.",
+                remedy=f"See what does: tacita methods --task {data.task.name}",
+            )
     encoder = encoder_for(recipe, data.spec) if needs_encoder(recipe) else None
     if recipe.pretrain is not None and encoder is not None:
         objective = pretraining_for(recipe, encoder)
@@ -273,10 +291,15 @@ def folds_of(plan: Plan, data: Dataset, scored: Dataset) -> list[Fold]:
         ) from error
 
 
-def parts(whole: Dataset, held: Dataset | None, plan: Plan) -> tuple[Dataset, Dataset | None]:
-    """The samples to learn from, normalised by themselves alone, and the held-out ones."""
+def parts(
+    whole: Dataset, held: Dataset | None, plan: Plan, by: Normaliser | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """The samples to learn from, normalised by themselves alone, and the held-out ones.
+
+    by: the normaliser of a model to start from, in the place of their own.
+    """
     aside = torch.isin(whole.index, torch.tensor(plan.splits.held_out, dtype=torch.int64))
-    pool = whole.subset(~aside).normalised()
+    pool = whole.subset(~aside).normalised(by)
     if held is None and bool(aside.any()):
         held = whole.subset(aside)
     return pool, None if held is None else held.normalised(pool.normaliser)

@@ -18,7 +18,7 @@ from tacita.verbs.going_on import check_apart, going_on, kept_at, read_past, sta
 from tacita.verbs.one_training import Made, run_one
 from tacita.verbs.options import Running, VerbOptions
 from tacita.verbs.screen import Screen
-from tacita.verbs.start import opened, started
+from tacita.verbs.start import opened, started, starting_from
 
 
 @overload
@@ -73,14 +73,14 @@ def pretrain(
     past = None if replay is None else read_past(replay, reading)
     recipe = recipe_from_options("pretrain", method, settings, running.seed)
     encoder, state = None, None
-    if start is not None:
-        first = opened(start)
-        encoder, whole = started(first, whole, recipe)
+    first = None if start is None else opened(start)
+    if first is not None:
+        encoder, whole = started(first, whole)
         state = state_of(first, recipe)
         if state is not None:
             check_apart(running.out, state)
             recipe = going_on(first, recipe)
-        recipe = recipe.model_copy(update={"encoder": first.recipe.encoder})
+        recipe = starting_from(first, recipe)
     if whole.normaliser is None:
         whole = whole.normalised()
 
@@ -94,4 +94,4 @@ def pretrain(
         return Made(EncoderOnly(trained).fit(pool), history, objective)
 
     facts = {} if state is None else {"goes on": f"{state.parent} at its constant rate"}
-    return run_one(data, recipe, whole, running, make, facts=facts)
+    return run_one(data, recipe, whole, running, make, facts=facts, start=first)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -45,6 +46,7 @@ from tacita.verbs.plan import (
 )
 from tacita.verbs.run import Run, file_name
 from tacita.verbs.screen import Screen
+from tacita.verbs.start import mark_of, starting_from
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,13 @@ class Comparison:
     """What is compared, and where and how.
 
     names: of recipes, methods or YAML files; `plan` replays an earlier comparison instead.
-    test, labels_per_class, draws: as in `fit`, for the probes.
+    start: the model whose encoder all go on from; test, labels_per_class, draws: as in `fit`, for the
+        probes.
     """
 
-    names: Sequence[str]
+    names: Sequence[str | Recipe]
     plan: Plan | None
+    start: Model | None
     test: Dataset | None
     labels_per_class: int | None
     draws: int | None
@@ -65,7 +69,7 @@ class Comparison:
     command: str
 
 
-def only_pretraining(recipe: str | Sequence[str], replayed: Plan | None) -> bool:
+def only_pretraining(recipe: str | Sequence[str | Recipe], replayed: Plan | None) -> bool:
     """Whether all that is to be compared pretrains and learns from no label.
 
     Raises `ConfigError` where some do and some do not, which no figure could compare.
@@ -93,7 +97,8 @@ def compare_pretrainings(
     """Train every candidate, look at its encoder, and give back the best as far as that can be told."""
     began = monotonic()
     plan = comparison.plan or _plan(whole, comparison)
-    pool, held = parts(whole, comparison.test, plan)
+    first = comparison.start
+    pool, held = parts(whole, comparison.test, plan, None if first is None else whole.normaliser)
     for each in plan.recipes:
         screen.line("auto", recipe_in_words(each))
     screen.line("plan", plan.protocol)
@@ -110,6 +115,7 @@ def compare_pretrainings(
             scored,
             folds_of(plan, pool, scored),
             work,
+            start=None if first is None else first.learner.encoder,
             engine=running.engine,
             tick=screen.tick,
             warn=screen.warning,
@@ -171,14 +177,23 @@ def _plan(whole: Dataset, comparison: Comparison) -> Plan:
         )
     else:
         splits, protocol = Splits(train=[], score=[]), "no labels: the rank of the embeddings"
-    recipes, skipped = candidates(whole, comparison.names, seed)
+    first = comparison.start
+    begin = None if first is None else partial(starting_from, first)
+    recipes, skipped = candidates(whole, comparison.names, seed, begin)
     if running.seconds is not None:
         share = running.seconds / len(recipes)
         costs = costs_of(recipes, whole.normalised(), **running.engine)
         recipes = [
             fit_to_budget([each], {each.name: costs[each.name]}, 0, share)[0][0] for each in recipes
         ]
-    return Plan(seed=seed, protocol=protocol, recipes=recipes, skipped=skipped, splits=splits)
+    return Plan(
+        seed=seed,
+        protocol=protocol,
+        start=mark_of(first),
+        recipes=recipes,
+        skipped=skipped,
+        splits=splits,
+    )
 
 
 def _row(run: Run, recipe: Recipe) -> PretrainingRow:

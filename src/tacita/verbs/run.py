@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -57,6 +58,7 @@ class Run:
     data: the samples to learn from; `scored`: those that `folds` are scored on.
     work: a folder for checkpoints and results, from which a killed run goes on.
     metric: the figure that ranks.
+    start: the encoder that all candidates start from, in place of random weights.
     keep_learners: those of all folds are kept, for whoever asks for them again.
     in_worker: whether this is a process that works for another, which finds the learners on disk.
     engine: what every training is told: device, precision.
@@ -70,6 +72,7 @@ class Run:
     folds: list[Fold]
     work: Path
     metric: str = ""
+    start: Encoder | None = None
     keep_learners: bool = False
     in_worker: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +84,8 @@ class Run:
     """By the candidates' names, why they give no score; they are not tried again."""
     _scored: set[str] = field(default_factory=set)
     _encoders: dict[str, Pretrained] = field(default_factory=dict)
+    ended: dict[str, dict[int, str]] = field(default_factory=dict)
+    """By candidate and fold, how trainings ended that may stop early."""
     _healths: dict[str, Health] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _warned: set[str] = field(default_factory=set)
@@ -201,6 +206,7 @@ class Run:
         path = self._result(recipe, number)
         if path.exists():
             result = read_result(path)
+            self._tell_end(recipe, number, result)
             if result.rows:
                 self.histories.setdefault(recipe.name, result.rows)
             if result.pretraining and recipe.pretrain is not None:
@@ -227,13 +233,19 @@ class Run:
             scores=scores,
             seconds=time.monotonic() - began + self._pretraining_share(recipe),
             peak_mb=round(peak_memory_mb(torch.device("cpu")), 1),
+            ended=learner.history_.ended if isinstance(learner, Trained) else "",
             rows=[] if number else self.histories.get(recipe.name, []),
             pretraining=[]
             if number or recipe.pretrain is None
             else self.histories.get(pretraining_name(recipe.pretrain), []),
         )
         write_text(path, json.dumps(result.model_dump()))
+        self._tell_end(recipe, number, result)
         return result
+
+    def _tell_end(self, recipe: Recipe, number: int, result: FoldResult) -> None:
+        if result.ended:
+            self.ended.setdefault(recipe.name, {})[number] = result.ended
 
     def fitted(self, recipe: Recipe, data: Dataset, number: int) -> Learner:
         """The recipe's learner, fitted on the labels of `data`; `number` keeps checkpoints apart."""
@@ -287,7 +299,9 @@ class Run:
         ]
 
     def encoder(self, recipe: Recipe, number: int = 0) -> Encoder:
-        """The recipe's encoder to start from: pretrained once for all folds, or random for each."""
+        """The recipe's encoder to start from: pretrained once for all folds, given, or random for each."""
+        if recipe.pretrain is None and self.start is not None:
+            return self.start
         if recipe.pretrain is None:
             fresh = recipe.model_copy(update={"seed": recipe.seed + number})
             return encoder_for(fresh, self.data.spec)
@@ -298,6 +312,7 @@ class Run:
             encoder, objective, history = pretrain_encoder(
                 recipe,
                 self.data,
+                encoder=copy.deepcopy(self.start),
                 **self.engine,
                 checkpoint=path,
                 resume=True,
@@ -375,6 +390,7 @@ class FoldResult(BaseModel):
     scores: dict[str, float]
     seconds: float
     peak_mb: float
+    ended: str = ""
     rows: Rows
     pretraining: Rows
 

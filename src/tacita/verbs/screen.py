@@ -15,7 +15,7 @@ from tacita.model.metrics import Metrics, PretrainingRow, Row
 from tacita.report.words import score
 from tacita.words import printable
 
-RESULTS = frozenset({"result", "held out", "saved"})
+RESULTS = frozenset({"result", "held out", "folds", "saved"})
 """Keys of the lines that say how a run ended."""
 
 

@@ -237,7 +237,7 @@ def _name(job: Job) -> str:
 
 def _pool(run: Run, processes: int) -> ProcessPoolExecutor:
     theirs = Run(
-        run.data, run.scored, run.folds, run.work, metric=run.metric,
+        run.data, run.scored, run.folds, run.work, metric=run.metric, start=run.start,
         keep_learners=run.keep_learners, in_worker=True, engine=run.engine,
     )  # fmt: skip
     # Unlike those of the standard library, it starts from scripts whose main part has no guard.

@@ -156,6 +156,7 @@ def few_odd(folder: Path, *, odd: str, header: str = "x,y,state") -> tuple[Path,
     return clean, mended
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_a_model_learns_the_same_from_a_table_with_one_odd_cell(tmp_path):
     clean, odd = few_odd(tmp_path, odd="?")
     options = {"labels": "state", "missing": "impute", "quiet": True}

@@ -239,6 +239,7 @@ def test_arrays_may_come_with_their_times(tmp_path, form):
         load(tmp_path / "s.npz")
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_a_saved_model_reads_the_same_layout_again(tmp_path):
     path = tmp_path / "long.csv"
     rows = [

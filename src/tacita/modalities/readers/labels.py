@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.errors import DataError
+from tacita.files import no_formula
 from tacita.modalities.readers.files import is_table, unknown_extension
 from tacita.modalities.readers.frames import read_table
 from tacita.tasks.declared import Declared
@@ -121,7 +122,10 @@ def match(
     for position, name in enumerate(names):
         # Some systems write the accents of file names apart from their letters.
         name = unicodedata.normalize("NFC", name)
-        for key in _aliases(name) if files else (name,):
+        keys = _aliases(name) if files else [name]
+        # As `label-next` writes them for a spreadsheet, where that was asked for.
+        keys += [key for key in map(no_formula, keys) if key not in keys]
+        for key in keys:
             # A whole path means that file, even where it is another's bare name.
             if key not in file.labels or (key != name and key in full):
                 continue
