@@ -37,6 +37,7 @@ class Supervised(Objective[Batch]):
 
     head: nn.Module
     reads = "labelled"
+    weighs = True
     engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
 
     def __init__(
@@ -60,11 +61,12 @@ class Supervised(Objective[Batch]):
     def loss(self, batch: Batch) -> Losses:
         view = self.views(batch)
         if self.mixup is None:
-            return Losses(supervised=self.task.loss(self.logits(view), view.y))
+            return Losses(supervised=self.task.loss(self.logits(view), view.y, view.weights))
         order = torch.randperm(view.x.shape[0], device=view.x.device)
         share = draw_share(self.mixup, device=view.x.device)
         logits = self.logits(mixed(view, order, share, self.encoder.spec))
-        return Losses(supervised=mixed_loss(self.task, logits, view.y, order, share))
+        supervised = mixed_loss(self.task, logits, view.y, order, share, view.weights)
+        return Losses(supervised=supervised)
 
     def logits(self, view: Batch) -> Tensor:
         """`(B, out_dim)` raw outputs."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tacita.adapt.supervised import Supervised
-from tacita.catalog.cards import method
+from tacita.catalog.cards import method, slug_of
 from tacita.data.dataset import Dataset
 from tacita.data.modality import default_views
 from tacita.encoder import Encoder
@@ -49,6 +49,12 @@ class Trained(NetworkLearner):
         self.options = dict(options or {})
         self.engine = {**objective.engine_defaults, **(engine or {})}
         self.alarm = alarm
+        self.weighs = objective.weighs
+
+    @property
+    def called(self) -> str:
+        """The objective's name, where it is an objective made a learner."""
+        return slug_of(self.objective if type(self) is Trained else type(self))
 
     def _fit(self, data: Dataset, seed: int) -> None:
         # The given encoder stays as it is, so that a second fit starts where the first one did.
@@ -123,7 +129,8 @@ class FineTune(Trained):
     def build(self, data: Dataset) -> Supervised:
         known = data.labelled.nonzero().squeeze(1)
         values = features(self.encoder, data)
-        head = fit_linear_head(values, known, data.y[known], data.task, self.penalty)
+        weights = None if data.weights is None else data.weights[known]
+        head = fit_linear_head(values, known, data.y[known], data.task, self.penalty, weights)
         # The probe's head is already good: strong views would first undo it (measured on digits).
         views = default_views(self.encoder.spec, "weak")
         return Supervised(self.encoder, data.task, head=head, views=views)

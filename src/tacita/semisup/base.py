@@ -27,12 +27,16 @@ class SemiSupervised(Objective[SemiBatch]):
         code, 0.99 suits runs of hundreds of steps, where the papers' 0.999 suits a million.
     weak, strong: view makers; default: those of the modality.
 
+    Where samples have weights, labels count by them in `supervised`; what is learnt of unlabelled samples
+    counts as it does.
+
     A subclass with other networks whose average is to be kept puts them into `others`, and then
     repeats `self.average = self.averaged()`.
     """
 
     head: nn.Module
     reads = "both"
+    weighs = True
     engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
 
     def __init__(
@@ -52,6 +56,7 @@ class SemiSupervised(Objective[SemiBatch]):
                 remedy="Give 1 or more; the method `supervised` learns from labels alone.",
             )
         self.encoder = encoder
+        self.task = task
         self.head = task.head(encoder.dim)
         self.others = nn.ModuleDict()
         self.unlabelled_ratio = unlabelled_ratio
@@ -81,6 +86,10 @@ class SemiSupervised(Objective[SemiBatch]):
         whole = together(batches)
         pooled: Tensor = self.encoder(whole).pooled
         return pooled
+
+    def supervised(self, logits: Tensor, labelled: Batch) -> Tensor:
+        """The task's loss of labelled samples, by their weights if they have any."""
+        return self.task.loss(logits, labelled.y, labelled.weights)
 
     def after_step(self, step: int) -> None:
         self.average.update(self.kept(), step)

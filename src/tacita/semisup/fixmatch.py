@@ -91,7 +91,7 @@ class FixMatch(SemiSupervised):
         q = self.alignment(on_weak.detach().softmax(1))
         confidence, guesses = q.max(1)
         confident = (confidence >= self.thresholds(guesses)).float()
-        supervised = functional.cross_entropy(on_labelled, labelled.y)
+        supervised = self.supervised(on_labelled, labelled)
         # The mean is over the whole batch: what is not confident counts as zero (eq. 4).
         each = functional.cross_entropy(on_strong, guesses, reduction="none")
         unlabelled = self.unlabelled_weight * (confident * each).mean()

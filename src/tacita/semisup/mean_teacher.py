@@ -85,7 +85,6 @@ class MeanTeacher(SemiSupervised):
             weak=weak,
             strong=strong,
         )
-        self.task = task
         self.consistency_weight = consistency_weight
         self.distance: Distance = distance
         self.ramp = RampUp(ramp_up)
@@ -102,7 +101,7 @@ class MeanTeacher(SemiSupervised):
         metrics = {"ramp_up": self.ramp.factor.clone(), "agreement": agreement(p.detach(), targets)}
         return Losses(
             metrics,
-            supervised=self.task.loss(on_labelled, labelled.y),
+            supervised=self.supervised(on_labelled, labelled),
             consistency=weight * consistency(p, targets, self.distance),
         )
 

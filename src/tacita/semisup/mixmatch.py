@@ -105,6 +105,7 @@ class MixMatch(SemiSupervised):
         order = torch.randperm(len(whole), device=q.device)
         share = draw_share(self.alpha, len(whole), device=q.device)
         (logits,) = self.logits(mixed(whole, order, share, self.encoder.spec))
+        supervised = self.on_mixed(logits, labels, order, share, labelled)
         labels = torch.lerp(labels[order], labels, share[:, None])
 
         known = len(labelled)
@@ -112,9 +113,24 @@ class MixMatch(SemiSupervised):
         metrics = {"confidence": q.amax(1).mean(), "ramp_up": self.ramp.factor.clone()}
         return Losses(
             metrics,
-            supervised=functional.cross_entropy(logits[:known], labels[:known]),
+            supervised=supervised,
             unlabelled=self.unlabelled_weight * self.ramp.factor * guessed,
         )
+
+    def on_mixed(
+        self, logits: Tensor, labels: Tensor, order: Tensor, share: Tensor, labelled: Batch
+    ) -> Tensor:
+        """Cross-entropy of the mixed labelled views: each label in it counts by its sample's weight.
+
+        Shapes: `logits (M, K)`, `labels (M, K)` before they are mixed, `order (M,)`, `share (M,)`; the
+        first of all M views are the labelled ones. A guess counts once.
+        """
+        known = len(labelled)
+        if labelled.weights is not None:
+            labels = labels.clone()
+            labels[:known] *= labelled.weights[:, None]
+        mixture = torch.lerp(labels[order[:known]], labels[:known], share[:known, None])
+        return functional.cross_entropy(logits[:known], mixture)
 
     @torch.no_grad()
     def guess(self, views: list[Batch]) -> Tensor:

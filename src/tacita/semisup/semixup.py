@@ -94,7 +94,6 @@ class Semixup(SemiSupervised):
             raise ConfigError(
                 f"least_share={least_share} is not from 0.5 to 1.", remedy="The paper's is 0.55."
             )
-        self.task = task
         self.in_weight = in_weight
         self.interpolation_weight = interpolation_weight
         self.out_weight = out_weight
@@ -115,7 +114,9 @@ class Semixup(SemiSupervised):
         # Logits are mixed, not probabilities, and gradients flow through every branch.
         a_mixed = torch.lerp(a[order], a, share.to(a.dtype))
         return Losses(
-            supervised=mixed_loss(self.task, on_labelled, labelled.y, l_order, l_share),
+            supervised=mixed_loss(
+                self.task, on_labelled, labelled.y, l_order, l_share, labelled.weights
+            ),
             in_manifold=self.in_weight * self.d(a_view, a),
             interpolation=self.interpolation_weight * self.d(m, a_mixed),
             out_of_manifold=self.out_weight * (self.d(a, m) + self.d(m, a_view)),

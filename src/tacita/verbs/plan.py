@@ -253,7 +253,8 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         train = recipe.pretrain.train
         check_options(objective, data, train["steps"], train["batch_size"])
     if recipe.learn is not None:
-        learner_for(recipe, encoder).try_out(data.learnable(), recipe.seed)
+        learner = learner_for(recipe, encoder)
+        learner.try_out(learner.accepted(data), recipe.seed)
 
 
 def fit_to_budget(
