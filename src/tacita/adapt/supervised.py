@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha, require_numbers
 from tacita.tasks import Task
+from tacita.views import Views, views_of
 
 
 @method(
@@ -46,7 +46,7 @@ class Supervised(Objective[Batch]):
         task: Task,
         *,
         mixup: float | None = None,
-        views: nn.Module | None = None,
+        views: Views | None = None,
         head: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Supervised(Objective[Batch]):
         self.head = head or task.head(encoder.dim)
         self.task = task
         self.mixup = None if mixup is None else require_alpha(mixup, "mixup")
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
 
     def loss(self, batch: Batch) -> Losses:
         view = self.views(batch)

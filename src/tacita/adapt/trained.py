@@ -22,6 +22,7 @@ from tacita.objective import Objective
 from tacita.parts.heads import fit_linear_head
 from tacita.tasks import Task
 from tacita.tasks.heads import linear_head
+from tacita.views import try_views, unneeded
 
 
 class Trained(NetworkLearner):
@@ -82,11 +83,13 @@ class Trained(NetworkLearner):
 
     def try_out(self, data: Dataset, seed: int) -> None:
         some = data.subset(data.labelled.nonzero()[:, 0][:64])
-        self.build(some.normalised())
+        some = some.normalised(data.normaliser)
+        try_views(self.build(some), some)
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """The head is of the form that the objective gives it."""
-        objective = self.objective(self.encoder, task, **self.options)  # type: ignore[call-arg]
+        with unneeded():
+            objective = self.objective(self.encoder, task, **self.options)  # type: ignore[call-arg]
         assert objective.head is not None
         self.head = objective.head
 

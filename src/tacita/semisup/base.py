@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tacita import tasks
 from tacita.data.batch import Batch, SemiBatch, together
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Objective
 from tacita.parts.ema import EMA
 from tacita.tasks import Classification, OneClass, Task
+from tacita.views import Views, views_of
 
 _OTHERS = "Use pretraining and fine-tune for this task."
 
@@ -46,8 +46,8 @@ class SemiSupervised(Objective[SemiBatch]):
         *,
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         super().__init__()
         if unlabelled_ratio < 1:
@@ -61,8 +61,8 @@ class SemiSupervised(Objective[SemiBatch]):
         self.others = nn.ModuleDict()
         self.unlabelled_ratio = unlabelled_ratio
         self.momentum = momentum
-        self.weak = weak or default_views(encoder.spec, "weak")
-        self.strong = strong or default_views(encoder.spec, "strong")
+        self.weak = views_of(weak, encoder.spec, "weak")
+        self.strong = views_of(strong, encoder.spec, "strong")
         self.average = self.averaged()
 
     def kept(self) -> nn.ModuleList:

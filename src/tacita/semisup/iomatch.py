@@ -20,6 +20,7 @@ from tacita.objective import Losses
 from tacita.parts.alignment import Prior, QueueAlignment
 from tacita.semisup.base import SemiSupervised, require_classes
 from tacita.tasks import Task, weighted_mean
+from tacita.views import Views
 
 PROJECTION = 128
 """Width of the features that the two further heads read (official code)."""
@@ -85,8 +86,8 @@ class IOMatch(SemiSupervised):
         alignment: Prior = "uniform",
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         classes = len(require_classes("iomatch", task).classes)
         super().__init__(

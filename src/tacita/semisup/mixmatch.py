@@ -8,7 +8,7 @@ they are. A step costs two forward passes over the views, one of them with a gra
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tacita.catalog.cards import method
@@ -20,6 +20,7 @@ from tacita.parts.consistency import RampUp, consistency
 from tacita.parts.mixup import draw_share, mixed, require_alpha
 from tacita.semisup.base import SemiSupervised, require_classes
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -70,7 +71,7 @@ class MixMatch(SemiSupervised):
         ramp_up: float = 0.4,
         unlabelled_ratio: int = 1,
         momentum: float = 0.99,
-        views: nn.Module | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,

@@ -9,7 +9,7 @@ images. A step costs one pass over labelled + 3 x unlabelled.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import SemiBatch
@@ -20,6 +20,7 @@ from tacita.parts.consistency import Distance, consistency
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
 from tacita.semisup.base import SemiSupervised, require_probabilities
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -81,7 +82,7 @@ class Semixup(SemiSupervised):
         distance: Distance = "squared",
         unlabelled_ratio: int = 1,
         momentum: float = 0.99,
-        views: nn.Module | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,

@@ -37,6 +37,7 @@ from tacita.model.build import (
     training_options,
     trains,
 )
+from tacita.views import try_views
 
 FORMAT = 1
 DRAWS = 5
@@ -252,6 +253,7 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         objective = pretraining_for(recipe, encoder)
         train = recipe.pretrain.train
         check_options(objective, data, train["steps"], train["batch_size"])
+        try_views(objective, data)
     if recipe.learn is not None:
         learner = learner_for(recipe, encoder)
         learner.try_out(learner.accepted(data), recipe.seed)

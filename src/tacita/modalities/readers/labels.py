@@ -64,10 +64,10 @@ class LabelFile:
         names = list(table.column_names)
         group, weight = (name if name in names else None for name in (group, weight))
         names = [name for name in names if name not in (group, weight)]
-        if len(names) < 2:
+        if not names:
             raise DataError(
-                f"{path}: no column is left for {'the label' if names else 'the id and the label'}.",
-                remedy="Keep an id and a label beside the group and the weight.",
+                f"{path}: no column is left for the id and the label.",
+                remedy="Keep them beside the columns of groups and weights.",
             )
         label = names[1] if len(names) == 2 else "label"
         key = names[0]
