@@ -29,7 +29,7 @@ FLOORS = (
     "kernels",
     "layers",
     "modalities",
-    "encoder",
+    "encoder views",
     "parts",
     "encoders",
     "objective",

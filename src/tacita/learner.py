@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tacita.catalog.cards import slug_of
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset, joined
 from tacita.data.learnt import Learnt
+from tacita.data.weights import cannot_weigh
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.modalities.load import read_like
@@ -38,6 +40,9 @@ class Learner(ABC):
 
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Arguments under which it learns in a moment, for suites and trials; nothing else depends on them."""
+
+    weighs: bool = False
+    """Whether samples may have weights; see `Dataset.weighted`."""
 
     task_: Task
     data_: Dataset
@@ -76,6 +81,21 @@ class Learner(ABC):
         """
         return
 
+    @property
+    def called(self) -> str:
+        """The name by which its users know it."""
+        return slug_of(type(self))
+
+    def accepted(self, data: Dataset) -> Dataset:
+        """The data set as it is learnt from: what is only to be scored on is hidden, weights are evened.
+
+        Raises `ConfigError` for weights of samples where it cannot weigh them.
+        """
+        data = data.learnable().evened()
+        if data.weights is not None and not self.weighs:
+            raise cannot_weigh(self.called, data.source)
+        return data
+
     def try_out(self, data: Dataset, seed: int) -> None:
         """Build what `fit` would train; raises as `fit` would where task or options do not allow it."""
         return
@@ -84,12 +104,11 @@ class Learner(ABC):
         """Learn; labels that are missing (-1, NaN, None) mark unlabelled samples.
 
         Raises `DataError` for data that cannot be read, `ConfigError` for a task that the learner
-        cannot do.
+        cannot do, and for weights of samples where it has no use for them.
         """
-        data = as_dataset(data, y)
+        data = self.accepted(as_dataset(data, y))
         if data.normaliser is None:
             data = data.normalised()
-        data = data.learnable()
         self.task_ = data.task.fitted(data.targets)
         data = data.with_labels(data.targets, self.task_)
         self.learnt_ = Learnt.of(data.samples[data.labelled])

@@ -58,6 +58,9 @@ class Objective(nn.Module, ABC, Generic[BatchT]):
     reads: ClassVar[Literal["unlabelled", "labelled", "both"]]
     """Which samples its batches hold: all of them with labels hidden, the labelled, or a pair."""
 
+    weighs: ClassVar[bool] = False
+    """Whether the labelled part of its loss counts samples by the `weights` of a batch."""
+
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Arguments under which it learns at once, for suites and trials; nothing else depends on them."""
 

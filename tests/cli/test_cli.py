@@ -214,7 +214,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
     command = (
         "fit d.csv --labels y --task ordinal --recipe fixmatch --budget 5m --seed 7 --out r "
         "--from runs/x --test t.csv --unlabelled u.csv --labels-per-class 2 --draws 5 "
-        "--group g --missing impute "
+        "--group g --missing impute --weight k "
         "--modality images --unlabelled-as NA --unlabelled-as ? --class none --order low,high "
         "--metric auc "
         "--image-size 32 --series-id m --time t --text w --tokeniser bpe "
@@ -236,6 +236,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "draws": 5,
         "metric": "auc",
         "group": "g",
+        "weight": "k",
         "missing": "impute",
         "modality": "images",
         "unlabelled_as": ["NA", "?"],

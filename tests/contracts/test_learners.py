@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.utils.validation import has_fit_parameter
 
 from tacita.catalog.cards import Card
 from tacita.catalog.discover import cards, load_class, reads
@@ -215,3 +216,55 @@ def test_what_has_learnt_nothing_predicts_nothing(method: str, name: str) -> Non
     _, _, learner = unfitted(method, name)
     with pytest.raises(ConfigError, match="learnt nothing yet"):
         learner.predict(data_of(name))
+
+
+def weighted(name: str) -> Dataset:
+    """The samples where labels of weight 1 and 8 take turns."""
+    data = data_of(name)
+    return data.weighted(1 + 7 * (torch.arange(len(data)) // 3 % 2))
+
+
+FIRST = list({case.values[0]: case for case in reversed(CASES)}.values())
+"""Every learner once."""
+UNWEIGHED = {
+    "label-spreading", "tfidf-label-spreading", "knn", "wad", "supervised-dictionary", "segmentation",
+}  # fmt: skip
+"""Those that cannot weigh samples."""
+
+
+@pytest.mark.parametrize("method, name", FIRST)
+def test_weights_count_by_their_ratios_or_are_refused_by_name(method: str, name: str) -> None:
+    learner = unfitted(method, name)[2]
+    assert learner.weighs == (method not in UNWEIGHED)
+    data, plain = weighted(name), model_of(method, name).learner.logits(data_of(name))
+    if not learner.weighs:
+        with pytest.raises(ConfigError, match=f"^{method} cannot weigh samples"):
+            learner.fit(data)
+        assert not hasattr(learner, "task_")
+    else:
+        logits = learner.fit(data).logits(data)
+        assert not torch.equal(logits, plain)
+        larger = replace(data, weights=4 * data.weights)  # type: ignore[operator]
+        assert torch.equal(unfitted(method, name)[2].fit(larger).logits(data), logits)
+    # Weights that are all alike are none, also for those that cannot weigh.
+    alike = data_of(name).weighted(torch.full((len(data),), 0.3))
+    assert torch.equal(unfitted(method, name)[2].fit(alike).logits(data), plain)
+
+
+@pytest.mark.parametrize(
+    "method, name", [case for case in FIRST if "baseline" in cards()[case.values[0]].family]
+)
+def test_a_baseline_weighs_where_its_estimator_does(method: str, name: str) -> None:
+    learner, data = unfitted(method, name)[2], data_of(name)
+    estimator = learner.estimator(data.task, data.spec, 8, 0)  # type: ignore[attr-defined]
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    assert has_fit_parameter(last, "sample_weight") == learner.weighs
+
+
+@pytest.mark.parametrize("method, name", FIRST)
+def test_a_sample_of_weight_zero_is_as_if_it_were_not_there(method: str, name: str) -> None:
+    data = data_of(name)
+    keep = torch.arange(len(data)) % 5 != 1
+    absent = unfitted(method, name)[2].fit(data.subset(keep))
+    zero = unfitted(method, name)[2].fit(data.weighted(keep.double()))
+    assert torch.equal(zero.logits(data), absent.logits(data))

@@ -313,3 +313,38 @@ def test_twenty_steps_bring_the_loss_down(method: str, encoder: str, modality: s
     objective.after_step(0)
     objective.finish()
     assert loss_of(objective).total.isfinite()
+
+
+WEIGHED = {"supervised", "multi_binary"}
+"""Terms that samples count in by their weights."""
+
+
+@pytest.mark.parametrize(
+    "method, encoder, modality",
+    [case for case in OWN if load_class(case.values[0]).reads != "unlabelled"],
+)
+def test_labels_count_by_the_weights_of_their_samples(
+    method: str, encoder: str, modality: str
+) -> None:
+    def losses(weights: Tensor | None) -> Losses:
+        objective = make(method, encoder, modality)
+        batch = batch_for(objective)
+        if isinstance(batch, Batch):
+            batch = replace(batch, weights=weights)
+        else:
+            batch = replace(batch, labelled=replace(batch.labelled, weights=weights))
+        torch.manual_seed(0)
+        return objective(batch)
+
+    assert load_class(method).weighs
+    plain, some = losses(None), torch.arange(SIZE) % 3 == 0
+    alike = losses(torch.ones(SIZE))
+    part, rest = losses(2.0 * some), losses(2.0 * ~some)
+    for name, term in plain.items():
+        assert_close(alike[name], term, name)
+        if name in WEIGHED:
+            # A mean over the batch, beside what guesses add to it.
+            assert_close((part[name] + rest[name]) / 2, term, name)
+            assert not torch.equal(part[name], term), name
+        else:
+            assert torch.equal(part[name], term), name

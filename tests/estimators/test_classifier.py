@@ -29,7 +29,9 @@ from tacita.errors import ConfigError, DataError
 TINY = {"encoder.dim": 16, "encoder.depth": 1}
 EXPECTED = {
     "check_classifiers_classes": "one of its classes is -1, which means unlabelled here; scikit-learn "
-    "excepts its own semi-supervised classifiers from it by name"
+    "excepts its own semi-supervised classifiers from it by name",
+    "check_sample_weight_equivalence_on_dense_data": "only the ratios of weights count: a penalty and the "
+    "steps of a training stay as they are, where twice the rows would weaken the one and change the other",
 }
 
 
@@ -279,3 +281,33 @@ def test_a_score_without_a_label_and_features_without_an_encoder_are_refused() -
         forest.score(X, np.full(len(X), -1))
     with pytest.raises(ConfigError, match="random-forest has no encoder"):
         forest.embed(X)
+
+
+def test_weights_are_those_of_rows_and_zero_leaves_one_out() -> None:
+    X, y, few = wine()
+    keep, weights = np.arange(len(y)) % 4 != 0, 1.0 + np.arange(len(y)) % 3
+    for classifier in (tiny(), TacitaClassifier("logistic-regression")):
+        with_zeros = clone(classifier).fit(X, few, sample_weight=weights * keep)
+        without = clone(classifier).fit(X[keep], few[keep], sample_weight=weights[keep])
+        plain = clone(classifier).fit(X[keep], few[keep])
+        np.testing.assert_array_equal(with_zeros.predict_proba(X), without.predict_proba(X))
+        assert not np.array_equal(plain.predict_proba(X), without.predict_proba(X))
+        alike = clone(classifier).fit(X, few, sample_weight=np.full(len(y), 7))
+        np.testing.assert_array_equal(
+            alike.predict_proba(X), clone(classifier).fit(X, few).predict_proba(X)
+        )
+
+
+def test_a_class_of_weight_zero_is_no_class() -> None:
+    X, y, _ = wine()
+    classifier = TacitaClassifier("random-forest", random_state=0)
+    assert classifier.fit(X, y, sample_weight=(y != 1).astype(float)).classes_.tolist() == [0, 2]
+
+
+def test_a_method_that_cannot_weigh_says_so_before_it_learns() -> None:
+    X, _, few = wine()
+    classifier = TacitaClassifier("label-spreading")
+    with pytest.raises(ConfigError, match="label-spreading cannot weigh samples"):
+        classifier.fit(X, few, sample_weight=np.arange(len(few)) + 1)
+    with pytest.raises(DataError, match="weight of sample 2 is -1"):
+        tiny().fit(X, few, sample_weight=[1, 1, -1, *[1] * (len(few) - 3)])

@@ -88,8 +88,9 @@ class Tags(Task):
     def out_dim(self) -> int:
         return len(self.classes)
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype))
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        y = y.to(logits.dtype)
+        return functional.binary_cross_entropy_with_logits(logits, y, reduction="none").mean(1)
 
     def predict(self, logits: Tensor) -> Tensor:
         return (logits > 0).float()

@@ -324,6 +324,31 @@ def test_a_candidate_that_cannot_run_is_left_out_with_its_reason(
     assert "label-spreading" not in said  # a baseline for another task is none here
 
 
+def test_candidates_that_cannot_weigh_samples_are_left_out_or_refused_by_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = load("wine")
+    data = data.weighted(1 + data.y)
+    with pytest.raises(DryRun):
+        fit(data, dry_run=True)
+    said = capsys.readouterr().out
+    assert "left out  label-spreading: label-spreading cannot weigh samples" in said
+    assert "weights   0.5" in said
+    with pytest.raises(
+        ConfigError, match="knn cannot weigh samples, and those of wine have weights"
+    ):
+        fit(data, recipe=["random-forest", "knn"], quiet=True)
+
+
+def test_every_sample_counts_the_same_in_a_score() -> None:
+    data = load("wine")
+    model = fit(data.weighted(1 + 99 * (data.y == 0)), recipe=["logistic-regression"], quiet=True)
+    alone = fit(data, recipe=["logistic-regression"], quiet=True)
+    # What it knows of the one heavy class costs it others, and each of these is a whole mistake.
+    assert model.metrics.leaderboard[0].mean < alone.metrics.leaderboard[0].mean  # type: ignore[operator]
+    assert not np.array_equal(model.predict_proba(data), alone.predict_proba(data))
+
+
 def test_a_budget_sets_the_steps_and_is_kept_roughly() -> None:
     began = time.monotonic()
     model = fit("wine", recipe=["supervised", "mae-fine-tune"], budget="6s", quiet=True)

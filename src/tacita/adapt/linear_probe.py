@@ -26,6 +26,8 @@ class LinearProbe(NetworkLearner):
     penalty: strength of the L2 penalty, scikit-learn's `1 / C` (its default, 1).
     """
 
+    weighs = True
+
     def __init__(self, encoder: Encoder, *, penalty: float = 1.0) -> None:
         self.encoder = encoder
         self.penalty = penalty
@@ -36,5 +38,6 @@ class LinearProbe(NetworkLearner):
     def _fit(self, data: Dataset, seed: int) -> None:
         known = data.labelled.nonzero().squeeze(1)
         values = features(self.encoder, data)
-        self.head = fit_linear_head(values, known, data.y[known], data.task, self.penalty)
+        weights = None if data.weights is None else data.weights[known]
+        self.head = fit_linear_head(values, known, data.y[known], data.task, self.penalty, weights)
         self.encoder.eval()

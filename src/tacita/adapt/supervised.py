@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha, require_numbers
 from tacita.tasks import Task
+from tacita.views import Views, views_of
 
 
 @method(
@@ -37,6 +37,7 @@ class Supervised(Objective[Batch]):
 
     head: nn.Module
     reads = "labelled"
+    weighs = True
     engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
 
     def __init__(
@@ -45,7 +46,7 @@ class Supervised(Objective[Batch]):
         task: Task,
         *,
         mixup: float | None = None,
-        views: nn.Module | None = None,
+        views: Views | None = None,
         head: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -55,16 +56,17 @@ class Supervised(Objective[Batch]):
         self.head = head or task.head(encoder.dim)
         self.task = task
         self.mixup = None if mixup is None else require_alpha(mixup, "mixup")
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
 
     def loss(self, batch: Batch) -> Losses:
         view = self.views(batch)
         if self.mixup is None:
-            return Losses(supervised=self.task.loss(self.logits(view), view.y))
+            return Losses(supervised=self.task.loss(self.logits(view), view.y, view.weights))
         order = torch.randperm(view.x.shape[0], device=view.x.device)
         share = draw_share(self.mixup, device=view.x.device)
         logits = self.logits(mixed(view, order, share, self.encoder.spec))
-        return Losses(supervised=mixed_loss(self.task, logits, view.y, order, share))
+        supervised = mixed_loss(self.task, logits, view.y, order, share, view.weights)
+        return Losses(supervised=supervised)
 
     def logits(self, view: Batch) -> Tensor:
         """`(B, out_dim)` raw outputs."""

@@ -11,7 +11,7 @@ import torch
 
 from tacita.adapt.supervised import Supervised
 from tacita.adapt.watching import watch
-from tacita.catalog.cards import method
+from tacita.catalog.cards import method, slug_of
 from tacita.data.dataset import Dataset
 from tacita.data.modality import default_views
 from tacita.encoder import Encoder
@@ -23,6 +23,7 @@ from tacita.objective import Objective
 from tacita.parts.heads import fit_linear_head
 from tacita.tasks import Task
 from tacita.tasks.heads import linear_head
+from tacita.views import try_views, unneeded
 
 
 class Trained(NetworkLearner):
@@ -51,6 +52,12 @@ class Trained(NetworkLearner):
         self.options = dict(options or {})
         self.engine = {**objective.engine_defaults, **(engine or {})}
         self.alarm = alarm
+        self.weighs = objective.weighs
+
+    @property
+    def called(self) -> str:
+        """The objective's name, where it is an objective made a learner."""
+        return slug_of(self.objective if type(self) is Trained else type(self))
 
     def _fit(self, data: Dataset, seed: int) -> None:
         # The given encoder stays as it is, so that a second fit starts where the first one did.
@@ -87,11 +94,13 @@ class Trained(NetworkLearner):
         if self.engine.get("patience") is not None:
             self._watched(data.normalised(), seed)
         some = data.subset(data.labelled.nonzero()[:, 0][:64])
-        self.build(some.normalised())
+        some = some.normalised(data.normaliser)
+        try_views(self.build(some), some)
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """The head is of the form that the objective gives it."""
-        objective = self.objective(self.encoder, task, **self.options)  # type: ignore[call-arg]
+        with unneeded():
+            objective = self.objective(self.encoder, task, **self.options)  # type: ignore[call-arg]
         assert objective.head is not None
         self.head = objective.head
 
@@ -134,7 +143,8 @@ class FineTune(Trained):
     def build(self, data: Dataset) -> Supervised:
         known = data.labelled.nonzero().squeeze(1)
         values = features(self.encoder, data)
-        head = fit_linear_head(values, known, data.y[known], data.task, self.penalty)
+        weights = None if data.weights is None else data.weights[known]
+        head = fit_linear_head(values, known, data.y[known], data.task, self.penalty, weights)
         # The probe's head is already good: strong views would first undo it (measured on digits).
         views = default_views(self.encoder.spec, "weak")
         return Supervised(self.encoder, data.task, head=head, views=views)

@@ -23,6 +23,7 @@ class Baseline(Learner):
     """A learner around a scikit-learn estimator: samples become flat rows, labels class codes."""
 
     files: ClassVar[tuple[str, ...]] = ("baseline.safetensors",)
+    weighs = True
     one_hot = True
     """Whether a category becomes a column a value; else it stays a code."""
     transductive = False
@@ -39,7 +40,10 @@ class Baseline(Learner):
         labelled = int(data.labelled.sum())
         self.estimator_ = self.estimator(data.task, data.spec, labelled, seed)
         with np.errstate(invalid="ignore"):
-            self.estimator_.fit(self._rows(batch), data.task.learnt_apart(batch.y).numpy())
+            targets = data.task.learnt_apart(batch.y).numpy()
+            self.estimator_.fit(
+                self._rows(batch), targets, **weighing(self.estimator_, batch.weights)
+            )
 
     def _logits(self, batch: Batch) -> Tensor:
         # Label spreading divides nothing by nothing for a sample that no label reaches.
@@ -72,6 +76,15 @@ class Baseline(Learner):
 
     def _rows(self, batch: Batch) -> Any:
         return flat_rows(batch.x, self.spec_, one_hot=self.one_hot).numpy()
+
+
+def weighing(estimator: Any, weights: Tensor | None) -> dict[str, Any]:
+    """Weights `(n,)`, if there are any, as a scikit-learn estimator is given them; a pipeline's last is."""
+    if weights is None:
+        return {}
+    steps = getattr(estimator, "steps", ())
+    name = f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"
+    return {name: weights.double().numpy()}
 
 
 def need_classes(slug: str, task: Task) -> None:

@@ -32,6 +32,7 @@ class LabelSpreading(Baseline):
     """
 
     transductive = True
+    weighs = False
 
     def __init__(self, *, neighbours: int = 10) -> None:
         self.neighbours = neighbours

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from tacita.baselines.base import Baseline
+from tacita.baselines.base import Baseline, weighing
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.modalities.text.rows import counts
@@ -36,7 +36,8 @@ class TfIdfBaseline(Baseline):
             rows = step.fit_transform(rows)
         chosen = slice(None) if self.transductive else learnt
         with np.errstate(invalid="ignore"):
-            last.fit(rows[chosen], batch.y.numpy()[chosen])
+            weights = None if batch.weights is None else batch.weights[chosen]
+            last.fit(rows[chosen], batch.y.numpy()[chosen], **weighing(last, weights))
 
     def _columns(self) -> int:
         return self.spec_.vocabulary

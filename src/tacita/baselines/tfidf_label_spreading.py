@@ -39,6 +39,7 @@ class TfIdfLabelSpreading(TfIdfBaseline):
     """
 
     transductive = True
+    weighs = False
 
     def __init__(self, *, neighbours: int = 10) -> None:
         self.neighbours = neighbours

@@ -249,6 +249,11 @@ def method(
     return register
 
 
+def slug_of(cls: type[Any]) -> str:
+    """The name by which users know a method's class; its own where it has no card."""
+    return next((slug for slug, (_, known) in REGISTERED.items() if known is cls), cls.__name__)
+
+
 def clash(card: Card, known: Card) -> ConfigError:
     """The error for two classes under one slug."""
     return ConfigError(

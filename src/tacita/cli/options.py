@@ -160,6 +160,13 @@ READING = Group(
                 help="The column of groups (patients, machines) that a split keeps together."
             ),
         ],
+        "weight": Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN",
+                help="The column or array of how much each label counts in learning; 0: not at all.",
+            ),
+        ],
         "missing": Annotated[
             one_of(get_args(Missing)), typer.Option(help="What to do about missing values.")
         ],

@@ -59,12 +59,16 @@ class Batch:
     Shapes: `samples` as in the module's docstring, `Ragged` where lengths differ; `targets (B,)` int64
     class codes or float32 numbers, or what else the task has; `index (B,)` int64.
 
+    `weights (B,)` float32: how often each sample's label counts, their mean over all samples 1; None
+    where all count once.
+
     `x` and `y` are the same as plain tensors, for what reads one kind of samples only.
     """
 
     samples: Values
     targets: Values
     index: Tensor
+    weights: Tensor | None = None
 
     @classmethod
     def of(cls, samples: Values) -> Batch:
@@ -114,6 +118,7 @@ class Batch:
             self.samples.to(device, non_blocking=True),
             self.targets.to(device, non_blocking=True),
             self.index.to(device, non_blocking=True),
+            None if self.weights is None else self.weights.to(device, non_blocking=True),
         )
 
 
@@ -130,7 +135,7 @@ class SemiBatch:
 
 
 def together(batches: Sequence[Batch]) -> Batch:
-    """Batches of one data set as one, in their order."""
+    """Batches of one data set as one, in their order; without weights, which some may not have."""
     return Batch(
         cat([batch.samples for batch in batches]),
         cat([batch.targets for batch in batches]),

@@ -19,6 +19,7 @@ from tacita.data.batch import Batch, InputSpec
 from tacita.data.modality import Meta, Modality, find, unlike
 from tacita.data.normalise import Normaliser
 from tacita.data.notes import Doubt, Note, merged
+from tacita.data.weights import checked_weights, even_weights, joined_weights
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
 from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
@@ -54,6 +55,8 @@ class Dataset:
     targets: as the task has them; `(N,)` int64 codes or float64 numbers, or more a sample.
     meta: the facts that belong to the modality, such as names of columns.
     index: `(N,)` int64, the sample's stable number in the data set that was read.
+    weights: `(N,)` float64 above 0, how much each sample's label counts in learning, by their ratios; None
+        where all count the same. `weighted` takes them. Scores count every sample the same.
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
     source: where it was read from, for messages and reports.
     notes: what was done when it was read that its user should know.
@@ -72,6 +75,7 @@ class Dataset:
     meta: Meta
     task: Task = field(default_factory=Classification)
     index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    weights: Tensor | None = None
     groups: Tensor | None = None
     ids: tuple[str, ...] = ()
     source: str = "array"
@@ -83,7 +87,7 @@ class Dataset:
         count = len(self.samples)
         if not len(self.index):
             object.__setattr__(self, "index", torch.arange(count))
-        for name in ("targets", "index", "groups", "ids"):
+        for name in ("targets", "index", "weights", "groups", "ids"):
             value = getattr(self, name)
             if value is not None and len(value) not in ((count, 0) if name == "ids" else (count,)):
                 raise DataError(
@@ -204,6 +208,7 @@ class Dataset:
             samples=self.samples[positions],
             targets=self.targets[positions],
             index=self.index[positions],
+            weights=None if self.weights is None else self.weights[positions],
             groups=None if self.groups is None else self.groups[positions],
             ids=tuple(self.ids[int(i)] for i in positions) if self.ids else (),
         )
@@ -219,6 +224,23 @@ class Dataset:
     def hide_labels(self, keep: Tensor) -> Dataset:
         """The same samples where only those at the positions `keep` have their label."""
         return self.with_labels(self.task.hide(self.targets, keep))
+
+    def weighted(self, weights: Any) -> Dataset:
+        """The samples whose weight `(N,)` is not 0, where the labels of each count by it in learning.
+
+        Raises `DataError` for weights that are not one finite number of 0 or more a sample, or all 0.
+        """
+        found = checked_weights(weights, self.labelled, self.source)
+        absent = int((found == 0).sum())
+        data = replace(self, weights=found)
+        if not absent:
+            return data
+        said = Note(("sample of weight 0 left out", "samples of weight 0 left out"), absent)
+        return replace(data.subset(found > 0), notes=(*self.notes, said))
+
+    def evened(self) -> Dataset:
+        """With weights whose mean over the labelled samples is 1; without, where these are all alike."""
+        return replace(self, weights=even_weights(self.weights, self.labelled))
 
     def learnable(self) -> Dataset:
         """The same samples without the labels that are only to be scored on."""
@@ -247,7 +269,8 @@ class Dataset:
             samples = cast(Tensor, samples).float() / 255
         elif samples.dtype == torch.float64:
             samples = with_tensor(samples, as_tensor(samples).float())
-        return Batch(samples, self.targets[positions], self.index[positions])
+        weights = None if self.weights is None else self.weights[positions].float()
+        return Batch(samples, self.targets[positions], self.index[positions], weights)
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Every sample as one row of normalised numbers, and the labels: for scikit-learn."""
@@ -256,7 +279,7 @@ class Dataset:
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:
-    """Data sets of one schema end to end.
+    """Data sets of one schema end to end; where only some have weights, samples of the others weigh 1.
 
     Raises `DataError` where samples do not fit into one data set, as volumes of several sizes do not.
     """
@@ -268,6 +291,7 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
         meta=first.meta.like(samples),
         targets=cat([part.targets for part in parts]),
         index=torch.cat([part.index for part in parts]),
+        weights=joined_weights([(part.weights, len(part)) for part in parts]),
         groups=None,
         ids=tuple(name for part in parts for name in part.ids),
         notes=merged(note for part in parts for note in part.notes),

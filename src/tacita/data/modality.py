@@ -44,7 +44,7 @@ class Meta(BaseModel):
 
     shape: of one sample; of series and texts with the longest length first.
     wide: whether the values are floats of 64 bits.
-    target, group, id_column: the columns that labels, groups and names came from.
+    target, group, weight, id_column: the columns that labels, groups, weights and names came from.
     missing: what was done about missing values, and is done again.
     decimal, marks: how a table's numbers are written: the sign before the fraction, where it was told or
         found out, and by column the percent sign or the currency that all of them have.
@@ -61,6 +61,7 @@ class Meta(BaseModel):
     wide: bool = False
     target: str | None = None
     group: str | None = None
+    weight: str | None = None
     id_column: str | None = None
     missing: Missing = "refuse"
     decimal: Decimal | None = None

@@ -31,6 +31,7 @@ class ReadingOptions(TypedDict, total=False):
     order: Words | None
     task: str | None
     group: str | None
+    weight: str | None
     missing: Missing
     modality: str | None
     image_size: int | None
@@ -59,6 +60,7 @@ class Reading:
     order: Words | None = None
     task: str | None = None
     group: str | None = None
+    weight: str | None = None
     missing: Missing = "refuse"
     modality: str | None = None
     image_size: int | None = None
@@ -149,6 +151,7 @@ class Samples:
     labels, groups: one raw value a sample, or None where the source holds none.
     ids: a name for each sample; empty means "its number".
     owners: of samples cut out of something larger, its name, by which label files know them.
+    weights: one raw weight a sample, or None where none are told.
     skipped: names of what gave no sample, whose labels are then of no use.
     notes: what was done to the source that its user should know.
     """
@@ -162,6 +165,7 @@ class Samples:
     owners: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
+    weights: Any = None
 
     def __len__(self) -> int:
         return len(self.values)

@@ -45,7 +45,8 @@ class Batches:
         processes: int = 1,
     ) -> None:
         self.data = data
-        self.hidden = data.hide_labels(torch.empty(0, dtype=torch.int64))
+        hidden = data.hide_labels(torch.empty(0, dtype=torch.int64))
+        self.hidden = replace(hidden, weights=None)
         self.accumulate = accumulate
         self.device = device
         self.rank = rank

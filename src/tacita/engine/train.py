@@ -14,8 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from tacita.catalog.cards import slug_of
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
+from tacita.data.weights import cannot_weigh
 from tacita.engine.batches import Batches, with_past
 from tacita.engine.carry import load_carried, main_line, restore_carried, save_carried
 from tacita.engine.checkpoint import Checkpoint, load_newest, save_checkpoint
@@ -87,10 +89,13 @@ def train(
     replay: earlier samples, of which every batch of an objective without labels has some.
     replay_share: their share of a batch.
 
+    Weights of samples count in the loss of objectives that learn from labels and can weigh them; all
+    others refuse them, and those without labels leave them aside.
+
     Raises `ConfigError` for options that do not fit the data, `DivergedError` when the loss is not
     finite, `OutOfMemoryError` with the batch size to try, `CheckpointError` when resuming fails.
     """
-    data = data.learnable()
+    data = data.learnable().evened()
     check_options(objective, data, steps, batch_size, accumulate, log_every, clip, max_seconds)
     kept = None if start is None else load_carried(start)
     line = main_line(
@@ -280,6 +285,12 @@ def check_options(
             f"batch_size={batch_size} is larger than the {len(data)} samples of {data.source}.",
             remedy=f"Try batch_size={max(1, len(data) // 2)}.",
         )
+    if (
+        objective.reads != "unlabelled"
+        and not objective.weighs
+        and data.evened().weights is not None
+    ):
+        raise cannot_weigh(slug_of(type(objective)), data.source)
     if objective.reads != "unlabelled" and not bool(data.labelled.any()):
         raise DataError(
             f"{data.source}: no sample has a label, and {type(objective).__name__} learns from labels.",
@@ -322,6 +333,7 @@ def _fingerprint(objective: Objective[Any], data: Dataset, options: tuple[Any, .
     # The normaliser's statistics, where it has any, stand for all values of x, which may be many.
     assert data.normaliser is not None
     statistics = list(data.normaliser.state_dict().values()) or [data.x]
-    for tensor in (data.y, data.index, *statistics):
+    weights = [] if data.weights is None else [data.weights]
+    for tensor in (data.y, data.index, *weights, *statistics):
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -134,6 +134,11 @@ class TacitaEstimator(BaseEstimator):
         return given
 
 
+def weighed(data: Dataset, sample_weight: Any) -> Dataset:
+    """Rows with the weights that they are given, if they are; those of weight 0 are left out."""
+    return data if sample_weight is None else data.weighted(sample_weight)
+
+
 def need_some(known: NDArray[np.bool_]) -> None:
     """Raise `DataError` where no row to be scored has a label."""
     if not known.any():

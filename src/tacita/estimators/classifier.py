@@ -24,8 +24,9 @@ from sklearn.utils.validation import (
 
 from tacita.data.check import check_trainable
 from tacita.data.reading import Reading, Words
+from tacita.data.weights import checked_weights
 from tacita.errors import DataError
-from tacita.estimators.base import Array, TacitaEstimator, need_some, weights_of
+from tacita.estimators.base import Array, TacitaEstimator, need_some, weighed, weights_of
 from tacita.modalities.finish import as_told
 from tacita.modalities.memory import as_dataset
 from tacita.tasks import UNLABELLED, Classification
@@ -85,11 +86,14 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
         self.unlabelled_as = unlabelled_as
         self.as_class = as_class
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from all rows and the labels that there are.
 
-        Raises `DataError` for fewer than two classes, and `ConfigError` for options that the method
-        does not have.
+        `sample_weight (N,)`: how much each label counts, by their ratios: their mean is made 1, so that a
+        penalty stays as strong as without them. A row of weight 0 is left out, with or without a label;
+        otherwise the weight of a row without one does not count. Raises `DataError` for fewer than two
+        classes, and `ConfigError` for options that the method does not have, and for weights where it
+        cannot weigh.
         """
         if y is None:
             validate_data(self, X, y)  # Says that y is needed.
@@ -101,13 +105,20 @@ class TacitaClassifier(ClassifierMixin, TacitaEstimator):
                 f"Unknown label type: y is continuous, such as {labels[labels % 1 != 0][0]:g}.",
                 remedy="Give classes; for numbers to predict there is TacitaRegressor.",
             )
+        weights = None
+        if sample_weight is not None:
+            weights = checked_weights(sample_weight, torch.from_numpy(known), "array")
+            there = (weights > 0).numpy()
+            labels = labels[there[known]]
+            x, known, weights = x[there], known[there], weights[weights > 0]
         self.classes_, codes = np.unique(labels, return_inverse=True)
         targets = torch.full((len(x),), UNLABELLED)
         targets[torch.from_numpy(known)] = torch.from_numpy(codes)
         # The classes are told here: they may be fewer than the labels, and keep the type of y.
         names = np.array([str(name) for name in self.classes_.tolist()], dtype=object)
         task = Classification(tuple(names), label_type=label_type_of(self.classes_, names))
-        data = as_dataset(x, modality=self._modality).with_labels(targets, task).normalised()
+        data = as_dataset(x, modality=self._modality).with_labels(targets, task)
+        data = weighed(data, weights).normalised()
         _, words = as_told(None, self._reading, "y")
         data = replace(data, meta=data.meta.model_copy(update=words))
         check_trainable(data, fewest=1)

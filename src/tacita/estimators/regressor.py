@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
 
 from tacita.data.check import check_trainable
 from tacita.errors import DataError
-from tacita.estimators.base import Array, TacitaEstimator, need_some, weights_of
+from tacita.estimators.base import Array, TacitaEstimator, need_some, weighed, weights_of
 from tacita.modalities.memory import as_dataset
 
 
@@ -35,18 +35,20 @@ class TacitaRegressor(RegressorMixin, TacitaEstimator):
 
     usual = "supervised"
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from all rows and the targets that there are.
 
-        Raises `DataError` for targets that are no finite numbers or all one, and `ConfigError` for
-        options that the method does not have.
+        `sample_weight (N,)`: how much each target counts, as in `TacitaClassifier.fit`. Raises `DataError`
+        for targets that are no finite numbers or all one, and `ConfigError` for options that the method
+        does not have, and for weights where it cannot weigh.
         """
         if y is None:
             validate_data(self, X, y)  # Says that y is needed.
         x = self._samples(X, reset=True)
         targets = known_numbers(y)
         check_consistent_length(x, targets)
-        data = as_dataset(x, targets, modality=self._modality, task="regression").normalised()
+        data = as_dataset(x, targets, modality=self._modality, task="regression")
+        data = weighed(data, sample_weight).normalised()
         check_trainable(data, fewest=1)
         self.model_ = self._learnt(data)
         return self

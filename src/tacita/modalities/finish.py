@@ -22,11 +22,12 @@ def finish(
     *,
     target: str | None = None,
     group: str | None = None,
+    weight: str | None = None,
     doubt: Doubt | None = None,
 ) -> Dataset:
     """A data set whose task is told from its labels, or is the one of the reading.
 
-    target, group: the columns or arrays that labels and groups came from.
+    target, group, weight: the columns or arrays that labels, groups and weights came from.
     doubt: what the samples may be instead.
     """
     count = len(samples)
@@ -40,10 +41,11 @@ def finish(
     facts: dict[str, Any] = {
         "target": target,
         "group": group or samples.meta.group,
+        "weight": weight,
         "missing": reading.missing,
     }
     facts |= words
-    return Dataset(
+    data = Dataset(
         samples.values,
         y,
         samples.meta.model_copy(update=facts),
@@ -54,6 +56,7 @@ def finish(
         notes=samples.notes,
         doubt=doubt,
     )
+    return data if samples.weights is None else data.weighted(samples.weights)
 
 
 def as_told(labels: Any, reading: Reading, source: str) -> tuple[Any, dict[str, Any]]:

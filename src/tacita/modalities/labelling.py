@@ -1,4 +1,4 @@
-"""Where the labels of a source come from: a column, an array, sub-folders, or a file of their own.
+"""Where labels, groups and weights come from: a column, an array, sub-folders, or a file of their own.
 
 Found out once, before a sample is read; then each piece of samples gets its labels, at first and for a
 model's further samples alike.
@@ -27,11 +27,11 @@ _FOLDERS = "folders"
 
 
 class Labelling:
-    """The labels and groups of a source.
+    """The labels, groups and weights of a source.
 
-    reading: what the modality is told: `labels` and `group` name columns of a table, or the folder of
-        labels that are themselves samples.
-    target, group: the columns or arrays that labels and groups come from, for later readings.
+    reading: what the modality is told: `labels`, `group` and `weight` name columns of a table, or the
+        folder of labels that are themselves samples.
+    target, group, weight: the columns or arrays that they come from, for later readings.
     like: what a model learnt from, with the column that its further samples have their labels in.
     """
 
@@ -51,7 +51,9 @@ class Labelling:
         self.file: LabelFile | None = None
         self.target: str | None = None
         self.group: str | None = None
+        self.weight: str | None = None
         self._labels: Any = None
+        self._weights: Any = None
         self._groups: Any = None
         self._used: set[str] = set()
         self._example = ""
@@ -59,7 +61,7 @@ class Labelling:
         if like is not None and reading.labels is not None:
             known = str(reading.labels) == like.meta.target and not os.path.exists(reading.labels)
             reading = replace(reading, labels=None) if known else reading
-        told, told_group = reading.labels, reading.group
+        told, told_aside = reading.labels, {"group": reading.group, "weight": reading.weight}
         if isinstance(source, TableSource):
             reading = self._of_table(source, reading)
         elif isinstance(source, ArraySource):
@@ -67,14 +69,20 @@ class Labelling:
         elif isinstance(source, FolderSource):
             reading = self._of_folder(source, reading)
         elif reading.labels is not None:
-            self.file = LabelFile.read(existing(reading.labels), reading.group)
+            self.file = LabelFile.read(existing(reading.labels), reading.group, reading.weight)
             reading = replace(reading, labels=None)
         self.told = told
         if isinstance(source, FolderSource) and self.file is not None:
             self.file.check_inside()
-        if told_group is not None and like is None:
-            self._check_group(told_group)
+        if like is None:
+            for argument, name in told_aside.items():
+                self._check_aside(argument, name)
         self.reading = reading
+
+    @property
+    def origins(self) -> dict[str, str | None]:
+        """The columns or arrays that labels, groups and weights come from."""
+        return {"target": self.target, "group": self.group, "weight": self.weight}
 
     def on(self, samples: Samples) -> Samples:
         """The next piece of samples with its labels and groups."""
@@ -90,22 +98,26 @@ class Labelling:
             samples = replace(samples, labels=self._labels[part])
         if self._groups is not None:
             samples = replace(samples, groups=self._groups[part])
+        if self._weights is not None:
+            samples = replace(samples, weights=self._weights[part])
         if isinstance(self.source, FolderSource):
             samples = self._sorted_into_folders(self.source, samples)
         if self.file is None:
             return samples
         files = isinstance(self.source, FolderSource)
         matched = match_owners if samples.owners else match
-        labels, groups, found = matched(self.file, samples.owners or names, files=files)
-        again = sorted(self._used & found)
+        found = matched(self.file, samples.owners or names, files=files)
+        again = sorted(self._used & found.used)
         if again:
             raise DataError(
                 f"{self.file.path}: the id {again[0]!r} fits more than one sample.",
                 remedy="Give every sample an id of its own.",
             )
-        self._used |= found | _known_by(samples.skipped, self.file.labels)
-        samples = replace(samples, labels=labels)
-        return replace(samples, groups=groups) if self.file.groups else samples
+        self._used |= found.used | _known_by(samples.skipped, self.file.labels)
+        samples = replace(samples, labels=found.labels)
+        if self.file.groups:
+            samples = replace(samples, groups=found.groups)
+        return replace(samples, weights=found.weights) if self.file.weights else samples
 
     def close(self) -> None:
         """Raises `DataError` for a source without samples, and for labels of samples that are not there."""
@@ -126,16 +138,18 @@ class Labelling:
                 self.like = replace(self.like, meta=meta)
             elif reading.labels is not None:
                 self.file = LabelFile.read(existing(reading.labels))
-            return replace(reading, labels=meta.target, group=meta.group)
+            return replace(reading, labels=meta.target, group=meta.group, weight=meta.weight)
         columns = source.whole.column_names
-        labels, group = reading.labels, reading.group
+        labels, group, weight = reading.labels, reading.group, reading.weight
         if labels is not None and str(labels) not in columns and os.path.isfile(labels):
-            self.file = LabelFile.read(Path(labels), None if group in columns else group)
+            aside = (None if name in columns else name for name in (group, weight))
+            self.file = LabelFile.read(Path(labels), *aside)
             group = None if self.file.group else group
+            weight = None if self.file.weight else weight
             labels = None
         self.target = None if labels is None else str(labels)
-        self.group = group
-        return replace(reading, labels=self.target, group=group)
+        self.group, self.weight = group, weight
+        return replace(reading, labels=self.target, group=group, weight=weight)
 
     def _of_arrays(self, source: ArraySource, reading: Reading) -> Reading:
         arrays, labels = source.arrays, reading.labels
@@ -151,7 +165,7 @@ class Labelling:
             if _may_be_labels(source, str(labels)):
                 self.target = str(labels)
             elif os.path.isfile(labels):
-                self.file = LabelFile.read(Path(labels), reading.group)
+                self.file = LabelFile.read(Path(labels), reading.group, reading.weight)
             else:
                 raise _no_array(source, str(labels), "labels")
         if self.like is None:
@@ -162,6 +176,11 @@ class Labelling:
                 self.group = reading.group
             if self.group is not None:
                 self._groups = arrays.per_sample(self.group)
+            if reading.weight is not None and not (self.file and self.file.weight):
+                if reading.weight not in arrays:
+                    raise _no_array(source, reading.weight, "weight")
+                self.weight = reading.weight
+                self._weights = arrays.per_sample(self.weight)
         if self.target is not None:
             dense = self.modality.dense_labels
             read = arrays.read if dense else arrays.per_sample
@@ -171,7 +190,7 @@ class Labelling:
                     f"{source.name}: {len(self._labels)} labels but {source.count} samples.",
                     remedy="Give one label a sample (-1, NaN or None where there is none).",
                 )
-        return replace(reading, labels=None, group=None)
+        return replace(reading, labels=None, group=None, weight=None)
 
     def _of_folder(self, source: FolderSource, reading: Reading) -> Reading:
         labels = reading.labels
@@ -183,12 +202,12 @@ class Labelling:
                     f" {self.modality.card.name}.",
                     remedy="Give a label file; a folder of labels goes with a folder of volumes.",
                 )
-            return replace(reading, labels=folder, group=None)
+            return replace(reading, labels=folder, group=None, weight=None)
         # A model's samples are not labelled by the file that lies beside them, unless it is named.
         if source.label_file is not None and (self.like is None or labels is not None):
-            self.file = LabelFile.read(source.label_file, reading.group)
-            self.group = self.file.group
-        return replace(reading, labels=None, group=None)
+            self.file = LabelFile.read(source.label_file, reading.group, reading.weight)
+            self.group, self.weight = self.file.group, self.file.weight
+        return replace(reading, labels=None, group=None, weight=None)
 
     def _sorted_into_folders(self, source: FolderSource, samples: Samples) -> Samples:
         """Labels by the sub-folders that the files lie in, where they are taken from there."""
@@ -215,18 +234,18 @@ class Labelling:
         # The name of a folder is a class, even where the word would mean "no label" in a column.
         return replace(samples, labels=Declared.of(samples.labels) if taken else None)
 
-    def _check_group(self, group: str) -> None:
-        """Raises `ConfigError` for a group that neither the source nor a label file has."""
-        if isinstance(self.source, TableSource | ArraySource):
+    def _check_aside(self, argument: str, name: str | None) -> None:
+        """Raises `ConfigError` for a group or weight that neither the source nor a label file has."""
+        if name is None or isinstance(self.source, TableSource | ArraySource):
             return  # The column or array is looked for where it is read.
         if self.file is None:
             raise ConfigError(
-                f"group={group!r}, but {self.source.name} has no columns.",
+                f"{argument}={name!r}, but {self.source.name} has no columns.",
                 remedy="Give a label file with a column of that name.",
             )
-        if self.file.group is None:
+        if getattr(self.file, argument) is None:
             raise ConfigError(
-                f"group={group!r} is not a column of {self.file.path}.",
+                f"{argument}={name!r} is not a column of {self.file.path}.",
                 remedy="Name a column of the label file.",
             )
 

@@ -58,6 +58,8 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     order: the classes from the lowest to the highest, which makes them ordinal: "low,medium,high".
     task: what the labels are; by default told from them.
     group: the column or array that names the subject of each sample.
+    weight: the column or array of how much each sample's label counts in learning, by the ratios: 0 leaves
+        the sample out, and scores count every sample the same.
     missing: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
     modality: what the samples are; by default told from the data.
     image_size: side in pixels that image files are read in; default from the files, at most 96.
@@ -104,11 +106,12 @@ def read(source: Source, reading: Reading) -> Dataset:
     if isinstance(source, DatasetSource):
         data = source.data
         check_options(source, data.kind, reading)
-        if reading.group is not None:
-            raise ConfigError(
-                f"group={reading.group!r}, but the built-in {source.name} has no groups.",
-                remedy="Leave it out.",
-            )
+        for name in ("group", "weight"):
+            if getattr(reading, name) is not None:
+                raise ConfigError(
+                    f"{name}={getattr(reading, name)!r}, but the built-in {source.name} has no {name}s.",
+                    remedy="Leave it out.",
+                )
         return relabelled(data.kind.as_read(data, reading), reading)
     modality = chosen(source, reading)
     labelling = Labelling(source, modality, reading, None)
@@ -117,7 +120,7 @@ def read(source: Source, reading: Reading) -> Dataset:
     assert len(pieces) == 1, f"{modality.card.name} was asked for the whole and gave pieces"
     samples = replace(pieces[0], notes=(*source.notes, *pieces[0].notes))
     doubt = modality.doubt(source, samples, reading)
-    return finish(samples, reading, target=labelling.target, group=labelling.group, doubt=doubt)
+    return finish(samples, reading, **labelling.origins, doubt=doubt)
 
 
 def read_like(
@@ -148,6 +151,7 @@ def read_like(
     reading = Reading(
         labels=labels,
         group=meta.group,
+        weight=meta.weight,
         missing=missing or meta.missing,
         modality=meta.modality,
         unlabelled_as=meta.unlabelled_as,

@@ -43,6 +43,7 @@ def as_dataset(
     *,
     lengths: Any = None,
     groups: Any = None,
+    weights: Any = None,
     **options: Unpack[ReadingOptions],
 ) -> Dataset:
     """A data set over arrays, tensors, frames, a list of series or texts, or a torch data set of `(x, y)`.
@@ -50,11 +51,12 @@ def as_dataset(
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
     4-D are images, 5-D volumes; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "".
     Of volumes, `y (N, D, H, W)` may give a class to each voxel. `lengths (N,)` are those of series in one
-    padded array, `groups (N,)` the subject of each sample.
+    padded array, `groups (N,)` the subject of each sample, `weights (N,)` how much each label counts: see
+    `Dataset.weighted`.
 
-    `options` are those of `tacita.load`. Of a frame, `labels` and `group` name columns; of all else,
-    `labels` is a label file by row numbers from 0. A frame of one row a time step is read as series with
-    `series_id` and `time`, one with a column `text` as texts.
+    `options` are those of `tacita.load`. Of a frame, `labels`, `group` and `weight` name columns; of all
+    else, `labels` is a label file by row numbers from 0. A frame of one row a time step is read as series
+    with `series_id` and `time`, one with a column `text` as texts.
     Nothing is written to; float32 and uint8 arrays are shared.
 
     >>> data = as_dataset([[1.0, 2.0], [3.0]], ["walk", None])
@@ -65,17 +67,24 @@ def as_dataset(
     """
     reading, others = taken(Reading, options)
     refuse(as_dataset, others)
-    return read_memory(x, y, reading, lengths=lengths, groups=groups)
+    return read_memory(x, y, reading, lengths=lengths, groups=groups, weights=weights)
 
 
 def read_memory(
-    x: Any, y: Any, reading: Reading, *, lengths: Any = None, groups: Any = None
+    x: Any,
+    y: Any,
+    reading: Reading,
+    *,
+    lengths: Any = None,
+    groups: Any = None,
+    weights: Any = None,
 ) -> Dataset:
     """What is in memory, with labels apart or not, as one data set."""
     if reading.modality is not None:
         discover.modality(reading.modality)
     if isinstance(x, Dataset):
-        return relabelled(x, reading, y, groups)
+        data = relabelled(x, reading, y, groups)
+        return data if weights is None else data.weighted(weights)
     if isinstance(x, torch.utils.data.Dataset):
         x, pairs_y = _from_pairs(x)
         y = pairs_y if y is None else y
@@ -93,7 +102,9 @@ def read_memory(
     if groups is not None:
         samples = replace(samples, groups=groups)
     doubt = kind.doubt(source, samples, reading)
-    return finish(samples, reading, target=labelling.target, group=labelling.group, doubt=doubt)
+    if weights is not None:
+        samples = replace(samples, weights=weights)
+    return finish(samples, reading, **labelling.origins, doubt=doubt)
 
 
 def open_memory(x: Any, reading: Reading, lengths: Any = None) -> Source:
@@ -125,11 +136,12 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
             f"{data.source} holds {data.modality}, not {reading.modality}.",
             remedy="Leave modality out.",
         )
-    if reading.group is not None:
-        raise ConfigError(
-            f"group={reading.group!r}, but {data.source} has no columns.",
-            remedy="Give groups, one a sample.",
-        )
+    for argument in ("group", "weight"):
+        if getattr(reading, argument) is not None:
+            raise ConfigError(
+                f"{argument}={getattr(reading, argument)!r}, but {data.source} has no columns.",
+                remedy=f"Give {argument}s, one a sample, to as_dataset.",
+            )
     if groups is not None:
         data = replace(data, groups=group_codes(groups, len(data)))
     if reading.labels is not None:
@@ -137,8 +149,9 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
             raise _no_label_file(reading.labels, data.modality)
         names = Samples(data.samples, data.meta, data.source, ids=data.ids).names(0)
         file = LabelFile.read(Path(reading.labels))
-        y, _, used = match(file, names, files=False)
-        file.check_known([name for name in file.labels if name not in used], names[0])
+        found = match(file, names, files=False)
+        y = found.labels
+        file.check_known([name for name in file.labels if name not in found.used], names[0])
     asked = reading.unlabelled_as or reading.as_class or reading.order
     if y is None and not asked and data.task.suits(reading.task):
         return data

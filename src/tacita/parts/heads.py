@@ -10,7 +10,12 @@ from tacita.tasks.heads import Standardise
 
 
 def fit_linear_head(
-    values: Tensor, known: Tensor, y: Tensor, task: Task, penalty: float
+    values: Tensor,
+    known: Tensor,
+    y: Tensor,
+    task: Task,
+    penalty: float,
+    weights: Tensor | None = None,
 ) -> nn.Sequential:
     """The head that minimises the task's loss plus an L2 penalty: convex, so the answer is one.
 
@@ -18,7 +23,8 @@ def fit_linear_head(
     summed over samples, the squared norm has a factor one half.
 
     Shapes: `values (N, dim)` features of all samples (they set the standardisation), `known (n,)`
-    positions of the labelled ones, `y (n,)` their labels.
+    positions of the labelled ones, `y (n,)` their labels and `weights (n,)`, of mean 1, if not all count
+    once.
     """
     standardise = Standardise.fit(values)
     inputs = standardise(values[known]).double()
@@ -34,7 +40,7 @@ def fit_linear_head(
 
     def closure() -> float:
         solver.zero_grad()
-        loss = task.loss(linear(inputs), y)
+        loss = task.loss(linear(inputs), y, weights)
         loss = loss + penalty / (2 * len(y)) * linear.weight.square().sum()
         loss.backward()
         return float(loss.detach())

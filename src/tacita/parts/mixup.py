@@ -73,8 +73,17 @@ def mixed(batch: Batch, order: Tensor, share: Tensor, spec: InputSpec) -> Batch:
     return batch.with_x(mixture)
 
 
-def mixed_loss(task: Task, logits: Tensor, y: Tensor, order: Tensor, share: Tensor) -> Tensor:
+def mixed_loss(
+    task: Task,
+    logits: Tensor,
+    y: Tensor,
+    order: Tensor,
+    share: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
     """`share * loss(logits, y) + (1 - share) * loss(logits, y[order])`, for one share a batch.
+
+    `weights (B,)` count the part that a sample's own label has in either.
 
     Written with losses rather than mixed labels, so that it serves grades and numbers as well.
 
@@ -86,4 +95,6 @@ def mixed_loss(task: Task, logits: Tensor, y: Tensor, order: Tensor, share: Tens
     True
     """
     (own,) = share
-    return own * task.loss(logits, y) + (1 - own) * task.loss(logits, y[order])
+    others = None if weights is None else weights[order]
+    first, other = task.loss(logits, y, weights), task.loss(logits, y[order], others)
+    return own * first + (1 - own) * other

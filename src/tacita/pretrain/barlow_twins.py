@@ -6,19 +6,17 @@ neither negatives nor a teacher, and works with small batches. Two encoder passe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
+from tacita.views import Views, views_of
 
 
 @method(
@@ -61,7 +59,7 @@ class BarlowTwins(Objective[Batch]):
         *,
         off_diagonal: float = 5.1e-3,
         projector: tuple[int, ...] = (256, 256),
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         if off_diagonal < 0:
@@ -70,7 +68,7 @@ class BarlowTwins(Objective[Batch]):
             )
         self.encoder = encoder
         self.projector = make_projector(encoder.dim, projector)
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
         self.off_diagonal = off_diagonal
 
     def loss(self, batch: Batch) -> Losses:

@@ -8,7 +8,6 @@ view: one encoder pass a step, over both views, and two Fourier transforms of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -23,6 +22,7 @@ from tacita.objective import Losses
 from tacita.parts.checks import require_samples
 from tacita.parts.contrast import masked_ntxent, view_pairs
 from tacita.pretrain.simclr import SimCLR
+from tacita.views import Views
 
 
 @method(
@@ -67,7 +67,7 @@ class StandardisedSimCLR(SimCLR):
         negatives: Literal["all", "same-view"] = "same-view",
         temperature: float = 0.2,
         projector: tuple[int, ...] = (256, 128),
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         if negatives not in ("all", "same-view"):
             raise ConfigError(

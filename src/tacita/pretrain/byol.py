@@ -7,14 +7,11 @@ gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
@@ -22,6 +19,7 @@ from tacita.parts.checks import require_samples
 from tacita.parts.ema import EMA
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import negative_cosine
+from tacita.views import Views, views_of
 
 
 @method(
@@ -69,7 +67,7 @@ class BYOL(Objective[Batch]):
         projector: tuple[int, ...] = (256, 256),
         predictor: int = 256,
         momentum: float = 0.99,
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         if predictor < 1:
@@ -81,7 +79,7 @@ class BYOL(Objective[Batch]):
         self.predictor = make_projector(projector[-1], (predictor, projector[-1]))
         student = nn.ModuleList([self.encoder, self.projector])
         self.average = EMA(student, momentum=momentum, rise="cosine")
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
 
     def start(self, steps: int) -> None:
         self.average.start(steps)

@@ -18,13 +18,14 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, together
-from tacita.data.modality import default_views, find
+from tacita.data.modality import find
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_finite, require_samples
 from tacita.parts.ema import EMA
 from tacita.parts.similarity import unit
+from tacita.views import Views, views_of
 
 LOCAL = (0.4, 0.8)
 """Part of a sample that a local crop shows. The paper has 0.05 to 0.4 of photographs: of a small image
@@ -105,7 +106,7 @@ class DINO(Objective[Batch]):
         centre_momentum: float = 0.9,
         momentum: float = 0.99,
         frozen_share: float = 0.01,
-        global_views: Callable[[Batch], Batch] | None = None,
+        global_views: Views | None = None,
         local_views: Callable[[Batch], Batch] | None = None,
     ) -> None:
         super().__init__()
@@ -135,7 +136,7 @@ class DINO(Objective[Batch]):
         self.temperature_warmup = temperature_warmup
         self.centre_momentum = centre_momentum
         self.frozen_share = frozen_share
-        self.global_views = global_views or default_views(encoder.spec, "strong")
+        self.global_views = views_of(global_views, encoder.spec, "strong")
         self.local_views = local_views or default_crops(encoder)
         self.register_buffer("centre", torch.zeros(prototypes))
         # The share of the steps that are done; a buffer, so that a resumed run goes on from there.

@@ -8,14 +8,11 @@ not collapse, and when it would, is in `tacita.audit.health.collapse_dynamics`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
@@ -23,6 +20,7 @@ from tacita.parts.direct_predictor import DirectPredictor, Rule
 from tacita.parts.ema import EMA
 from tacita.parts.projector import projector as make_projector
 from tacita.pretrain.byol import byol_loss
+from tacita.views import Views, views_of
 
 
 @method(
@@ -82,7 +80,7 @@ class DirectPred(Objective[Batch]):
         every: int = 1,
         centred: bool = False,
         momentum: float = 0.99,
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -97,7 +95,7 @@ class DirectPred(Objective[Batch]):
         )
         student = nn.ModuleList([self.encoder, self.projector])
         self.average = EMA(student, momentum=momentum) if momentum != 0 else None
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
         # Of the parts of the step that is going on; empty again before a checkpoint is written.
         self.seen: list[Tensor] = []
 

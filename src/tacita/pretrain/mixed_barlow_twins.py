@@ -14,13 +14,13 @@ from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.pretrain.barlow_twins import barlow_twins_loss, standardise
+from tacita.views import Views, views_of
 
 
 @method(
@@ -72,7 +72,7 @@ class MixedBarlowTwins(Objective[Batch]):
         mixed: float = 4.0,
         rescale: bool = False,
         projector: tuple[int, ...] = (256, 256),
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         for name, weight in {"off_diagonal": off_diagonal, "mixed": mixed}.items():
@@ -83,7 +83,7 @@ class MixedBarlowTwins(Objective[Batch]):
                 )
         self.encoder = encoder
         self.projector = make_projector(encoder.dim, projector)
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
         self.off_diagonal = off_diagonal
         self.mixed = mixed
         self.rescale = rescale

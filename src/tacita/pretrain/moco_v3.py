@@ -7,15 +7,12 @@ Four encoder passes a step, two of them without a gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.encoders.vit import ViT
 from tacita.errors import ConfigError
@@ -24,6 +21,7 @@ from tacita.parts.checks import require_finite, require_samples
 from tacita.parts.ema import EMA
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import unit
+from tacita.views import Views, views_of
 
 
 @method(
@@ -77,7 +75,7 @@ class MoCoV3(Objective[Batch]):
         predictor: int = 256,
         momentum: float = 0.99,
         freeze_patches: bool = True,
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         if not temperature > 0:
@@ -94,7 +92,7 @@ class MoCoV3(Objective[Batch]):
         self.predictor = make_projector(dim, (predictor, dim), norm_output=True)
         student = nn.ModuleList([self.encoder, self.projector])
         self.average = EMA(student, momentum=momentum, rise="cosine")
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
         self.temperature = temperature
         self.freeze_patches = freeze_patches
         self._train_patches(False)

@@ -6,21 +6,19 @@ other samples are its negatives, so it gains from large batches. Two encoder pas
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import unit
+from tacita.views import Views, views_of
 
 
 @method(
@@ -65,7 +63,7 @@ class SimCLR(Objective[Batch]):
         *,
         temperature: float = 0.2,
         projector: tuple[int, ...] = (256, 128),
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         if not temperature > 0:
@@ -74,7 +72,7 @@ class SimCLR(Objective[Batch]):
             )
         self.encoder = encoder
         self.projector = make_projector(encoder.dim, projector)
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
         self.temperature = temperature
 
     def loss(self, batch: Batch) -> Losses:

@@ -7,19 +7,17 @@ Two encoder passes a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import negative_cosine
+from tacita.views import Views, views_of
 
 
 @method(
@@ -64,7 +62,7 @@ class SimSiam(Objective[Batch]):
         *,
         projector: tuple[int, ...] = (256, 256),
         bottleneck: int = 64,
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         if bottleneck < 1:
@@ -74,7 +72,7 @@ class SimSiam(Objective[Batch]):
         self.encoder = encoder
         self.projector = make_projector(encoder.dim, projector, norm_output=True)
         self.predictor = make_projector(projector[-1], (bottleneck, projector[-1]))
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
 
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "simsiam", "which its batch norms cannot normalise")

@@ -7,20 +7,18 @@ teacher, and the two views need not even have the same kind of encoder. Two enco
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
+from tacita.views import Views, views_of
 
 
 @method(
@@ -69,7 +67,7 @@ class VICReg(Objective[Batch]):
         variance_weight: float = 25.0,
         covariance_weight: float = 1.0,
         projector: tuple[int, ...] = (256, 256),
-        views: Callable[[Batch], Batch] | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         weights = (invariance_weight, variance_weight, covariance_weight)
@@ -80,7 +78,7 @@ class VICReg(Objective[Batch]):
             )
         self.encoder = encoder
         self.projector = make_projector(encoder.dim, projector)
-        self.views = views or default_views(encoder.spec, "strong")
+        self.views = views_of(views, encoder.spec, "strong")
         self.weights = weights
 
     def loss(self, batch: Batch) -> Losses:

@@ -41,6 +41,8 @@ class Description:
     """What the task has to say of the labels, a key and a phrase each."""
     groups: int | None = None
     group: str | None = None
+    weights: str = ""
+    """How the labels are weighed, in a phrase; empty where all count the same."""
     id_column: str | None = None
     facts: list[tuple[str, str]] = field(default_factory=list)
     """What the modality has to say besides, a key and a phrase each."""
@@ -59,6 +61,8 @@ class Description:
         if self.groups is not None:
             origin = f" of {self.group!r}" if self.group else ""
             said.append(("groups", f"{self.groups}{origin}, never split between parts"))
+        if self.weights:
+            said.append(("weights", self.weights))
         said += [("note", text) for text in self.notes]
         said += [("warning", text) for text in self.warnings]
         return [printable(f"{key:<9} {text}") for key, text in said]
@@ -98,10 +102,25 @@ def describe(data: Dataset, held_out: Dataset | None = None) -> Description:
         labels=task.facts(known),
         groups=None if data.groups is None else len(torch.unique(data.groups)),
         group=data.meta.group,
+        weights=_weights_in_words(data),
         id_column=data.meta.id_column,
         facts=data.kind.facts(data),
         notes=[str(note) for note in data.notes],
         warnings=warnings,
+    )
+
+
+def _weights_in_words(data: Dataset) -> str:
+    weights = data.evened().weights
+    if weights is None:
+        return ""
+    known = weights[data.labelled]
+    origin = f" of {data.meta.weight!r}" if data.meta.weight else ""
+    # As many samples of one weight would settle as much: Kish's effective sample size.
+    effective = float(known.sum() ** 2 / known.square().sum())
+    return (
+        f"{float(known.min()):.3g} to {float(known.max()):.3g} times the mean{origin}, as good as"
+        f" {effective:.0f} of {len(known)} labels; they count in learning, not in scores"
     )
 
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tacita import tasks
 from tacita.data.batch import Batch, SemiBatch, together
-from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Objective
 from tacita.parts.ema import EMA
 from tacita.tasks import Classification, OneClass, Task
+from tacita.views import Views, views_of
 
 _OTHERS = "Use pretraining and fine-tune for this task."
 
@@ -27,12 +27,16 @@ class SemiSupervised(Objective[SemiBatch]):
         code, 0.99 suits runs of hundreds of steps, where the papers' 0.999 suits a million.
     weak, strong: view makers; default: those of the modality.
 
+    Where samples have weights, labels count by them in `supervised`; what is learnt of unlabelled samples
+    counts as it does.
+
     A subclass with other networks whose average is to be kept puts them into `others`, and then
     repeats `self.average = self.averaged()`.
     """
 
     head: nn.Module
     reads = "both"
+    weighs = True
     engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
 
     def __init__(
@@ -42,8 +46,8 @@ class SemiSupervised(Objective[SemiBatch]):
         *,
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         super().__init__()
         if unlabelled_ratio < 1:
@@ -52,12 +56,13 @@ class SemiSupervised(Objective[SemiBatch]):
                 remedy="Give 1 or more; the method `supervised` learns from labels alone.",
             )
         self.encoder = encoder
+        self.task = task
         self.head = task.head(encoder.dim)
         self.others = nn.ModuleDict()
         self.unlabelled_ratio = unlabelled_ratio
         self.momentum = momentum
-        self.weak = weak or default_views(encoder.spec, "weak")
-        self.strong = strong or default_views(encoder.spec, "strong")
+        self.weak = views_of(weak, encoder.spec, "weak")
+        self.strong = views_of(strong, encoder.spec, "strong")
         self.average = self.averaged()
 
     def kept(self) -> nn.ModuleList:
@@ -81,6 +86,10 @@ class SemiSupervised(Objective[SemiBatch]):
         whole = together(batches)
         pooled: Tensor = self.encoder(whole).pooled
         return pooled
+
+    def supervised(self, logits: Tensor, labelled: Batch) -> Tensor:
+        """The task's loss of labelled samples, by their weights if they have any."""
+        return self.task.loss(logits, labelled.y, labelled.weights)
 
     def after_step(self, step: int) -> None:
         self.average.update(self.kept(), step)

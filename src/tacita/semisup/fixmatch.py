@@ -7,7 +7,7 @@ samples come from the same classes. A step costs one forward pass over labelled 
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tacita.catalog.cards import method
@@ -19,6 +19,7 @@ from tacita.objective import Losses
 from tacita.parts.alignment import Alignment, Prior
 from tacita.semisup.base import SemiSupervised, require_classes
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -63,8 +64,8 @@ class FixMatch(SemiSupervised):
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
         alignment: Prior = "uniform",
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -91,7 +92,7 @@ class FixMatch(SemiSupervised):
         q = self.alignment(on_weak.detach().softmax(1))
         confidence, guesses = q.max(1)
         confident = (confidence >= self.thresholds(guesses)).float()
-        supervised = functional.cross_entropy(on_labelled, labelled.y)
+        supervised = self.supervised(on_labelled, labelled)
         # The mean is over the whole batch: what is not confident counts as zero (eq. 4).
         each = functional.cross_entropy(on_strong, guesses, reduction="none")
         unlabelled = self.unlabelled_weight * (confident * each).mean()

@@ -10,7 +10,7 @@ one core, 1.6 ms for a million.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.dataset import Dataset
@@ -20,6 +20,7 @@ from tacita.parts.sample_state import SampleState
 from tacita.semisup.base import require_classes
 from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -63,8 +64,8 @@ class FlexMatch(FixMatch):
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
         alignment: Prior = "uniform",
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,

@@ -19,7 +19,8 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.alignment import Prior, QueueAlignment
 from tacita.semisup.base import SemiSupervised, require_classes
-from tacita.tasks import Task
+from tacita.tasks import Task, weighted_mean
+from tacita.views import Views
 
 PROJECTION = 128
 """Width of the features that the two further heads read (official code)."""
@@ -85,8 +86,8 @@ class IOMatch(SemiSupervised):
         alignment: Prior = "uniform",
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         classes = len(require_classes("iomatch", task).classes)
         super().__init__(
@@ -153,8 +154,8 @@ class IOMatch(SemiSupervised):
         weak, strong = self.weak(batch.unlabelled), self.strong(batch.unlabelled)
         h, h_weak, h_strong = self.features(labelled, weak, strong)
 
-        supervised = functional.cross_entropy(self.closed(h).float(), labelled.y)
-        binary = multi_binary_loss(self.pairs(h), labelled.y)
+        supervised = self.supervised(self.closed(h).float(), labelled)
+        binary = multi_binary_loss(self.pairs(h), labelled.y, labelled.weights)
         with torch.no_grad():
             p = self.alignment(self.closed(h_weak).float().softmax(1))
             o = self.pairs(h_weak).softmax(1)[:, 1]
@@ -185,11 +186,12 @@ def open_head(dim: int, classes: int) -> nn.Sequential:
     return nn.Sequential(projection, psi)
 
 
-def multi_binary_loss(pairs: Tensor, y: Tensor) -> Tensor:
+def multi_binary_loss(pairs: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_mb: a sample is of its class, and not of the class that it is taken for most.
 
     `mean_b [-log o_y(b) + max_{k != y} -log(1 - o_k(b))]`. Shapes: `pairs (B, 2, K)` logits, where
-    `[:, 1]` are those of being of a class; `y (B,)` codes of two classes or more.
+    `[:, 1]` are those of being of a class; `y (B,)` codes of two classes or more;
+    `weights (B,)` how often each sample counts.
 
     >>> round(multi_binary_loss(torch.zeros(1, 2, 2), torch.tensor([0])).item(), 4)  # 2 log 2
     1.3863
@@ -197,7 +199,7 @@ def multi_binary_loss(pairs: Tensor, y: Tensor) -> Tensor:
     cost = -pairs.log_softmax(1)
     own = functional.one_hot(y, pairs.shape[2]).bool()
     hardest = cost[:, 0].masked_fill(own, -torch.inf).max(1).values
-    return (cost[:, 1].gather(1, y[:, None])[:, 0] + hardest).mean()
+    return weighted_mean(cost[:, 1].gather(1, y[:, None])[:, 0] + hardest, weights)
 
 
 def open_targets(p: Tensor, o: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ labelled + unlabelled samples, and the teacher's forward pass over the unlabelle
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, SemiBatch
@@ -18,6 +18,7 @@ from tacita.objective import Losses
 from tacita.parts.consistency import Distance, RampUp, consistency
 from tacita.semisup.base import SemiSupervised, require_probabilities
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -74,8 +75,8 @@ class MeanTeacher(SemiSupervised):
         distance: Distance = "squared",
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -85,7 +86,6 @@ class MeanTeacher(SemiSupervised):
             weak=weak,
             strong=strong,
         )
-        self.task = task
         self.consistency_weight = consistency_weight
         self.distance: Distance = distance
         self.ramp = RampUp(ramp_up)
@@ -102,7 +102,7 @@ class MeanTeacher(SemiSupervised):
         metrics = {"ramp_up": self.ramp.factor.clone(), "agreement": agreement(p.detach(), targets)}
         return Losses(
             metrics,
-            supervised=self.task.loss(on_labelled, labelled.y),
+            supervised=self.supervised(on_labelled, labelled),
             consistency=weight * consistency(p, targets, self.distance),
         )
 

@@ -8,7 +8,7 @@ they are. A step costs two forward passes over the views, one of them with a gra
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tacita.catalog.cards import method
@@ -20,6 +20,7 @@ from tacita.parts.consistency import RampUp, consistency
 from tacita.parts.mixup import draw_share, mixed, require_alpha
 from tacita.semisup.base import SemiSupervised, require_classes
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -70,7 +71,7 @@ class MixMatch(SemiSupervised):
         ramp_up: float = 0.4,
         unlabelled_ratio: int = 1,
         momentum: float = 0.99,
-        views: nn.Module | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -105,6 +106,7 @@ class MixMatch(SemiSupervised):
         order = torch.randperm(len(whole), device=q.device)
         share = draw_share(self.alpha, len(whole), device=q.device)
         (logits,) = self.logits(mixed(whole, order, share, self.encoder.spec))
+        supervised = self.on_mixed(logits, labels, order, share, labelled)
         labels = torch.lerp(labels[order], labels, share[:, None])
 
         known = len(labelled)
@@ -112,9 +114,24 @@ class MixMatch(SemiSupervised):
         metrics = {"confidence": q.amax(1).mean(), "ramp_up": self.ramp.factor.clone()}
         return Losses(
             metrics,
-            supervised=functional.cross_entropy(logits[:known], labels[:known]),
+            supervised=supervised,
             unlabelled=self.unlabelled_weight * self.ramp.factor * guessed,
         )
+
+    def on_mixed(
+        self, logits: Tensor, labels: Tensor, order: Tensor, share: Tensor, labelled: Batch
+    ) -> Tensor:
+        """Cross-entropy of the mixed labelled views: each label in it counts by its sample's weight.
+
+        Shapes: `logits (M, K)`, `labels (M, K)` before they are mixed, `order (M,)`, `share (M,)`; the
+        first of all M views are the labelled ones. A guess counts once.
+        """
+        known = len(labelled)
+        if labelled.weights is not None:
+            labels = labels.clone()
+            labels[:known] *= labelled.weights[:, None]
+        mixture = torch.lerp(labels[order[:known]], labels[:known], share[:known, None])
+        return functional.cross_entropy(logits[:known], mixture)
 
     @torch.no_grad()
     def guess(self, views: list[Batch]) -> Tensor:

@@ -28,6 +28,7 @@ from tacita.parts.sample_state import SampleState
 from tacita.semisup.base import require_classes
 from tacita.semisup.flexmatch import FlexMatch
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -83,8 +84,8 @@ class SAA(FlexMatch):
         unlabelled_ratio: int = 7,
         momentum: float = 0.99,
         alignment: Prior = "uniform",
-        weak: nn.Module | None = None,
-        strong: nn.Module | None = None,
+        weak: Views | None = None,
+        strong: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,

@@ -9,7 +9,7 @@ images. A step costs one pass over labelled + 3 x unlabelled.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tacita.catalog.cards import method
 from tacita.data.batch import SemiBatch
@@ -20,6 +20,7 @@ from tacita.parts.consistency import Distance, consistency
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
 from tacita.semisup.base import SemiSupervised, require_probabilities
 from tacita.tasks import Task
+from tacita.views import Views
 
 
 @method(
@@ -81,7 +82,7 @@ class Semixup(SemiSupervised):
         distance: Distance = "squared",
         unlabelled_ratio: int = 1,
         momentum: float = 0.99,
-        views: nn.Module | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -94,7 +95,6 @@ class Semixup(SemiSupervised):
             raise ConfigError(
                 f"least_share={least_share} is not from 0.5 to 1.", remedy="The paper's is 0.55."
             )
-        self.task = task
         self.in_weight = in_weight
         self.interpolation_weight = interpolation_weight
         self.out_weight = out_weight
@@ -115,7 +115,9 @@ class Semixup(SemiSupervised):
         # Logits are mixed, not probabilities, and gradients flow through every branch.
         a_mixed = torch.lerp(a[order], a, share.to(a.dtype))
         return Losses(
-            supervised=mixed_loss(self.task, on_labelled, labelled.y, l_order, l_share),
+            supervised=mixed_loss(
+                self.task, on_labelled, labelled.y, l_order, l_share, labelled.weights
+            ),
             in_manifold=self.in_weight * self.d(a_view, a),
             interpolation=self.interpolation_weight * self.d(m, a_mixed),
             out_of_manifold=self.out_weight * (self.d(a, m) + self.d(m, a_view)),

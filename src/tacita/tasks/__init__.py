@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tacita.catalog.tasks import TASKS, task
 from tacita.errors import ConfigError
-from tacita.tasks.base import Fact, Part, Task, full_precision
+from tacita.tasks.base import Fact, Part, Task, full_precision, weighted_mean
 from tacita.tasks.classification import Classification, require_classes
 from tacita.tasks.coded import Coded, OneClass, require_one_class
 from tacita.tasks.declared import Declared
@@ -119,4 +119,5 @@ __all__ = [
     "require_voxels",
     "task",
     "task_of",
+    "weighted_mean",
 ]

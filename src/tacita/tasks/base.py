@@ -184,8 +184,12 @@ class Task(ABC):
         return linear_head(dim, self.out_dim)
 
     @abstractmethod
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Mean loss of logits against targets that are all known."""
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """`(B,)` loss of each sample's logits against its target; all are known."""
+
+    def loss(self, logits: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean loss; `weights (B,)`: how often each sample counts, where not all count once."""
+        return weighted_mean(self.losses(logits, y), weights)
 
     # Predictions
 
@@ -328,6 +332,17 @@ class Task(ABC):
             shares = self.probabilities(logits).tolist() if probabilities else [[]] * len(labels)
             for name, label, share in zip(names, labels, shares, strict=True):
                 yield [name, label, *(f"{value:.6f}" for value in share)]
+
+
+def weighted_mean(each: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of `each (B,)`, where every sample counts as often as its weight says; None: once.
+
+    It is not divided by the weights: their mean is 1 over all samples, and need not be in a batch.
+
+    >>> weighted_mean(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 0.5])).item()
+    2.0
+    """
+    return each.mean() if weights is None else (each * weights.to(each.dtype)).mean()
 
 
 def full_precision(logits: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ class Classification(OneClass):
     def out_dim(self) -> int:
         return len(self.classes)
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(full_precision(logits), y)
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(full_precision(logits), y, reduction="none")
 
     def predict(self, logits: Tensor) -> Tensor:
         return logits.argmax(1)

@@ -62,10 +62,11 @@ class Ordinal(OneClass):
     def out_dim(self) -> int:
         return len(self.classes) - 1
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
         logits = full_precision(logits)
         above = (y[:, None] > torch.arange(self.out_dim, device=y.device)).to(logits.dtype)
-        return functional.binary_cross_entropy_with_logits(logits, above)
+        each = functional.binary_cross_entropy_with_logits(logits, above, reduction="none")
+        return each.mean(1)
 
     def predict(self, logits: Tensor) -> Tensor:
         return (logits > 0).sum(1)

@@ -37,9 +37,10 @@ class Regression(Number):
             task = replace(task, mean=float(known.mean()), std=std)
         return y, task
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        logits = full_precision(logits)
-        return functional.mse_loss(logits.squeeze(1), ((y - self.mean) / self.std).to(logits.dtype))
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        logits = full_precision(logits).squeeze(1)
+        standard = ((y - self.mean) / self.std).to(logits.dtype)
+        return functional.mse_loss(logits, standard, reduction="none")
 
     def predict(self, logits: Tensor) -> Tensor:
         """In 64 bits, since the unit and the offset are the user's."""

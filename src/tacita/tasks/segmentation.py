@@ -147,8 +147,14 @@ class Segmentation(Coded):
         """Of the features of each voxel, which are of one scale."""
         return nn.Linear(dim, self.out_dim)
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Raises `ConfigError` for logits that are not of voxels."""
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Raises `ConfigError`: the Dice loss is one of all volumes together."""
+        raise self.cannot("has no loss of each sample, so samples cannot be weighed")
+
+    def loss(self, logits: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Raises `ConfigError` for logits that are not of voxels, and for weights."""
+        if weights is not None:
+            return self.losses(logits, y)
         if logits.ndim != y.ndim + 1:
             raise ConfigError(
                 f"A class a voxel is not learnt from logits of shape {tuple(logits.shape)}.",

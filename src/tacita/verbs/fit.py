@@ -233,7 +233,7 @@ def _fit(
         whole, held, recipe, first, labels_per_class, draws, metric, running, began
     )
     pool, held = parts(whole, held, plan, by)
-    processes = processes_of(plan, pool, running.device)
+    processes = processes_of(plan, pool, running.device, encoder)
     for name, reason in plan.skipped.items():
         screen.line("left out", f"{name}: {reason}")
     screen.line("plan", plan.protocol)
@@ -362,7 +362,13 @@ def _plan(
     learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
     timed = whole.hide_labels(learnt).normalised(None if first is None else whole.normaliser)
     recipes, expected, left = budgeted(
-        recipes, timed, splits, running, monotonic() - began, leave_out=recipe == "auto"
+        recipes,
+        timed,
+        splits,
+        running,
+        monotonic() - began,
+        start=None if first is None else first.learner.encoder,
+        leave_out=recipe == "auto",
     )
     return Plan(
         seed=seed,

@@ -37,6 +37,7 @@ from tacita.model.build import (
     trains,
 )
 from tacita.verbs.budget import Cost
+from tacita.views import try_views
 
 FORMAT = 1
 DRAWS = 5
@@ -269,8 +270,10 @@ def _try_learner(recipe: Recipe, data: Dataset) -> None:
         objective = pretraining_for(recipe, encoder)
         train = recipe.pretrain.train
         check_options(objective, data, train["steps"], train["batch_size"])
+        try_views(objective, data)
     if recipe.learn is not None:
-        learner_for(recipe, encoder).try_out(data.learnable(), recipe.seed)
+        learner = learner_for(recipe, encoder)
+        learner.try_out(learner.accepted(data), recipe.seed)
 
 
 def folds_of(plan: Plan, data: Dataset, scored: Dataset) -> list[Fold]:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
+from tacita.encoder import Encoder
 from tacita.model.build import trains
 from tacita.verbs.budget import DEFAULT_BUDGET, Cost, costs_of, fit_to_budget, makespan
 from tacita.verbs.options import Running
@@ -31,11 +32,13 @@ def budgeted(
     running: Running,
     spent: float,
     *,
+    start: Encoder | None,
     leave_out: bool,
 ) -> tuple[list[Recipe], dict[str, Cost], dict[str, str]]:
     """Recipes whose steps fit into the budget, what they are expected to take, and who was left out.
 
-    Without a budget they are cut to the default one, and never stretched. spent: seconds of it so far.
+    Without a budget they are cut to the default one, and never stretched. spent: seconds of it so far. start: the
+    encoder that all candidates start from, if they do.
     """
     folds = len(splits.train)
     if running.seconds is None and _steps(recipes) * folds <= TOO_FEW:
@@ -47,7 +50,7 @@ def budgeted(
     if not costs or budget == math.inf:
         return recipes, costs, {}
     takes = makespan(costs, folds, 1, refit=not splits.score_on_held_out)
-    processes = processes_for(data, recipes, running.device) if takes > WORTH else 1
+    processes = processes_for(data, recipes, running.device, start) if takes > WORTH else 1
     return fit_to_budget(
         recipes,
         costs,
@@ -60,10 +63,10 @@ def budgeted(
     )
 
 
-def processes_of(plan: Plan, data: Dataset, device: str) -> int:
+def processes_of(plan: Plan, data: Dataset, device: str, start: Encoder | None) -> int:
     """How many processes a plan's folds are shared out to; 1 for those that would hardly have begun."""
     takes = makespan(plan.expected, len(plan.splits.train), 1, refit=False)
-    return processes_for(data, plan.recipes, device) if takes > WORTH else 1
+    return processes_for(data, plan.recipes, device, start) if takes > WORTH else 1
 
 
 def expected_in_words(plan: Plan, processes: int, spent: float) -> str:

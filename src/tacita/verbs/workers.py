@@ -17,7 +17,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -33,10 +33,12 @@ from threadpoolctl import threadpool_limits
 from tacita.catalog.discover import HOUSE, scan
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
+from tacita.encoder import Encoder
 from tacita.engine.devices import make_fabric
 from tacita.errors import CheckpointError, TacitaError
 from tacita.files import WriteError
 from tacita.verbs.run import Run, file_name, pretraining_key, pretraining_name
+from tacita.views import own
 
 WORTH = 20.0
 """Seconds of training from which processes are started; each takes some seconds to begin."""
@@ -84,20 +86,33 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def processes_for(data: Dataset, recipes: Sequence[Recipe], device: str) -> int:
-    """How many processes may train at once, by the cores, the memory, and what is to be trained."""
-    if not on_one_thread(device) or parent_process() is not None or not _elsewhere(data, recipes):
+def processes_for(
+    data: Dataset, recipes: Sequence[Recipe], device: str, start: Encoder | None = None
+) -> int:
+    """How many processes may train at once, by the cores, the memory, and what is to be trained.
+
+    start: the encoder that all start from, if they do.
+    """
+    if not on_one_thread(device) or parent_process() is not None:
+        return 1
+    if not _elsewhere(recipes, (data.kind, data.task, *(() if start is None else start.modules()))):
         return 1
     size = data.x.numel() * data.x.element_size() if isinstance(data.x, torch.Tensor) else 0
     room = _free_memory() // (MEMORY + COPIES * size)
     return max(1, min(joblib.cpu_count(), room))
 
 
-def _elsewhere(data: Dataset, recipes: Sequence[Recipe]) -> bool:
+def _elsewhere(recipes: Sequence[Recipe], parts: Iterable[object]) -> bool:
     """Whether another process, which knows tacita alone, can do it: nothing is of the user's own."""
-    used = {section.method for recipe in recipes for section in recipe.sections.values()}
-    kinds = type(data.kind), type(data.task)
-    return used <= set(scan(HOUSE)) and all(cls.__module__.startswith("tacita.") for cls in kinds)
+    sections = [section for recipe in recipes for section in recipe.sections.values()]
+    values = {
+        value for each in sections for value in each.options.values() if isinstance(value, str)
+    }
+    return (
+        {section.method for section in sections} <= set(scan(HOUSE))
+        and values.isdisjoint(own())
+        and all(type(part).__module__.partition(".")[0] in ("tacita", "torch") for part in parts)
+    )
 
 
 def _free_memory() -> int:

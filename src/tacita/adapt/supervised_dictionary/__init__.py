@@ -55,6 +55,7 @@ class SupervisedDictionaryLearner(Settings, Baseline):
 
     tiny = {"rank": 2, "max_iter": 5}
     transductive = True
+    weighs = False
 
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
         need_classes("supervised-dictionary", task)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,26 +45,31 @@ def group_codes(values: Any, count: int, start: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label file: the raw label, and the group if one was named, under each id."""
+    """A label file: the raw label, and the group and the weight if one was named, under each id."""
 
     path: Path
     labels: Mapping[str, Any]
     groups: Mapping[str, str | None]
     group: str | None = None
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    weight: str | None = None
     declared: Declared | None = None
     """The column of labels, where it says what the classes are."""
 
     @classmethod
-    def read(cls, path: Path, group: str | None = None) -> LabelFile:
-        """Columns: id, label (any names), and the group's if one is named."""
+    def read(cls, path: Path, group: str | None = None, weight: str | None = None) -> LabelFile:
+        """Columns: id, label (any names), and the group's and the weight's if one is named."""
         if not is_table(path):
             raise unknown_extension(path)
         table = read_table(path)
         names = list(table.column_names)
-        if group is not None and group in names:
-            names.remove(group)
-        else:
-            group = None
+        group, weight = (name if name in names else None for name in (group, weight))
+        names = [name for name in names if name not in (group, weight)]
+        if not names:
+            raise DataError(
+                f"{path}: no column is left for the id and the label.",
+                remedy="Keep them beside the columns of groups and weights.",
+            )
         label = names[1] if len(names) == 2 else "label"
         key = names[0]
         if label not in names or label == key:
@@ -79,7 +84,12 @@ class LabelFile:
         groups: Mapping[str, str | None] = {}
         if group is not None:
             groups = _per_id(ids, class_names(table[group], str(path)).tolist(), path, "group")
-        return cls(path, labels, groups, group, raw if isinstance(raw, Declared) else None)
+        weights: Mapping[str, Any] = {}
+        if weight is not None:
+            raw_weights = [_or_none(value) for value in arrow_labels(table[weight])]
+            weights = _per_id(ids, raw_weights, path, "weight")
+        declared = raw if isinstance(raw, Declared) else None
+        return cls(path, labels, groups, group, weights, weight, declared)
 
     def as_labels(self, values: NDArray[Any]) -> NDArray[Any] | Declared:
         """Labels of samples in the manner of the column they came from."""
@@ -107,15 +117,23 @@ class LabelFile:
             )
 
 
-def match(
-    file: LabelFile, names: Sequence[str], *, files: bool
-) -> tuple[NDArray[Any] | Declared, NDArray[Any], set[str]]:
-    """Labels and groups for these samples, and the ids that were used.
+class Matched(NamedTuple):
+    """What a label file says of samples, each `(N,)`, and the ids that were used."""
+
+    labels: NDArray[Any] | Declared
+    groups: NDArray[Any]
+    weights: NDArray[Any]
+    used: set[str]
+
+
+def match(file: LabelFile, names: Sequence[str], *, files: bool) -> Matched:
+    """Labels, groups and weights for these samples.
 
     A file is known by its path below the folder, by its name, or by its stem, if only it has that.
     """
     labels = np.full(len(names), None, dtype=object)
     groups = np.full(len(names), None, dtype=object)
+    weights = np.full(len(names), None, dtype=object)
     used: set[str] = set()
     owners: dict[str, int] = {}
     full = frozenset(unicodedata.normalize("NFC", name) for name in names) if files else frozenset()
@@ -144,18 +162,23 @@ def match(
                 )
             labels[position] = labels[position] if label is None else label
             groups[position] = file.groups.get(key) or groups[position]
-    return file.as_labels(labels), groups, used
+            weight = file.weights.get(key)
+            if _differ(weights[position], weight):
+                raise DataError(
+                    f"{file.path}: {name} has the weights {weights[position]!r} and {weight!r}.",
+                    remedy="Keep one line a sample.",
+                )
+            weights[position] = weights[position] if weight is None else weight
+    return Matched(file.as_labels(labels), groups, weights, used)
 
 
-def match_owners(
-    file: LabelFile, owners: Sequence[str], *, files: bool
-) -> tuple[NDArray[Any] | Declared, NDArray[Any], set[str]]:
-    """As `match`, for samples that share the label and the group of what they were cut out of."""
+def match_owners(file: LabelFile, owners: Sequence[str], *, files: bool) -> Matched:
+    """As `match`, for samples that share what is said of what they were cut out of."""
     names = list(dict.fromkeys(owners))
-    labels, groups, used = match(file, names, files=True)
+    found = match(file, names, files=True)
     position = {name: at for at, name in enumerate(names)}
     each = np.array([position[name] for name in owners], dtype=np.int64)
-    return labels[each], groups[each], used
+    return Matched(found.labels[each], found.groups[each], found.weights[each], found.used)
 
 
 def _aliases(name: str) -> list[str]:

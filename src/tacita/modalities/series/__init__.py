@@ -159,6 +159,7 @@ class Series(Modality):
                 table,
                 labels=_there(reading.labels, table, like),
                 group=_there(reading.group, table, like),
+                weight=_there(reading.weight, table, like),
                 known=_meta(like),
                 roles=roles,
                 missing=reading.missing,
@@ -195,6 +196,7 @@ class Series(Modality):
                 time=reading.time if known is None else known.time,
                 labels=_there(reading.labels, table, known),
                 group=_there(reading.group, table, known),
+                weight=_there(reading.weight, table, known),
                 missing=reading.missing,
                 source=source.name,
                 row_name=source.row_name(row),
@@ -444,6 +446,7 @@ def _in_parts(samples: Samples, chunk: int | None) -> Iterator[Samples]:
             values=samples.values[part],
             labels=None if samples.labels is None else samples.labels[cut],
             groups=None if samples.groups is None else samples.groups[cut],
+            weights=None if samples.weights is None else samples.weights[cut],
             ids=samples.ids[cut],
         )
 

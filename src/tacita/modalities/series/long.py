@@ -34,6 +34,7 @@ def long_series(
     time: str | None,
     labels: str | None,
     group: str | None,
+    weight: str | None,
     missing: Missing,
     source: str,
     row_name: RowName,
@@ -45,14 +46,15 @@ def long_series(
     """Series in the order of their first rows; their rows are sorted by time if there is one.
 
     The channels are the other numeric columns, or those named. Raises `DataError` naming the row
-    of a missing id and of a missing or doubled time, and the series whose label or group varies.
+    of a missing id and of a missing or doubled time, and the series whose label, group or weight varies.
     """
-    check_columns(table, source, series_id=series_id, time=time, labels=labels, group=group)
+    others = {"labels": labels, "group": group, "weight": weight}
+    check_columns(table, source, series_id=series_id, time=time, **others)
     names, codes = _series_codes(table[series_id], series_id, source, row_name)
     times = None if time is None else parse_times(table[time], time, source)
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
-    used = {series_id, time, labels, group}
+    used = {series_id, time, labels, group, weight}
     table, found, notes = with_numbers(
         table,
         written=written or Written(),
@@ -66,7 +68,7 @@ def long_series(
     values, channels = _channel_values(table, channels, used, missing, source, row_name)
     samples_of = {
         what: None if name is None else _constant(table[name], codes, names, what, name, source)
-        for what, name in (("label", labels), ("group", group))
+        for what, name in (("label", labels), ("group", group), ("weight", weight))
     }
     values = values[order]
     sampled, resampled, gaps = step, 0, 0
@@ -98,6 +100,7 @@ def long_series(
         meta=data.meta.model_copy(update=facts),
         labels=samples_of["label"],
         groups=samples_of["group"],
+        weights=samples_of["weight"],
         ids=names,
         notes=(*data.notes, *notes),
     )

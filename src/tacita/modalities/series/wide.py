@@ -65,6 +65,7 @@ def wide_series(
     *,
     labels: str | None,
     group: str | None,
+    weight: str | None,
     known: SeriesMeta | None,
     roles: Roles | None,
     missing: Missing,
@@ -83,6 +84,7 @@ def wide_series(
     """
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
+    raw_weights, table = take_column(table, weight, source, "weight")
     aside = {*ids_named(table.column_names, ids_in), *(known.aside if known else ())}
     table, found, notes = with_numbers(
         table,
@@ -130,4 +132,5 @@ def wide_series(
     facts |= {"decimal": found.decimal, "marks": dict(found.marks)}
     meta = data.meta.model_copy(update=facts)
     said = (*data.notes, *notes)
-    return replace(data, meta=meta, labels=raw_labels, groups=raw_groups, ids=ids, notes=said)
+    data = replace(data, labels=raw_labels, groups=raw_groups, weights=raw_weights)
+    return replace(data, meta=meta, ids=ids, notes=said)

@@ -79,6 +79,7 @@ class Tables(Modality):
                         table,
                         labels=labels,
                         group=reading.group,
+                        weight=reading.weight,
                         told=told,
                         decimal=reading.decimal,
                         ids_in=reading.id_column,
@@ -95,7 +96,8 @@ class Tables(Modality):
         told = reading.modality is not None or samples.groups is not None
         if told or not isinstance(source, TableSource):
             return None
-        aside = [n for n in (reading.labels, reading.group) if n in source.whole.column_names]
+        others = (reading.labels, reading.group, reading.weight)
+        aside = [name for name in others if name in source.whole.column_names]
         return steps_in(source.whole.drop_columns(aside), samples.labels)
 
     def conform(self, samples: Samples, like: Schema) -> Samples:

@@ -77,6 +77,7 @@ def table_samples(
     *,
     labels: str | None,
     group: str | None,
+    weight: str | None,
     missing: Missing,
     source: str,
     row_name: RowName,
@@ -87,6 +88,7 @@ def table_samples(
     """A table whose columns are yet unknown: each becomes numbers, categories, parts of dates, or ids."""
     raw_labels, table = take_column(table, labels, source, "labels")
     raw_groups, table = take_column(table, group, source, "group")
+    raw_weights, table = take_column(table, weight, source, "weight")
     table = told.kept(table, source)
     table, written, numbers = with_numbers(
         table,
@@ -132,7 +134,7 @@ def table_samples(
         marks=dict(written.marks),
     )
     said = (*numbers, *notes, *odd)
-    return Samples(x, meta, source, raw_labels, raw_groups, ids, notes=said)
+    return Samples(x, meta, source, raw_labels, raw_groups, ids, notes=said, weights=raw_weights)
 
 
 def unseen_values(column: str, count: int, first: str) -> Note:
@@ -163,7 +165,9 @@ def _by_position(table: pa.Table, meta: TablesMeta, source: str) -> tuple[pa.Tab
     if meta.columns:
         return table, meta
     width = meta.shape[0]
-    kept = [name for name in table.column_names if name not in (meta.target, meta.group)]
+    kept = [
+        name for name in table.column_names if name not in (meta.target, meta.group, meta.weight)
+    ]
     if len(kept) != width:
         raise DataError(
             f"{source}: {len(kept)} columns, but the model was trained with {width}.",

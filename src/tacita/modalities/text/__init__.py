@@ -214,13 +214,17 @@ def _table(
         table = table.drop_columns([str(column)])
         if known is None:
             labels = None if reading.labels is None else str(reading.labels)
-            if column in (labels, reading.group):
-                raise ConfigError(f"column {column!r} of {name} cannot be both text and label.")
+            if column in (labels, reading.group, reading.weight):
+                raise ConfigError(
+                    f"column {column!r} of {name} cannot be both the text and its label, group or weight."
+                )
             raw, table = take_column(table, labels, name, "labels")
             groups, table = take_column(table, reading.group, name, "group")
+            weights, table = take_column(table, reading.weight, name, "weight")
             ids, id_column, _ = take_ids(table, reading.id_column, name)
             facts = {"text": column, "id_column": id_column}
-            yield _samples(texts, name, _learnt(texts, reading, facts), raw, groups, ids)
+            samples = _samples(texts, name, _learnt(texts, reading, facts), raw, groups, ids)
+            yield replace(samples, weights=weights)
         else:
             raw = arrow_labels(table[known.target]) if known.target in table.column_names else None
             ids = ()
@@ -288,7 +292,7 @@ def _samples(
 
 def _only_column(table: Any, known: TextMeta, source: str) -> str:
     """Of a model that learnt from files or a list: the column of a table that can only be the texts."""
-    aside = (known.target, known.group, known.id_column)
+    aside = (known.target, known.group, known.weight, known.id_column)
     names = [name for name in table.column_names if name not in aside]
     if len(names) != 1:
         raise DataError(

@@ -65,9 +65,9 @@ class Volumes(Modality):
             folder = source.label_folder(reading.labels)
             yield from self._scans(source, folder, like)
         elif isinstance(source, FileSource) and source.name.lower().endswith(NIFTI_FILES):
-            if reading.labels is not None or reading.group is not None:
+            if (reading.labels, reading.group, reading.weight) != (None, None, None):
                 raise ConfigError(
-                    f"{source.name}: one volume, without labels or groups.",
+                    f"{source.name}: one volume, without labels, groups or weights.",
                     remedy="Put volumes into a folder, and their labels into another.",
                 )
             entry = Entry(source.path, source.path.name, None)

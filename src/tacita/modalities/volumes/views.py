@@ -7,6 +7,7 @@ their own view.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ class VolumeViews(nn.Module):
             centre = x.flatten(1).mean(1).view(shape)
             offset = centre * (1 - contrast) + self.intensity * _uniform(x, shape)
             x = torch.addcmul(offset, x, contrast)
-        return Batch(x, y, batch.index)
+        return replace(batch, samples=x, targets=y)
 
     def _matrices(self, x: Tensor) -> Tensor:
         """`(B, 2, 3)` maps from output to input coordinates in [-1, 1]."""
