@@ -37,8 +37,8 @@ def budgeted(
 ) -> tuple[list[Recipe], dict[str, Cost], dict[str, str]]:
     """Recipes whose steps fit into the budget, what they are expected to take, and who was left out.
 
-    Without a budget they are cut to the default one, and never stretched. spent: seconds of it so far. start: the
-    encoder that all candidates start from, if they do.
+    Without a budget they are cut to the default one, and never stretched. spent: seconds of it so far.
+    start: the encoder that all candidates start from, if they do.
     """
     folds = len(splits.train)
     if running.seconds is None and _steps(recipes) * folds <= TOO_FEW:
