@@ -43,9 +43,10 @@ NAMES = [*layers.names(), *WRAPPERS]
 every_layer = pytest.mark.parametrize("name", NAMES)
 QUICK = ("s4d",)
 """What the compiler is tried with in every run; with all layers it takes a minute."""
-ONE_LENGTH = ("gru", "hippo", "lru", "lssl", "mamba", "s4", "s5", "s5-ptd")
-"""Scans and powers of matrices by doubling: how many turns they take depends on the length, so that an
-exported program is for one length."""
+ONE_LENGTH = ("gru",)
+"""What takes its steps one after another, so that an exported program is for one number of them."""
+UNROLLED = ("hippo", "lru", "lssl", "mamba", "s4", "s5")
+"""Scans and powers of matrices by doubling: exported for any length, they do what the longest needs."""
 
 
 def make_layer(name: str) -> SequenceLayer:
@@ -515,13 +516,56 @@ def test_it_can_be_exported_for_any_batch_size_and_length(name: str) -> None:
     layer, x = make(name), noise(3, LENGTH, WIDTH)
     dims = {0: torch.export.Dim("samples", min=1, max=4096)}
     if name not in ONE_LENGTH:
-        longest = 1000 if layer.max_length is None else layer.max_length - 1
+        longest = 512 if layer.max_length is None else layer.max_length - 1
         dims[1] = torch.export.Dim("steps", min=8, max=longest)
     program = torch.export.export(layer, (x,), dynamic_shapes={"x": dims}).module()
     assert_close(program(x[:2]), layer(x[:2]))
     if name not in ONE_LENGTH:
-        longer = noise(2, 59, WIDTH)
-        assert_close(program(longer), layer(longer))
+        for length in (8, 16, 59):
+            longer = noise(2, length, WIDTH)
+            assert_close(program(longer), layer(longer))
+
+
+@pytest.mark.parametrize("name", UNROLLED)
+def test_what_was_exported_for_any_length_gives_the_state_too(name: str) -> None:
+    layer, x, lengths = make(name), noise(3, LENGTH, WIDTH), torch.tensor([LENGTH, 5, 0])
+    samples = torch.export.Dim("samples", min=1, max=4096)
+    dims = {"x": {0: samples, 1: torch.export.Dim("steps", min=2, max=512)}}
+    given = (x, lengths)
+    program = torch.export.export(
+        WithState(layer), given, dynamic_shapes={**dims, "lengths": {0: samples}}
+    ).module()
+    given = (noise(2, 59, WIDTH), torch.tensor([59, 20]))
+    for ours, expected in zip(program(*given), WithState(layer)(*given), strict=True):
+        assert_close(ours, expected)
+
+
+class WithState(torch.nn.Module):
+    def __init__(self, layer: SequenceLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
+        y, state = self.layer(x, lengths=lengths, return_state=True)
+        return [y, *state.values()]
+
+
+@pytest.mark.parametrize("name", ONE_LENGTH)
+def test_one_step_after_another_is_not_exported_for_any_length(name: str) -> None:
+    layer, x = make(name), noise(3, LENGTH, WIDTH)
+    steps = torch.export.Dim("steps", min=8, max=1000)
+    with pytest.raises(
+        ConfigError, match=f"{type(layer).__name__} takes its steps one after another"
+    ):
+        torch.export.export(layer, (x,), dynamic_shapes={"x": {1: steps}})
+
+
+@pytest.mark.parametrize("name", UNROLLED)
+def test_a_free_length_has_a_limit_where_a_loop_is_unrolled(name: str) -> None:
+    layer, x = make(name), noise(3, LENGTH, WIDTH)
+    steps = torch.export.Dim("steps", min=8)
+    with pytest.raises(ConfigError, match="no upper limit"):
+        torch.export.export(layer, (x,), dynamic_shapes={"x": {1: steps}})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ test runs the others in a process of its own."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -106,3 +107,128 @@ def test_a_small_step_keeps_its_digits():
     one = torch.ones(1, 1, 1)
     y = selective_scan(one, -12 * one, -one[0], one, one, delta_softplus=True, backend="triton")
     assert y.item() == pytest.approx(torch.tensor(-12.0).exp().log1p().item(), rel=1e-5)
+
+
+FAR = 2**30
+"""A row so far that no place in it fits into 32 bits."""
+
+
+def far_away(near: Tensor) -> Tensor:
+    """A tensor whose row `FAR` is `near`, one row,, and that has no other memory.
+
+    A place that was computed in 32 bits is none, and reading there ends the process.
+    """
+    row = near.numel() * near.element_size()
+    array = (ctypes.c_char * row).from_address(near.data_ptr() - FAR * row)
+    return torch.frombuffer(array, dtype=near.dtype)
+
+
+def far_and_near_agree(kernel, arrays: dict[str, Tensor], by_row: set[str], *sizes, **options):
+    """One program of a kernel, of row 0 and of row `FAR`, on the same numbers, into the same ones."""
+    outcomes = []
+    for far in (False, True):
+        own = {name: array.clone() for name, array in arrays.items()}
+        given = [far_away(a) if far and name in by_row else a for name, a in own.items()]
+        with pytest.MonkeyPatch.context() as patch:
+            if far:
+                shift_programs(patch)
+            kernel[(1, 1, 1)](*given, *sizes, **options)
+        outcomes.append(own)
+    for name in arrays:
+        assert torch.equal(outcomes[1][name], outcomes[0][name]), name
+    return outcomes[0]
+
+
+def shift_programs(patch: pytest.MonkeyPatch) -> None:
+    """The interpreter's programs run as those of row `FAR`."""
+    from triton.runtime.interpreter import interpreter_builder
+
+    def set_grid_idx(x: int, y: int, z: int) -> None:
+        interpreter_builder.grid_idx = (x + FAR, y, z)
+
+    patch.setattr(interpreter_builder, "set_grid_idx", set_grid_idx)
+
+
+def named(names: str, arrays) -> dict[str, Tensor]:
+    return dict(zip(names.split(), arrays, strict=True))
+
+
+@interpreted
+def test_rows_of_the_linear_scan_lie_beyond_32_bits():
+    from tacita.kernels.linear import gpu
+
+    a, b, before = (draw(1, 5, 32), draw(1, 5, 32, seed=1), draw(1, 32, seed=2))
+    resets = torch.tensor([[0, 0, 1, 0, 0]], dtype=torch.uint8)
+    options = {"REVERSE": False, "STATE": True, "RESETS": True, "COMPLEX": False}
+    options |= {"BLOCK": 32, "AHEAD": 1}
+    arrays = named("a b before resets x", (a, b, before, resets, torch.zeros_like(b)))
+    sizes = 5, 32, 5 * 32, 32
+    found = far_and_near_agree(gpu._forward, arrays, set(arrays), *sizes, **options)
+    assert found["x"].all()
+    results = (torch.zeros_like(b), torch.zeros_like(before), torch.zeros_like(a))
+    names = "a x before resets grad grad_b grad_state grad_a"
+    arrays = named(names, (a, found["x"], before, resets, b, *results))
+    found = far_and_near_agree(gpu._backward, arrays, set(arrays), *sizes, **options, WANT_A=True)
+    assert found["grad_b"].all()
+
+
+@interpreted
+def test_rows_of_the_selective_scan_lie_beyond_32_bits():
+    from tacita.kernels.selective import gpu
+
+    length, width, wide = 3, 4, 2
+    steps = [draw(1, length, width, seed=seed) for seed in range(4)]
+    small = [draw(1, length, wide, seed=seed) for seed in (5, 6)]
+    states = [draw(1, width, wide, seed=seed) for seed in (7, 8)]
+    A, D, bias = -draw(width, wide, seed=9).abs(), draw(width, seed=10), draw(width, seed=11)
+    resets = torch.tensor([[0, 1, 0]], dtype=torch.uint8)
+    u, delta, z, grad = steps
+    given = (u, delta, A, *small, D, z, bias, states[0], resets)
+    on = dict.fromkeys(("SKIP", "GATE", "BIAS", "STATE", "RESETS", "SOFTPLUS"), True)
+    options = {**on, "BLOCK": 4, "WIDE": 2, "CHUNK": 32, "AHEAD": 1}
+    results = (
+        torch.zeros_like(u),
+        torch.zeros_like(states[0]),
+        torch.zeros_like(states[0])[:, None],
+    )
+    names = "u delta A B C D z bias state resets"
+    arrays = named(f"{names} y last kept", (*given, *results))
+    far = set(arrays) - {"A", "D", "bias"}
+    sizes = length, width, wide
+    found = far_and_near_agree(gpu._forward, arrays, far, *sizes, **options, KEEP=True)
+    assert found["y"].all()
+    empty = [
+        torch.zeros_like(each)
+        for each in (u, delta, states[0], *small, u[:, 0], z, u[:, 0], A[None])
+    ]
+    come_in = grad, states[1], found["kept"].contiguous(), torch.zeros(1, 32, width, wide)
+    arrays = named(
+        f"{names} grad_y grad_last kept scratch du ddelta dA dB dC dD dz dbias dstate",
+        (*given, *(each.double() for each in come_in), *empty),
+    )
+    found = far_and_near_agree(
+        gpu._backward, arrays, set(arrays) - {"A", "D", "bias"}, FAR + 1, *sizes, **options
+    )
+    assert found["du"].all()
+    assert found["dB"].all()
+
+
+@interpreted
+def test_rows_of_the_cauchy_product_lie_beyond_32_bits():
+    from tacita.kernels.cauchy import gpu
+
+    sums, poles, count = 2, 1, 5
+    weights = [draw(1, sums, poles, seed=seed) for seed in (0, 1)]
+    at = [draw(1, poles, seed=seed) for seed in (2, 3)]
+    nodes, out = draw(count, seed=4), draw(1, sums, count, 2, seed=5)
+    sizes, options = (sums, poles, count), {"WIDE": 2, "BLOCK": 8}
+    arrays = named("alpha beta decay frequency nodes out", (*weights, *at, nodes, 0 * out))
+    far = set(arrays) - {"nodes"}
+    found = far_and_near_agree(gpu.forward_kernel, arrays, far, *sizes, **options)
+    assert found["out"].all()
+    names = "grad alpha beta decay frequency nodes d_alpha d_beta d_decay d_frequency"
+    results = [torch.zeros_like(each) for each in (*weights, *at)]
+    arrays = named(names, (out, *weights, *at, nodes, *results))
+    far = set(arrays) - {"nodes"}
+    found = far_and_near_agree(gpu.backward_kernel, arrays, far, *sizes, **options)
+    assert found["d_alpha"].all()

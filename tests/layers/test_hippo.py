@@ -294,3 +294,13 @@ def test_a_memory_of_nothing_is_refused() -> None:
         remember(torch.zeros(3), "legs", 4, steps=5)
     with pytest.raises(ConfigError, match="takes"):
         remember_everything(torch.zeros(3), 4)
+
+
+def test_a_scaled_memory_is_not_exported_for_any_length() -> None:
+    steps = torch.export.Dim("steps", min=2, max=100)
+    with pytest.raises(ConfigError, match="one after another"):
+        torch.export.export(
+            HippoMemory(2, d_state=4, scaled=True),
+            (torch.randn(1, 5, 2),),
+            dynamic_shapes={"x": {1: steps}},
+        )

@@ -14,6 +14,8 @@ import math
 import torch
 from torch import Tensor
 
+from tacita.kernels.double import doubled
+
 WIDTH = 16
 """The inner length is a multiple of it, so that matrix products fill the vector units."""
 
@@ -68,8 +70,8 @@ def _tables(exponents: Tensor, length: int) -> tuple[Tensor, Tensor]:
     else:
         columns = WIDTH * max(1, round(math.sqrt(length) / WIDTH))
         rows = -(-length // columns)
-    exact = exponents.to(torch.complex128)[..., None]
-    steps = torch.arange(columns, dtype=torch.float64, device=exponents.device)
-    starts = columns * torch.arange(rows, dtype=torch.float64, device=exponents.device)
+    exact = doubled(exponents)[..., None]
+    steps = torch.arange(columns, dtype=torch.float64, device=exact.device)
+    starts = columns * torch.arange(rows, dtype=torch.float64, device=exact.device)
     outer, inner = (exact * starts).exp(), (exact * steps).exp()
-    return outer.to(exponents.dtype), inner.to(exponents.dtype)
+    return outer.to(exponents), inner.to(exponents)

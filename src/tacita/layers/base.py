@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tacita.errors import ConfigError
 from tacita.kernels.backends import traced
+from tacita.kernels.lengths import is_free
 from tacita.layers.precision import SinglePrecision
 from tacita.values import length_mask
 
@@ -228,6 +229,14 @@ class SequenceLayer(SinglePrecision, ABC):
             raise self._cannot("has no step form, and so no state to start from or to return")
         if state is not None:
             self._check_state(state, batch)
+
+    def _check_fixed(self, length: int) -> None:
+        """For what takes its steps one after another: an exported program has a step for each."""
+        if is_free(length):
+            raise self._cannot(
+                "takes its steps one after another, and cannot be exported for any number of them",
+                "Leave the number of steps fixed, export `step` and loop outside, or take S5 or Mamba.",
+            )
 
     def _check_rate(self, rate: float) -> None:
         if rate == 1.0:

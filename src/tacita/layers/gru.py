@@ -48,6 +48,7 @@ class GRU(SequenceLayer):
         self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden = weights
 
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
+        self._check_fixed(x.shape[1])
         if x.shape[0] == 0:
             return x * self.weight_hidden.sum(), self.initial_state(0)
         with torch.autocast(x.device.type, enabled=False):

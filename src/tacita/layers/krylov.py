@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tacita.kernels.lengths import enough
+
 
 def generalised_bilinear(
     A: Tensor, B: Tensor, step: Tensor, alpha: float = 0.5
@@ -37,12 +39,12 @@ def krylov(A_bar: Tensor, b: Tensor, length: int) -> Tensor:
     >>> krylov(torch.tensor([[0.5]]), torch.tensor([1.0]), 3)
     tensor([[1.0000, 0.5000, 0.2500]])
     """
-    columns, power = b[..., None], A_bar
-    while columns.shape[-1] < length:
-        columns = torch.cat([columns, power @ columns[..., : length - columns.shape[-1]]], -1)
-        if columns.shape[-1] < length:
+    columns, power, longest = b[..., None], A_bar, enough(length)
+    while columns.shape[-1] < longest:
+        columns = torch.cat([columns, power @ columns[..., : longest - columns.shape[-1]]], -1)
+        if columns.shape[-1] < longest:
             power = power @ power
-    return columns
+    return columns[..., :length]
 
 
 def advance_by(A_bar: Tensor, x: Tensor, steps: Tensor, most: int) -> Tensor:
@@ -54,7 +56,7 @@ def advance_by(A_bar: Tensor, x: Tensor, steps: Tensor, most: int) -> Tensor:
     >>> advance_by(half, torch.ones(2, 1, 1), torch.tensor([0, 3]), 3).flatten()
     tensor([1.0000, 0.1250])
     """
-    for bit in range(most.bit_length()):
+    for bit in range(enough(most).bit_length()):
         moved = (A_bar @ x[..., None]).squeeze(-1)
         x = torch.where((steps >> bit & 1).bool()[:, None, None], moved, x)
         A_bar = A_bar @ A_bar

@@ -107,9 +107,13 @@ class LongConv(FiniteConvolution):
     start: taps drawn from a normal distribution: `random`, all alike, or `double-exp`, decaying, each
         feature at its own rate, towards the past.
     smooth: what comes before the threshold: `time`, a moving average over `smooth_width` taps, or
-        `frequency`, one over frequencies with Gaussian weights; the paper's recipe is `none`. Differs
-        from the authors' code: the weights over frequencies add up to 1, there to some 2.5, so that the
-        threshold means the same with and without.
+        `frequency`, one over frequencies with Gaussian weights; the paper's recipe is `none`.
+
+    Differs from the authors' code: the weights over frequencies add up to 1, there to some 2.5, so that the
+    threshold means the same with and without; features are counted from 1 in the decays of `double-exp`,
+    `(D / 2)^(i / D)`, there from 0; with one kernel a feature there are no GELU and no linear map after it;
+    nothing is dropped out between these; the defaults are those of its long-range tasks, there one kernel
+    and no dropout of taps; what sees both ways is two layers, there two kernels in one.
 
     Raises `ConfigError` where options make no sense, and where fewer than 1% of the taps would be
     above the threshold at the start.
@@ -227,6 +231,6 @@ def starting_kernel(start: str, channels: int, d_model: int, length: int) -> Ten
     kernel = torch.randn(channels, d_model, length) * SPREADS[start]
     if start == "random":
         return kernel
-    # From e^{-t}, t over the whole kernel, for the first feature to e^{-t D / 2} for the last.
+    # From nearly e^{-t}, t over the whole kernel, for the first feature to e^{-t D / 2} for the last.
     rates = torch.logspace(0, math.log10(max(d_model / 2, 1)), d_model + 1)[1:]
     return kernel * (-rates[:, None] * torch.arange(length) / length).exp()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.kernels import fft_convolution
+from tacita.kernels.lengths import enough
 from tacita.layers.base import Run, SequenceLayer, State, reverse_valid
 from tacita.layers.diagonal import SLOW
 from tacita.layers.discretise import log_steps
@@ -172,10 +173,11 @@ class LSSL(SequenceLayer):
             return y.to(x.dtype), {"ssm": after}
 
     def _check_size(self, length: int) -> None:
-        needed = self.d_model * self.d_state * length * self.D.element_size()
+        longest = enough(length)
+        needed = self.d_model * self.d_state * longest * self.D.element_size()
         if needed > self.memory_limit:
             raise ConfigError(
-                f"the powers of {self.d_model} systems of {self.d_state} states over {length} steps are "
+                f"the powers of {self.d_model} systems of {self.d_state} states over {longest} steps are "
                 f"{needed / 1e9:.1f} GB, and memory_limit is {self.memory_limit / 1e9:.1f} GB.",
                 remedy="Use s4d or s4, which need no such table, or raise memory_limit.",
             )

@@ -40,11 +40,13 @@ class Mega(SequenceLayer):
     The state is the averages `(B, D, h)` and the keys and values so far. Raises `ConfigError` for
     widths that are not positive or, of the keys, odd.
 
-    Differs from the paper: softmax attention only, with rotary positions in place of a learnt bias,
-    and a sliding window in place of fixed chunks; the norm is the residual block's. Differs from the
-    authors' code, which follows other equations than the paper's in two places: there the averages go
-    through a SiLU; and its gate stands for the residual connection, `g h + (1 - g) x` of the input before
-    the norm, where here `x` is the input after it, and a block adds its own residual connection.
+    Differs from the paper: softmax attention only, with rotary positions in place of a learnt bias and
+    of the keys' shift, and a sliding window in place of fixed chunks; the norm is the residual block's.
+    Differs from the authors' code: there the averages go through a SiLU; its gate stands for the residual
+    connection, `g h + (1 - g) x` of the input before the norm, where here `x` is the input after it, and a
+    block adds its own residual connection; the scales of queries and keys start around 0, here around 1, the
+    queries' shift at 0, here around it, and linear maps with deviation 0.02, here as torch's do; averages,
+    values, weights of attention and candidate may be dropped out there, here nothing is.
 
     >>> layer = Mega(8, d_state=4)
     >>> y, state = layer(torch.randn(2, 10, 8), return_state=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tacita.errors import ConfigError
+from tacita.kernels.double import doubled
 from tacita.layers.base import Run, State
 
 BASE = 10_000.0
@@ -171,13 +172,14 @@ def rotate(x: Tensor, position: Tensor) -> Tensor:
     tensor([[[[1., 0.]]]])
     """
     half = x.shape[-1] // 2
-    pairs = torch.arange(half, dtype=torch.float64, device=x.device)
     # Double precision: at a position of a million, a single one is off by a tenth of a turn.
-    angle = position.double()[..., None] * BASE ** (-pairs / half)
+    exact = doubled(position)[..., None]
+    pairs = torch.arange(half, dtype=torch.float64, device=exact.device)
+    angle = exact * BASE ** (-pairs / half)
     if angle.ndim == 3:
         angle = angle[:, None]
     wide = torch.promote_types(x.dtype, torch.float32)
-    cosine, sine = angle.cos().to(wide), angle.sin().to(wide)
+    cosine, sine = angle.cos().to(x.device, wide), angle.sin().to(x.device, wide)
     first, second = x[..., :half], x[..., half:]
     turned = torch.cat([first * cosine - second * sine, first * sine + second * cosine], -1)
     return turned.to(x.dtype)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.kernels import cauchy_product, fft_convolution
+from tacita.kernels.double import doubled
+from tacita.kernels.lengths import enough, lengthened
 from tacita.layers.base import Run, SequenceLayer, State, reverse_valid
 from tacita.layers.diagonal import SLOW, pairs
 from tacita.layers.discretise import log_steps
@@ -95,8 +97,8 @@ class S4(SequenceLayer):
         self.D = nn.Parameter(torch.randn(d_model))
         self._kept: tuple[list[Tensor], Tensor] | None = None
         with torch.no_grad():
-            c = torch.view_as_complex(self.C_tilde).to(torch.complex128)
-            power = self._power(length, 1.0, torch.float64)
+            c = doubled(torch.view_as_complex(self.C_tilde))
+            power = self._power(length, 1.0, exact=True)
             self.C_tilde.copy_(torch.view_as_real(c - _row_times(c, power)))
 
     def kernel(self, length: int, rate: float = 1.0) -> Tensor:
@@ -112,8 +114,8 @@ class S4(SequenceLayer):
         16
         """
         with torch.no_grad():
-            c = torch.view_as_complex(self.C_tilde).to(torch.complex128)
-            longer = c + _row_times(c, self._power(self.length, 1.0, torch.float64))
+            c = doubled(torch.view_as_complex(self.C_tilde))
+            longer = c + _row_times(c, self._power(self.length, 1.0, exact=True))
             self.C_tilde.copy_(torch.view_as_real(longer))
         self.length *= 2
         self.made_for.fill_(self.length)
@@ -177,11 +179,13 @@ class S4(SequenceLayer):
             driven = torch.cat([driven, self._forward_half(state, rate).transpose(0, 1)], 1)
         left, right = torch.cat([p.conj(), c[:, None]], 1), torch.cat([p, driven], 1)
         if self.measure == "fout":  # one mode hardly decays or turns by itself: terms cancel
-            left, right, modes = (part.to(torch.complex128) for part in (left, right, modes))
+            left, right, modes = map(doubled, (left, right, modes))
         weights = (left[:, :, None] * right[:, None]).flatten(1, 2)  # all pairs of the two
         # The roots of unity, as the bilinear rule sees them: z = 2 (1 - w) / (1 + w) = i y.
-        angles = torch.arange((made_for + 1) // 2, dtype=torch.float64, device=step.device)
-        y = (2 * torch.tan(angles * (math.pi / made_for))).to(modes.real.dtype)
+        angles = doubled(torch.arange((made_for + 1) // 2, device=step.device)) * (
+            math.pi / made_for
+        )
+        y = (2 * torch.tan(angles)).to(modes.real)
         sums = cauchy_product(weights, modes, y)
         table = sums.view(len(modes), left.shape[1], right.shape[1], -1)
         for _ in range(
@@ -192,8 +196,8 @@ class S4(SequenceLayer):
         spectrum = table[:, 0] * torch.complex(torch.ones_like(y), y / 2)
         if made_for % 2 == 0:  # at -1 the two factors are infinite and zero; this is their product
             end = (c[:, None] * driven).sum(-1, keepdim=True).real
-            spectrum = torch.cat([spectrum, end.to(spectrum.dtype)], -1)
-        found = torch.fft.irfft(spectrum, made_for)[..., :length].to(step.dtype)
+            spectrum = torch.cat([spectrum, end.to(spectrum)], -1)
+        found = torch.fft.irfft(spectrum, made_for)[..., :length].to(step)
         return found[:, 0], None if state is None else found[:, 1:].transpose(0, 1)
 
     def _for_length(self, length: int, rate: float) -> tuple[Tensor, int]:
@@ -202,7 +206,7 @@ class S4(SequenceLayer):
         if rate != 1.0:
             c = self._readout()
             c = c - _row_times(c, self._power(made_for, rate))
-        while made_for < length:
+        while made_for < enough(length):
             c = c + _row_times(c, self._power(made_for, rate))
             made_for *= 2
         return c, made_for
@@ -216,10 +220,10 @@ class S4(SequenceLayer):
     def _last(self, u: Tensor, run: Run) -> Tensor:
         """The state after the last valid step, `(B, H, N/2)`, from dense matrices of `sqrt(L)` powers."""
         A, B = self._dense(run.rate)
-        length = u.shape[1]
-        width = max(1, round(math.sqrt(length)))
-        recent = reverse_valid(u, run.lengths).mT  # the last valid step first
-        recent = nn.functional.pad(recent, (0, -length % width))
+        length, longest = u.shape[1], enough(u.shape[1])
+        width = max(1, round(math.sqrt(longest)))
+        recent = lengthened(reverse_valid(u, run.lengths).mT, 2)  # the last valid step first
+        recent = nn.functional.pad(recent, (0, -longest % width))
         recent = recent.view(*recent.shape[:2], recent.shape[2] // width, width)
         table = krylov(A, B, width)  # (H, N, width)
         pieces = torch.einsum("bhrw,hnw->rbhn", recent, table)
@@ -234,7 +238,7 @@ class S4(SequenceLayer):
             last = last + advance_by(A, begun, gone, length)
         return torch.complex(*last.chunk(2, -1))
 
-    def _dense(self, rate: float, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    def _dense(self, rate: float, *, exact: bool = False) -> tuple[Tensor, Tensor]:
         """`A_bar (H, N, N)` and `B_bar (H, N)` of real and imaginary parts: `Re x` above `Im x`."""
         modes, p, b, step = self._system(rate)
         a, w = torch.diag_embed(modes.real), torch.diag_embed(modes.imag)
@@ -242,10 +246,12 @@ class S4(SequenceLayer):
         rows = torch.cat([p.real, p.imag], 2)
         A = turning - 2 * rows.mT @ rows
         B = step * torch.cat([b.real, b.imag])
-        return generalised_bilinear(A.to(dtype), B.to(dtype), torch.ones_like(step[:, 0]).to(dtype))
+        if exact:
+            A, B = doubled(A), doubled(B)
+        return generalised_bilinear(A, B, torch.ones_like(B[:, 0]))
 
-    def _power(self, exponent: int, rate: float, dtype: torch.dtype | None = None) -> Tensor:
-        return _matrix_power(self._dense(rate, dtype)[0], exponent)
+    def _power(self, exponent: int, rate: float, *, exact: bool = False) -> Tensor:
+        return _matrix_power(self._dense(rate, exact=exact)[0], exponent)
 
     def _readout(self) -> Tensor:
         """`C (H, N/2)` itself, out of `C_tilde`; kept between steps while nothing is learned."""
@@ -256,12 +262,12 @@ class S4(SequenceLayer):
             if all(_same(own, old) for own, old in zip(stands, before, strict=True)):
                 return c
         # In double precision, since 1 - A_bar^L is nearly singular where nothing decays over L steps.
-        c = torch.view_as_complex(self.C_tilde).to(torch.complex128)
-        power = self._power(self.length, 1.0, torch.float64)
+        c = doubled(torch.view_as_complex(self.C_tilde))
+        power = self._power(self.length, 1.0, exact=True)
         rest = torch.eye(power.shape[-1], dtype=power.dtype, device=power.device) - power
         row = torch.cat([c.real, -c.imag], -1)
         real, minus = torch.linalg.solve(rest.mT, row).chunk(2, -1)
-        c = torch.complex(real, -minus).to(torch.view_as_complex(self.C_tilde).dtype)
+        c = torch.complex(real, -minus).to(torch.view_as_complex(self.C_tilde))
         if not torch.is_grad_enabled():
             self._kept = [own.clone() for own in stands], c
         return c

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tacita.errors import ConfigError
+from tacita.kernels.double import doubled
 
 
 class Hiding(NamedTuple):
@@ -30,8 +31,9 @@ def kept(tokens: Tensor | int, ratio: float) -> Tensor:
     (4, 1)
     """
     # The nudge undoes float error: 10 * (1 - 0.9) is a hair below 1.
-    share = torch.as_tensor(tokens, dtype=torch.float64) * (1 - ratio) + 1e-6
-    return share.floor().long().clamp_min(1)
+    tokens = torch.as_tensor(tokens)
+    share = doubled(tokens) * (1 - ratio) + 1e-6
+    return share.floor().long().clamp_min(1).to(tokens.device)
 
 
 def hide(noise: Tensor, ratio: float, mask: Tensor | None = None) -> Hiding:
@@ -84,7 +86,8 @@ def hide_spans(noise: Tensor, ratio: float, span: int, mask: Tensor | None = Non
     length = noise.shape[1]
     steps = torch.arange(length, device=noise.device)
     total = noise.new_full(noise.shape[:1], length) if mask is None else mask.sum(1)
-    spans = (total.double() * ratio / span + 1e-6).floor().long()[:, None]
+    exact = doubled(total) * ratio / span + 1e-6
+    spans = exact.floor().long()[:, None].to(total.device)
     # With each span shrunk to one place, spans lie among the places as single steps do.
     places = total.long()[:, None] - spans * (span - 1)
     order = noise.masked_fill(steps >= places, torch.inf).argsort(1)
@@ -119,10 +122,10 @@ def markov_mask(
     hidden = torch.rand(rows, 1, device=device) < ratio
     # As many runs as could be needed; those of one row alternate between hidden and visible.
     turn = torch.arange(length, device=device) % 2 == 1
-    ends = torch.where(hidden ^ turn, leave, enter).double()
-    draw = torch.rand(rows, length, device=device, dtype=torch.float64)
+    ends = doubled(torch.where(hidden ^ turn, leave, enter))
+    draw = torch.rand(rows, length, device=ends.device, dtype=torch.float64)
     runs = (torch.log1p(-draw) / torch.log1p(-ends)).nan_to_num(nan=length, posinf=length) + 1
-    begin = runs.clamp_max(length).long().cumsum(1)
+    begin = runs.clamp_max(length).long().cumsum(1).to(hidden.device)
     edges = torch.zeros(rows, length + 1, dtype=torch.int64, device=device)
     edges.scatter_add_(1, begin.clamp_max(length), torch.ones_like(begin))
     return hidden ^ (edges[:, :length].cumsum(1) % 2 == 1)

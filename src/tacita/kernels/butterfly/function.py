@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from tacita.errors import ConfigError
+from tacita.kernels.double import doubled
 
 LARGEST = 16
 
@@ -151,6 +152,6 @@ def _waves(rows: int, columns: int, period: int, like: Tensor) -> Tensor:
     """`(rows, columns)`: `e^{-2 pi i r c / period}`, from whole numbers and in double precision."""
     r = torch.arange(rows, device=like.device)
     c = torch.arange(columns, device=like.device)
-    angle = (r[:, None] * c % period).double() * (-2 * math.pi / period)
+    angle = doubled(r[:, None] * c % period) * (-2 * math.pi / period)
     kind = torch.promote_types(like.dtype, torch.complex64)
-    return torch.polar(torch.ones_like(angle), angle).to(kind)
+    return torch.polar(torch.ones_like(angle), angle).to(like.device, kind)

@@ -4,13 +4,15 @@ Two steps in a row are one step, `x -> a' (a x + b) + b' = (a' a) x + (a' b + b'
 comes before it if either of them does. Joining neighbours halves the length; the states after every
 second step come back, and those between follow by one step from the one before. `O(L)` work,
 `O(log L)` operations of torch, and no division by products of `a`, which underflow. It runs on any
-device, under autograd, and in an exported program.
+device, under autograd, and in an exported program, of any length up to a limit too.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from tacita.kernels.lengths import lengthened
 
 
 def linear_scan_reference(
@@ -29,7 +31,10 @@ def linear_scan_reference(
         if resets is not None:
             state = state.masked_fill(resets[:, :1], 0)
         b = torch.cat([b[:, :1] + a[:, :1] * state[:, None], b[:, 1:]], 1)
-    x = _scan(a, b, None if resets is None else resets[..., None])
+    length = b.shape[1]
+    # What is added where the length is free comes after all steps, and is cut off.
+    a, b = a if a.shape[1] == 1 else lengthened(a, 1), lengthened(b, 1)
+    x = _scan(a, b, None if resets is None else lengthened(resets, 1)[..., None])[:, :length]
     return x.flip(1) if reverse else x
 
 

@@ -4,8 +4,9 @@
     x_t   = exp(step_t A) x_{t-1} + step_t u_t B_t      a state of N numbers a channel, x_{-1} = state
     y_t   = (<x_t, C_t> + D u_t) silu(z_t)
 
-Runs on any device, under `torch.compile` and in an exported program. Autograd keeps `(B, L, D, N)`
-numbers of it a few times over; without gradients it holds those of one chunk.
+Runs on any device, under `torch.compile` and in an exported program, of any length up to a
+limit too. Autograd keeps `(B, L, D, N)` numbers of it a few times over; without gradients it holds those
+of one chunk.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from tacita.kernels.lengths import lengthened
 
 CHUNK = 64
 """Time steps scanned at once: fewer are more calls, more are more work and memory a call."""
@@ -44,7 +47,10 @@ def selective_scan_reference(
         step = F.softplus(step)  # linear above 20, so that nothing overflows
     if state is None:
         state = u.new_zeros(u.shape[0], u.shape[2], A.shape[1])
-    outputs = []
+    outputs, whole, length = [], u, u.shape[1]
+    # What is added where the length is free is steps of size 0, which leave the state as it is.
+    u, step, B, C = (lengthened(each, 1) for each in (u, step, B, C))
+    resets = None if resets is None else lengthened(resets, 1)
     for begin in range(0, u.shape[1], CHUNK):
         now = slice(begin, begin + CHUNK)
         a = torch.exp(step[:, now, :, None] * A)
@@ -52,9 +58,9 @@ def selective_scan_reference(
         x = scan(a, b, state, None if resets is None else resets[:, now])
         outputs.append((x * C[:, now, None, :]).sum(-1))
         state = x[:, -1]
-    y = torch.cat(outputs, 1)
+    y = torch.cat(outputs, 1)[:, :length]
     if D is not None:
-        y = y + D * u
+        y = y + D * whole
     if z is not None:
         y = y * F.silu(z)
     return y, state

@@ -130,6 +130,7 @@ class HippoMemory(SequenceLayer):
         return y.mT, {"coefficients": last}
 
     def _in_turn(self, u: Tensor, run: Run) -> tuple[Tensor, State]:
+        self._check_fixed(u.shape[1])
         state = run.state or self.initial_state(len(u), device=u.device)
         outputs = []
         for t in range(u.shape[1]):

@@ -34,7 +34,7 @@ def remember(u: Tensor, measure: str, size: int, *, steps: float) -> Tensor:
     if u.ndim != 2:
         raise ConfigError(f"remember takes (B, L), not {tuple(u.shape)}.")
     A, B = discrete_memory(measure, size, timescale(measure, steps))
-    responses = krylov(A, B, u.shape[1]).to(u.dtype)  # (N, L)
+    responses = krylov(A, B, u.shape[1]).to(u)  # (N, L)
     return fft_convolution(u[:, None].expand(-1, size, -1), responses).mT
 
 
