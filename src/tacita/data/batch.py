@@ -15,7 +15,17 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tacita.values import Values, as_tensor, cat, count_of, length_mask, lengths_of, with_tensor
+from tacita.processes import gathered, processes
+from tacita.values import (
+    Ragged,
+    Values,
+    as_tensor,
+    cat,
+    count_of,
+    length_mask,
+    lengths_of,
+    with_tensor,
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,23 @@ class SemiBatch:
     def to(self, device: torch.device) -> SemiBatch:
         """Both batches on another device."""
         return SemiBatch(self.labelled.to(device), self.unlabelled.to(device))
+
+
+def of_all(batch: Batch) -> Batch:
+    """The samples of all processes that train together, in their order; alone, the batch itself.
+
+    Raises `DataError` for graphs of several processes.
+    """
+    if processes() == 1:
+        return batch
+    return Batch(gather(batch.samples), gather(batch.targets), gathered(batch.index))
+
+
+def gather(values: Values) -> Values:
+    """Values of all processes, of one kind and padded to one length; see `of_all`."""
+    if isinstance(values, Ragged):
+        return Ragged.of(gathered(values.padded), gathered(values.lengths))
+    return gathered(as_tensor(values))
 
 
 def together(batches: Sequence[Batch]) -> Batch:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tacita.errors import ConfigError
+from tacita.processes import rand
 
 
 class Hiding(NamedTuple):
@@ -116,11 +117,11 @@ def markov_mask(
     False
     """
     enter, leave = chain(ratio, mean_run)
-    hidden = torch.rand(rows, 1, device=device) < ratio
+    hidden = rand(rows, 1, device=device) < ratio
     # As many runs as could be needed; those of one row alternate between hidden and visible.
     turn = torch.arange(length, device=device) % 2 == 1
     ends = torch.where(hidden ^ turn, leave, enter).double()
-    draw = torch.rand(rows, length, device=device, dtype=torch.float64)
+    draw = rand(rows, length, device=device, dtype=torch.float64)
     runs = (torch.log1p(-draw) / torch.log1p(-ends)).nan_to_num(nan=length, posinf=length) + 1
     begin = runs.clamp_max(length).long().cumsum(1)
     edges = torch.zeros(rows, length + 1, dtype=torch.int64, device=device)

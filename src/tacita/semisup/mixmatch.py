@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import Batch, SemiBatch, together
+from tacita.data.batch import Batch, SemiBatch, of_all, together
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.consistency import RampUp, consistency
 from tacita.parts.mixup import draw_share, mixed, require_alpha
+from tacita.processes import gathered, kinds, own, randperm
 from tacita.semisup.base import SemiSupervised, require_classes
 from tacita.tasks import Task
 
@@ -99,13 +100,15 @@ class MixMatch(SemiSupervised):
         q = self.guess(views)
 
         # Algorithm 1: every view and its (guessed) label is mixed with one drawn from all of them.
-        whole = together([labelled, *views])
+        parts = [labelled, *views]
+        whole, others = together(parts), together([of_all(part) for part in parts])
         truth = functional.one_hot(labelled.y, q.shape[1]).to(q.dtype)
-        labels = torch.cat([truth, *[q] * self.guesses])
-        order = torch.randperm(len(whole), device=q.device)
-        share = draw_share(self.alpha, len(whole), device=q.device)
-        (logits,) = self.logits(mixed(whole, order, share, self.encoder.spec))
-        labels = torch.lerp(labels[order], labels, share[:, None])
+        all_labels = torch.cat([gathered(truth), *[gathered(q)] * self.guesses])
+        with kinds(*map(len, parts)):
+            order = own(randperm(len(whole), q.device))
+            share = own(draw_share(self.alpha, len(others), device=q.device)).to(q.dtype)
+            (logits,) = self.logits(mixed(whole, others, order, share, self.encoder.spec))
+            labels = torch.lerp(all_labels[order], own(all_labels), share[:, None])
 
         known = len(labelled)
         guessed = consistency(logits[known:].softmax(1), labels[known:])
