@@ -37,6 +37,7 @@ NO_RUN = {
     ("README.md", "make demo"): "takes minutes, and is a run of its own",
     ("README.md", "pip install ."): "changes the environment, and names the reader's own data",
     ("docs/index.md", "pip install ."): "as on the README",
+    ("docs/many-processes.md", "torchrun --nproc-per-node=2 pretraining.py"): "starts processes",
     (
         "docs/self-supervised.md",
         "tacita pretrain simclr photos/ --budget 10m --out runs/first",

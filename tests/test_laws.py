@@ -21,7 +21,7 @@ ROOT = Path(tacita.__file__).parent
 
 FLOORS = (
     "errors",
-    "files values words",
+    "files values words processes",
     "catalog",
     "measures",
     "tasks",

@@ -255,18 +255,20 @@ def test_embeddings_that_are_not_finite_leave_the_weight_as_it_is():
 PROCESS = """
 import sys, torch
 from tacita.parts.direct_predictor import DirectPredictor
+from tacita.processes import sharing
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-predictor = DirectPredictor(6).double()
+predictor = DirectPredictor(6, centred=True).double()
 z = torch.load(f"{out}/z.pt", weights_only=True)
-predictor.update(z[20 * rank : 20 * (rank + 1)], 0)
+with sharing():
+    predictor.update(z[20 * rank : 20 * (rank + 1)], 0)
 torch.save(predictor.weight, f"{out}/{rank}.pt")
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()
 """
 
 
-def test_several_processes_average_their_correlations(tmp_path: Path):
+def test_several_processes_take_the_correlation_of_all_samples(tmp_path: Path):
     torch.save(rows(40), tmp_path / "z.pt")
     command = [sys.executable, "-c", PROCESS]
     runs = [
@@ -274,6 +276,6 @@ def test_several_processes_average_their_correlations(tmp_path: Path):
         for rank in range(2)
     ]
     assert [run.wait(60) for run in runs] == [0, 0]
-    expected = root_rule(correlation_of(rows(40)), 0.1)
+    expected = root_rule(correlation_of(rows(40), centred=True), 0.1)
     for rank in range(2):
         assert_close(torch.load(tmp_path / f"{rank}.pt", weights_only=True), expected)

@@ -38,7 +38,7 @@ def test_a_seed_fixes_the_shares() -> None:
 def test_images_are_mixed_pixel_by_pixel() -> None:
     spec, batch = image_batch()
     order, share = torch.randperm(16), draw_share(0.75, 16)
-    got = mixed(batch, order, share, spec)
+    got = mixed(batch, batch, order, share, spec)
     x = batch.x.numpy()
     expected = [
         share[i].item() * x[i] + (1 - share[i].item()) * x[order[i]] for i in range(len(batch))
@@ -51,21 +51,21 @@ def test_images_are_mixed_pixel_by_pixel() -> None:
 @pytest.mark.parametrize("modality", ["images", "volumes", "series", "tables"])
 def test_a_share_of_one_changes_nothing(modality: str) -> None:
     spec, batch = BATCHES[modality]()
-    got = mixed(batch, torch.randperm(len(batch)), torch.ones(1), spec)
+    got = mixed(batch, batch, torch.randperm(len(batch)), torch.ones(1), spec)
     assert torch.equal(got.x, batch.x)
 
 
 @pytest.mark.parametrize("modality", ["images", "volumes", "series", "tables"])
 def test_mixed_with_itself_a_sample_stays(modality: str) -> None:
     spec, batch = BATCHES[modality]()
-    got = mixed(batch, torch.arange(len(batch)), torch.tensor([0.7]), spec)
+    got = mixed(batch, batch, torch.arange(len(batch)), torch.tensor([0.7]), spec)
     assert_close(got.x, batch.x)
 
 
 def test_categories_stay_those_of_the_larger_part() -> None:
     spec, batch = table_batch()
     order = torch.arange(16).flip(0)
-    got = mixed(batch, order, torch.tensor([0.6]), spec)
+    got = mixed(batch, batch, order, torch.tensor([0.6]), spec)
     assert torch.equal(got.x[:, 13], batch.x[:, 13])
     assert_close(got.x[:, :13], 0.6 * batch.x[:, :13] + 0.4 * batch.x[order, :13])
     assert not torch.equal(batch.x[order, 13], batch.x[:, 13])
@@ -75,7 +75,7 @@ def test_a_mixed_category_is_read_as_one_of_its_column() -> None:
     spec, batch = table_batch()
     torch.manual_seed(0)
     encoder = build("feature-tokens", spec, dim=8).eval()
-    got = mixed(batch, torch.arange(16).flip(0), torch.tensor([0.6]), spec)
+    got = mixed(batch, batch, torch.arange(16).flip(0), torch.tensor([0.6]), spec)
     # The last row of a column's vectors is for codes that are none of its categories.
     before = encoder(got.x).pooled
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_a_mixed_category_is_read_as_one_of_its_column() -> None:
 def test_a_series_is_mixed_where_both_are_valid_and_is_itself_beyond() -> None:
     spec, batch = series_batch()
     order = torch.arange(16).flip(0)
-    got = mixed(batch, order, torch.tensor([0.6]), spec)
+    got = mixed(batch, batch, order, torch.tensor([0.6]), spec)
     assert torch.equal(got.lengths, batch.lengths)
     for i in range(16):
         own, both = int(batch.lengths[i]), int(min(batch.lengths[i], batch.lengths[order[i]]))
@@ -100,15 +100,15 @@ def test_padding_never_enters_a_mixture() -> None:
     spec, batch = series_batch()
     garbage = torch.where(batch.mask[:, :, None], batch.x, torch.nan)
     order, share = torch.arange(16).roll(5), torch.tensor([0.6])
-    got = mixed(batch.with_x(garbage), order, share, spec)
-    assert torch.equal(got.x[got.mask], mixed(batch, order, share, spec).x[got.mask])
+    got = mixed(batch.with_x(garbage), batch.with_x(garbage), order, share, spec)
+    assert torch.equal(got.x[got.mask], mixed(batch, batch, order, share, spec).x[got.mask])
 
 
 def test_gradients_reach_both_samples() -> None:
     spec, batch = image_batch(2)
     x = batch.x.double().requires_grad_()
     order, share = torch.tensor([1, 0]), torch.tensor([0.75], dtype=torch.float64)
-    mixed(batch.with_x(x), order, share, spec).x[0].sum().backward()
+    mixed(batch.with_x(x), batch.with_x(x), order, share, spec).x[0].sum().backward()
     assert_close(x.grad[0], torch.full_like(x[0], 0.75))
     assert_close(x.grad[1], torch.full_like(x[1], 0.25))
 
@@ -119,7 +119,7 @@ def test_the_loss_of_a_class_is_that_of_the_mixed_label() -> None:
     soft = torch.nn.functional.one_hot(y, 3).float()
     soft = 0.7 * soft + 0.3 * soft[order]
     expected = torch.nn.functional.cross_entropy(logits, soft)
-    assert_close(mixed_loss(task, logits, y, order, share), expected)
+    assert_close(mixed_loss(task, logits, y, y[order], share), expected)
 
 
 def test_grades_and_numbers_have_their_own_losses_mixed() -> None:
@@ -129,9 +129,9 @@ def test_grades_and_numbers_have_their_own_losses_mixed() -> None:
     above = (grades[:, None] > torch.arange(2)).float()
     soft = 0.6 * above + 0.4 * above[order]  # the loss is linear in its targets
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, soft)
-    assert_close(mixed_loss(task, logits, grades, order, share), expected)
+    assert_close(mixed_loss(task, logits, grades, grades[order], share), expected)
     y, values = torch.tensor([1.0, 2.0, 4.0]), torch.zeros(3, 1)
-    assert_close(mixed_loss(Regression(), values, y, order, share), y.square().mean())
+    assert_close(mixed_loss(Regression(), values, y, y[order], share), y.square().mean())
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
@@ -143,4 +143,4 @@ def test_a_parameter_that_makes_no_distribution_is_refused(alpha: float) -> None
 def test_one_sample_is_mixed_with_itself() -> None:
     spec = InputSpec("tables", (2,), (0, 0))
     batch = Batch(torch.tensor([[1.0, 2.0]]), torch.tensor([0]), torch.tensor([0]))
-    assert_close(mixed(batch, torch.tensor([0]), draw_share(0.75), spec).x, batch.x)
+    assert_close(mixed(batch, batch, torch.tensor([0]), draw_share(0.75), spec).x, batch.x)

@@ -56,6 +56,7 @@ def test_what_was_not_prepared_is_refused() -> None:
 PROCESS = """
 import sys, torch
 from tacita.parts.sample_state import SampleState
+from tacita.processes import sharing
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
 kept = []
@@ -63,7 +64,8 @@ for initial in (0.0, -1, False):
     state = SampleState(initial)
     state.prepare(torch.arange(6))
     mine = torch.tensor([[4, 0, 9], [1, 5, 2]])[rank]
-    state.write(mine, torch.tensor([[1, 0, 1], [1, 1, 0]])[rank])
+    with sharing():
+        state.write(mine, torch.tensor([[1, 0, 1], [1, 1, 0]])[rank])
     kept.append(state.values.tolist())
     kept.append(state.read(torch.tensor([9])).tolist())
 print(kept)

@@ -24,7 +24,8 @@ from tacita.errors import ConfigError
 from tacita.learner import chunks
 from tacita.modalities.volumes.views import VolumeViews
 from tacita.objective import Losses, Objective
-from tacita.tasks import UNLABELLED, Task, require_voxels
+from tacita.processes import mean_of, rand
+from tacita.tasks import UNLABELLED, Task, full_precision, require_voxels
 
 
 class SegmentSlices(Objective[Batch]):
@@ -73,7 +74,10 @@ class SegmentSlices(Objective[Batch]):
         dice = self.task.loss(logits, seen.y)
         if not self.cross_entropy:
             return Losses(dice=dice)
-        cost = functional.cross_entropy(logits.float(), seen.y, ignore_index=UNLABELLED)
+        cost = functional.cross_entropy(
+            full_precision(logits), seen.y, ignore_index=UNLABELLED, reduction="sum"
+        )
+        cost = mean_of(cost, (seen.y != UNLABELLED).sum())
         return Losses(dice=dice, cross_entropy=self.cross_entropy * cost)
 
 
@@ -140,7 +144,7 @@ def labelled_slices(batch: Batch, count: int) -> Batch:
     `n` is `count`, or the depth if that is less; slices with a labelled voxel are taken first.
     """
     known = (batch.y != UNLABELLED).flatten(2).any(2)  # (B, D)
-    draw = torch.rand(known.shape, device=known.device) + known
+    draw = rand(*known.shape, device=known.device) + known
     at = draw.topk(min(count, known.shape[1]), dim=1).indices
     row = torch.arange(len(batch), device=known.device)[:, None]
     x = batch.x.transpose(1, 2)[row, at].flatten(0, 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from tacita.catalog.cards import method
-from tacita.data.batch import Batch
+from tacita.data.batch import Batch, of_all
 from tacita.encoder import Encoder
 from tacita.objective import Losses, Objective
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha, require_numbers
+from tacita.processes import own, randperm
 from tacita.tasks import Task
 from tacita.views import Views, views_of
 
@@ -62,11 +62,20 @@ class Supervised(Objective[Batch]):
         view = self.views(batch)
         if self.mixup is None:
             return Losses(supervised=self.task.loss(self.logits(view), view.y, view.weights))
-        order = torch.randperm(view.x.shape[0], device=view.x.device)
+        others = of_all(view)
+        order = own(randperm(len(view), view.x.device))
         share = draw_share(self.mixup, device=view.x.device)
-        logits = self.logits(mixed(view, order, share, self.encoder.spec))
-        supervised = mixed_loss(self.task, logits, view.y, order, share, view.weights)
-        return Losses(supervised=supervised)
+        logits = self.logits(mixed(view, others, order, share, self.encoder.spec))
+        loss = mixed_loss(
+            self.task,
+            logits,
+            view.y,
+            others.y[order],
+            share,
+            view.weights,
+            others.weights_at(order),
+        )
+        return Losses(supervised=loss)
 
     def logits(self, view: Batch) -> Tensor:
         """`(B, out_dim)` raw outputs."""

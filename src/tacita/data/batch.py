@@ -15,7 +15,17 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tacita.values import Values, as_tensor, cat, count_of, length_mask, lengths_of, with_tensor
+from tacita.processes import gathered, processes
+from tacita.values import (
+    Ragged,
+    Values,
+    as_tensor,
+    cat,
+    count_of,
+    length_mask,
+    lengths_of,
+    with_tensor,
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,10 @@ class Batch:
         """`(B, L)` bool, True where a sample has a value; None where every value is valid."""
         return None if self.lengths is None else length_mask(self.lengths, self.x.shape[1])
 
+    def weights_at(self, positions: Tensor) -> Tensor | None:
+        """`(N,)` weights of some samples; None where all count once."""
+        return None if self.weights is None else self.weights[positions]
+
     def with_x(self, x: Tensor) -> Batch:
         """The same samples seen differently, with the same lengths: a view."""
         return replace(self, samples=with_tensor(self.samples, x))
@@ -132,6 +146,24 @@ class SemiBatch:
     def to(self, device: torch.device) -> SemiBatch:
         """Both batches on another device."""
         return SemiBatch(self.labelled.to(device), self.unlabelled.to(device))
+
+
+def of_all(batch: Batch) -> Batch:
+    """The samples of all processes that train together, in their order; alone, the batch itself.
+
+    Raises `DataError` for graphs of several processes.
+    """
+    if processes() == 1:
+        return batch
+    weights = None if batch.weights is None else gathered(batch.weights)
+    return Batch(gather(batch.samples), gather(batch.targets), gathered(batch.index), weights)
+
+
+def gather(values: Values) -> Values:
+    """Values of all processes, of one kind and padded to one length; see `of_all`."""
+    if isinstance(values, Ragged):
+        return Ragged.of(gathered(values.padded), gathered(values.lengths))
+    return gathered(as_tensor(values))
 
 
 def together(batches: Sequence[Batch]) -> Batch:

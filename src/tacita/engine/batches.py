@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from tacita.data.dataset import Dataset, check_alike, joined
 from tacita.engine.passes import Passes, mix
 from tacita.errors import ConfigError
 from tacita.objective import Objective
+from tacita.values import Ragged, lengths_of
 
 
 class Batches:
@@ -24,7 +25,7 @@ class Batches:
 
     past: how many of the data set's last samples are earlier ones, to be replayed.
     replay_share: their share of a batch; the rest are new.
-    rank, processes: which share of every part is taken, where several processes train together.
+    rank, processes: which stretch of every part is taken, where several processes train together.
 
     Raises `ConfigError` for a share that is no sample or the whole batch, and for objectives that read
     labels.
@@ -92,7 +93,13 @@ class Batches:
         return [part.to(self.device) for part in parts]
 
     def _take(self, data: Dataset, positions: Tensor) -> Batch:
-        batch = data.take(positions)
+        batch = data.take(positions.chunk(self.processes)[self.rank])
+        lengths = lengths_of(data.samples)
+        if self.processes > 1 and lengths is not None:
+            # As wide as the samples of all processes, so that what is drawn for each is of one shape.
+            wide = cast(Ragged, batch.samples)
+            longest = max(wide.longest, int(lengths[positions].max()))
+            batch = batch.with_samples(wide.widened(longest))
         # Token numbers stay whole numbers, whatever the networks' type.
         return batch.with_x(batch.x.to(self.dtype)) if batch.x.is_floating_point() else batch
 
@@ -102,8 +109,7 @@ class Batches:
         return math.ceil(size / shares) * shares
 
     def _parts(self, positions: Tensor) -> list[Tensor]:
-        mine = positions[self.rank :: self.processes]
-        return list(mine.tensor_split(self.accumulate))
+        return list(positions.chunk(self.accumulate))
 
 
 def pair_sizes(objective: Objective[Any], data: Dataset, batch_size: int) -> tuple[int, int]:

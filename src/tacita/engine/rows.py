@@ -30,7 +30,7 @@ def make_row(step: int, losses: Sequence[Losses], fabric: Fabric) -> dict[str, f
     terms, metrics = means(losses)
     values = terms | metrics
     if fabric.world_size > 1:
-        mine = torch.tensor(list(values.values()), device=fabric.device)
+        mine = torch.tensor(list(values.values()), dtype=torch.float64, device=fabric.device)
         shared: Any = fabric.all_reduce(mine, reduce_op="mean")
         values = dict(zip(values, shared.tolist(), strict=True))
     check_finite(step, {name: values[name] for name in terms})

@@ -18,6 +18,7 @@ from tacita.catalog.cards import slug_of
 from tacita.data.batch import Batch, SemiBatch
 from tacita.data.dataset import Dataset
 from tacita.data.weights import cannot_weigh
+from tacita.engine.as_one import as_one
 from tacita.engine.batches import Batches, with_past
 from tacita.engine.carry import load_carried, main_line, restore_carried, save_carried
 from tacita.engine.checkpoint import Checkpoint, load_newest, save_checkpoint
@@ -79,7 +80,8 @@ def train(
     max_seconds: training ends after the step that passes it; in a resumed run, what was spent up to
         its checkpoint counts.
     stopping: keeps the weights that did best by a score, and ends training that brings none better.
-    device: "auto", "cpu", "cuda", "mps". Under torchrun every process takes its share of a batch.
+    device: "auto", "cpu", "cuda", "mps". Under torchrun every process takes its share of a batch, and
+        all of them learn what one would (docs/many-processes.md).
     checkpoint: a file to write the run's state to, every `checkpoint_every` seconds and at the end.
     resume: go on from that file; the result is bit for bit that of a run never stopped. Where the
         file is damaged, the one before it is used, with a warning.
@@ -188,18 +190,20 @@ def train(
                 scale_learning_rate(torch_optimizer, factor)
                 wrapped_optimizer.zero_grad()
                 losses: list[Losses] = []
-                for part in batches.at(clock):
-                    more = len(losses) + 1 < accumulate
-                    with fabric.no_backward_sync(wrapped, enabled=more):
-                        losses.append(wrapped(lambda part=part: part)())
-                        fabric.backward(losses[-1].total / accumulate)
+                with as_one(mix(seed, clock, 0)):
+                    for part in batches.at(clock):
+                        more = len(losses) + 1 < accumulate
+                        with fabric.no_backward_sync(wrapped, enabled=more):
+                            losses.append(wrapped(lambda part=part: part)())
+                            fabric.backward(losses[-1].total / accumulate)
                 if step == first and fabric.world_size > 1:
                     check_all_used(objective)
                 fabric.clip_gradients(
                     wrapped, wrapped_optimizer, max_norm=clip, error_if_nonfinite=False
                 )
                 wrapped_optimizer.step()
-                objective.after_step(clock)
+                with as_one():
+                    objective.after_step(clock)
                 step += 1
                 last = step == steps or out_of_time()
                 score = watch.look(objective, step, last=last)

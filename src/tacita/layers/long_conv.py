@@ -20,6 +20,7 @@ from tacita.catalog.cards import method
 from tacita.errors import ConfigError
 from tacita.layers.base import Run, SequenceLayer, State
 from tacita.layers.finite import convolve, remember
+from tacita.processes import alike
 
 Start = Literal["random", "double-exp"]
 Smooth = Literal["none", "time", "frequency"]
@@ -172,7 +173,9 @@ class LongConv(FiniteConvolution):
         return squash(kernel, self.threshold)
 
     def taps(self) -> Tensor:
-        return functional.dropout(self.squashed(), self.kernel_dropout, self.training)
+        # One draw for all samples: not `functional.dropout`, which several processes share by samples.
+        with alike(self.kernel.device):
+            return torch.dropout(self.squashed(), self.kernel_dropout, self.training)
 
     @torch.no_grad()
     def active_fraction(self) -> float:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from tacita.errors import ConfigError
 from tacita.layers.base import Run, SequenceLayer, State, reverse_valid
+from tacita.processes import rand
 
 Norm = Literal["layer", "rms", "none"]
 ChannelMixer = Literal["glu", "mlp", "none"]
@@ -99,7 +100,7 @@ class Block(SequenceLayer):
         if not self.training or not self.dropout:
             return y
         shape = (y.shape[0], 1, y.shape[2]) if y.ndim == 3 else y.shape  # one draw for all of time
-        kept = torch.rand(shape, device=y.device) >= self.dropout
+        kept = rand(*shape, device=y.device) >= self.dropout
         return y * kept / (1 - self.dropout)
 
     @staticmethod

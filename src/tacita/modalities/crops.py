@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch
 from tacita.errors import ConfigError
+from tacita.processes import rand
 
 Crop = Callable[[Batch, Tensor, float], Batch]
 
@@ -55,5 +55,5 @@ class Crops(nn.Module):
 
     def forward(self, batch: Batch) -> Batch:
         least, most = self.scale
-        share = least + (most - least) * torch.rand(len(batch), device=batch.x.device)
+        share = least + (most - least) * rand(len(batch), device=batch.x.device)
         return self.crop(batch, share, self.size)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError
-from tacita.parts.processes import mean_over_processes
+from tacita.processes import mean_over_processes
 
 Prior = Literal["uniform", "labels", "none"]
 """The shares of classes that are aimed at: equal ones, those among the labels, or no alignment."""

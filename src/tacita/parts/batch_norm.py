@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tacita.processes import count_over_processes, processes
+
 
 class ValidBatchNorm(nn.BatchNorm1d):
     """`(B, D, T)` to the same: each of the `D` features normalised over the valid places of `(B, T)`.
@@ -23,10 +25,11 @@ class ValidBatchNorm(nn.BatchNorm1d):
         if not self.training:
             return self._normalised(x, training=False)
         if mask is None:
-            return self._normalised(x, training=x.shape[0] * x.shape[2] > 1)
+            several = x.shape[0] * x.shape[2] * processes() > 1
+            return self._normalised(x, training=several)
         places = x.transpose(1, 2)
         valid = places[mask]  # (n, D)
-        if len(valid) < 2:
+        if count_over_processes(len(valid), x.device) < 2:
             return self._normalised(x, training=False)
         normalised = self._normalised(valid, training=True)
         return places.masked_scatter(mask[:, :, None], normalised).transpose(1, 2)

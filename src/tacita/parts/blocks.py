@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tacita.processes import alike, rand
+
 Range = tuple[float, float]
 
 
@@ -50,7 +52,9 @@ def draw_blocks(
     rows, columns = grid
     # A series' shorter rows have fewer columns, and their spans are as much shorter.
     widths = valid.sum(1) if rows == 1 else torch.full_like(valid[:, 0], columns, dtype=torch.long)
-    scale, aspect, whole = torch.rand(3).tolist()  # sizes are shapes: drawn where Python reads them
+    with alike():
+        # Sizes are shapes: drawn where Python reads them.
+        scale, aspect, whole = torch.rand(3).tolist()
     height = round(rows * math.sqrt(_within(target_scale, scale) * _within(target_aspect, aspect)))
     height = max(1, min(height, rows - (columns == 1)))
     width = _width(_within(target_scale, scale), rows, height, widths)
@@ -93,7 +97,7 @@ def _placed(
 ) -> Tensor:
     """`(B, count, T)`: blocks of one size at places of which each is as likely as any other."""
     rows, columns = grid
-    noise = torch.rand(2, len(width), count, device=width.device)
+    noise = rand(2, len(width), count, device=width.device, dim=1)
     top = (noise[0] * (rows - height + 1)).long()[:, :, None]
     left = (noise[1] * (widths - width + 1)[:, None]).long()[:, :, None]
     row = torch.arange(rows, device=width.device)

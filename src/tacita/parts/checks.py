@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tacita.data.batch import Batch
 from tacita.errors import ConfigError, DivergedError
+from tacita.processes import processes
 
 
 def require_samples(batch: Batch, least: int, method: str, why: str) -> None:
@@ -17,7 +18,7 @@ def require_samples(batch: Batch, least: int, method: str, why: str) -> None:
     >>> batch = Batch(torch.zeros(1, 2), torch.zeros(1), torch.arange(1))
     >>> require_samples(batch, 1, "mae", "of which nothing can be hidden")
     """
-    if len(batch) < least:
+    if len(batch) * processes() < least:
         raise ConfigError(
             f"{method} got a batch of {len(batch)} sample{'s' * (len(batch) > 1)}, {why}.",
             remedy=f"Use a batch size of at least {least}; 64 or more is usual.",

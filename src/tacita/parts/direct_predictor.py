@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.errors import ConfigError
-from tacita.parts.processes import mean_over_processes
+from tacita.processes import gathered
 
 Rule = Literal["root", "copy", "diagonal"]
 
@@ -94,8 +94,7 @@ class DirectPredictor(nn.Module):
     @torch.no_grad()
     def update(self, z: Tensor, step: int) -> None:
         """Take embeddings `(N, D)` into the average, and set the weight if step (from 0) is its turn."""
-        # Every process has as many samples, so the mean over processes is that over samples.
-        batch = mean_over_processes(correlation_of(z, centred=self.centred))
+        batch = correlation_of(gathered(z), centred=self.centred)
         # The average begins at zero: the first is too small by a factor, which no rule sees.
         self.correlation.lerp_(batch.to(self.correlation.dtype), 1 - self.momentum)
         # Embeddings that are not finite are for the loop to report, which sees the loss.

@@ -15,6 +15,7 @@ from tacita.encoder import TokenEncoder
 from tacita.errors import ConfigError
 from tacita.parts.masking import gather_tokens
 from tacita.parts.transformer import Transformer
+from tacita.tasks import full_precision
 
 
 class LatentPredictor(nn.Module):
@@ -78,6 +79,6 @@ def target_tokens(
     Each token is normalised over its features, in float32, so that no target can shrink to nothing.
     `mask (B, T)` True = valid.
     """
-    tokens = teacher.blocks(teacher.embed(x), mask).float()
+    tokens = full_precision(teacher.blocks(teacher.embed(x), mask))
     tokens = functional.layer_norm(tokens, tokens.shape[2:])
     return gather_tokens(tokens, at.flatten(1)).view(*at.shape, tokens.shape[2])

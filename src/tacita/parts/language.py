@@ -9,6 +9,7 @@ from torch.nn import functional
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
+from tacita.processes import count_over_processes, processes
 from tacita.values import Ragged, as_tensor
 
 
@@ -53,7 +54,8 @@ class LanguageHead(nn.Module):
         each = functional.cross_entropy(self(tokens, table), truth, reduction="none")
         told = -self.log_shares[truth].sum()
         relative = each.detach().sum() / told.clamp_min(1e-6)
-        return each.sum() / max(1, len(each)), relative
+        count = count_over_processes(len(each), each.device)
+        return each.sum() * processes() / max(1, count), relative
 
 
 def require_language(encoder: Encoder, method: str) -> Encoder:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tacita.errors import ConfigError
 from tacita.kernels.double import doubled
+from tacita.processes import rand
 
 
 class Hiding(NamedTuple):
@@ -119,11 +120,11 @@ def markov_mask(
     False
     """
     enter, leave = chain(ratio, mean_run)
-    hidden = torch.rand(rows, 1, device=device) < ratio
+    hidden = rand(rows, 1, device=device) < ratio
     # As many runs as could be needed; those of one row alternate between hidden and visible.
     turn = torch.arange(length, device=device) % 2 == 1
     ends = doubled(torch.where(hidden ^ turn, leave, enter))
-    draw = torch.rand(rows, length, device=ends.device, dtype=torch.float64)
+    draw = rand(rows, length, device=ends.device, dtype=torch.float64)
     runs = (torch.log1p(-draw) / torch.log1p(-ends)).nan_to_num(nan=length, posinf=length) + 1
     begin = runs.clamp_max(length).long().cumsum(1).to(hidden.device)
     edges = torch.zeros(rows, length + 1, dtype=torch.int64, device=device)

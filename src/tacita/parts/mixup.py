@@ -13,6 +13,7 @@ from torch import Tensor
 from tacita.catalog import discover
 from tacita.data.batch import Batch, InputSpec
 from tacita.errors import ConfigError
+from tacita.processes import alike
 from tacita.tasks import Task
 
 
@@ -43,12 +44,15 @@ def draw_share(
     True
     """
     parameter = torch.full((count,), alpha, device=device)
-    drawn = torch.distributions.Beta(parameter, parameter, validate_args=False).sample()
+    with alike(device):
+        drawn = torch.distributions.Beta(parameter, parameter, validate_args=False).sample()
     return torch.maximum(drawn, 1 - drawn).clamp_min(least)
 
 
-def mixed(batch: Batch, order: Tensor, share: Tensor, spec: InputSpec) -> Batch:
-    """Each sample with another one laid over it: `share * x + (1 - share) * x[order]`.
+def mixed(batch: Batch, others: Batch, order: Tensor, share: Tensor, spec: InputSpec) -> Batch:
+    """Each sample with another one laid over it: `share * x + (1 - share) * others.x[order]`.
+
+    others: what `order` counts: the batch itself, or that of all processes (`tacita.data.batch.of_all`).
 
     Shapes: `order (B,)` int64, which other sample; `share (B,)` or `(1,)`, one half or more. Labels,
     indices and lengths stay those of the first sample.
@@ -59,13 +63,13 @@ def mixed(batch: Batch, order: Tensor, share: Tensor, spec: InputSpec) -> Batch:
 
     >>> batch = Batch(torch.tensor([[0.0, 2.0], [1.0, 0.0]]), torch.arange(2), torch.arange(2))
     >>> spec = InputSpec("tables", (2,), cardinalities=(0, 3))
-    >>> mixed(batch, torch.tensor([1, 0]), torch.tensor([0.75]), spec).x.tolist()
+    >>> mixed(batch, batch, torch.tensor([1, 0]), torch.tensor([0.75]), spec).x.tolist()
     [[0.25, 2.0], [0.75, 0.0]]
     """
-    x, other = batch.x, batch.x[order]
+    x, other = batch.x, others.x[order]
     mixture = torch.lerp(other, x, share.view(-1, *[1] * (x.ndim - 1)).to(x.dtype))
-    if batch.mask is not None:
-        both = batch.mask & batch.mask[order]
+    if batch.mask is not None and others.mask is not None:
+        both = batch.mask & others.mask[order]
         mixture = torch.where(both[:, :, None], mixture, x)
     if any(spec.cardinalities):
         numbers = torch.tensor(spec.cardinalities, device=x.device) == 0
@@ -77,24 +81,24 @@ def mixed_loss(
     task: Task,
     logits: Tensor,
     y: Tensor,
-    order: Tensor,
+    other: Tensor,
     share: Tensor,
     weights: Tensor | None = None,
+    other_weights: Tensor | None = None,
 ) -> Tensor:
-    """`share * loss(logits, y) + (1 - share) * loss(logits, y[order])`, for one share a batch.
+    """`share * loss(logits, y) + (1 - share) * loss(logits, other)`, for one share a batch.
 
-    `weights (B,)` count the part that a sample's own label has in either.
+    `weights (B,)` and `other_weights (B,)`: how often the labels count, each in its part.
 
     Written with losses rather than mixed labels, so that it serves grades and numbers as well.
 
     >>> from tacita.tasks import Classification
-    >>> task, y, order = Classification(("a", "b")), torch.tensor([0, 1]), torch.tensor([1, 0])
-    >>> mixed_loss(task, torch.zeros(2, 2), y, order, torch.tensor([0.7])).item() == task.loss(
+    >>> task, y = Classification(("a", "b")), torch.tensor([0, 1])
+    >>> mixed_loss(task, torch.zeros(2, 2), y, y[[1, 0]], torch.tensor([0.7])).item() == task.loss(
     ...     torch.zeros(2, 2), y
     ... ).item()
     True
     """
     (own,) = share
-    others = None if weights is None else weights[order]
-    first, other = task.loss(logits, y, weights), task.loss(logits, y[order], others)
-    return own * first + (1 - own) * other
+    first = task.loss(logits, y, weights)
+    return own * first + (1 - own) * task.loss(logits, other, other_weights)

@@ -8,6 +8,7 @@ from torch import Tensor
 from tacita.data.batch import Batch
 from tacita.encoder import TokenEncoder
 from tacita.errors import ConfigError
+from tacita.processes import mean_of
 
 
 def require_ratio(ratio: float, default: float) -> None:
@@ -37,4 +38,4 @@ def hidden_mean(errors: Tensor, hidden: Tensor, weights: Tensor) -> Tensor:
     2.0
     """
     of_token = (errors * weights).sum(2) / weights.sum(2).clamp_min(1)  # (B, T)
-    return (of_token * hidden).sum() / hidden.sum().clamp_min(1)
+    return mean_of((of_token * hidden).sum(), hidden.sum())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tacita.errors import ConfigError
-from tacita.parts.processes import gathered
+from tacita.processes import gathered
 
 
 class SampleState(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tacita.encoder import Encoder, SliceEncoder
 from tacita.errors import ConfigError
+from tacita.processes import rand
 
 
 def check_stage(encoder: Encoder, partitions: int, temperature: float) -> SliceEncoder:
@@ -40,7 +41,7 @@ def drawn_slices(x: Tensor, partitions: int) -> Tensor:
     """
     first = _starts(x, partitions)
     size = first.diff()
-    draw = torch.rand(len(x), partitions, device=x.device)
+    draw = rand(len(x), partitions, device=x.device)
     return _taken(x, first[:-1] + (draw * size).long())
 
 

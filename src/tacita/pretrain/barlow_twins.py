@@ -16,6 +16,7 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
+from tacita.processes import gathered
 from tacita.views import Views, views_of
 
 
@@ -73,8 +74,8 @@ class BarlowTwins(Objective[Batch]):
 
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "barlow-twins", "over which nothing can be correlated")
-        z_a = self.anchors(self.views(batch))
-        z_b = self.anchors(self.views(batch))
+        z_a = gathered(self.anchors(self.views(batch)))
+        z_b = gathered(self.anchors(self.views(batch)))
         return barlow_twins_loss(z_a, z_b, self.off_diagonal)
 
     def anchors(self, batch: Batch) -> Tensor:

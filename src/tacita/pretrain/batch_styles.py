@@ -22,6 +22,7 @@ from tacita.objective import Losses
 from tacita.parts.checks import require_samples
 from tacita.parts.contrast import masked_ntxent, view_pairs
 from tacita.pretrain.simclr import SimCLR
+from tacita.processes import gathered, kinds
 from tacita.views import Views
 
 
@@ -80,9 +81,11 @@ class StandardisedSimCLR(SimCLR):
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "batch-styles", "which has no negatives")
         view_a, view_b = self.views(batch), self.views(batch)
-        z = self.anchors(batch.with_x(torch.cat([view_a.x, view_b.x])))
+        with kinds(len(view_a), len(view_b)):
+            z_a, z_b = self.anchors(batch.with_x(torch.cat([view_a.x, view_b.x]))).chunk(2)
+        z = torch.cat([gathered(z_a), gathered(z_b)])
         pairs = view_pairs if self.negatives == "all" else same_view_pairs
-        return Losses(contrast=masked_ntxent(z, *pairs(len(batch), z.device), self.temperature))
+        return Losses(contrast=masked_ntxent(z, *pairs(len(z) // 2, z.device), self.temperature))
 
 
 def same_view_pairs(count: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

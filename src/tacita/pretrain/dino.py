@@ -25,6 +25,8 @@ from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_finite, require_samples
 from tacita.parts.ema import EMA
 from tacita.parts.similarity import unit
+from tacita.processes import kinds, mean_over_processes
+from tacita.tasks import full_precision
 from tacita.views import Views, views_of
 
 LOCAL = (0.4, 0.8)
@@ -76,8 +78,7 @@ class DINO(Objective[Batch]):
 
     Differs from the paper: milder crops, 2 local ones rather than 8; the centre is the plain mean until
     its momentum can be had, since from zero it would come too late for a short run; 256 prototypes, a
-    head of 256 and a bottleneck of 64 rather than 65536, 2048 and 256; constant weight decay; where
-    several processes train, the centre is that of the first one's part of the batch.
+    head of 256 and a bottleneck of 64 rather than 65536, 2048 and 256; constant weight decay.
     """
 
     reads = "unlabelled"
@@ -157,7 +158,7 @@ class DINO(Objective[Batch]):
         learning = (self.progress >= self.frozen_share).float()
         student = self.projector(pooled(self.encoder, crops), learning)
         if self.training:
-            self._means.append(teacher.mean((0, 1)))
+            self._means.append(mean_over_processes(teacher.mean((0, 1))))
         return Losses(
             distillation=dino_loss(
                 student.view(len(crops), len(batch), -1),
@@ -178,7 +179,7 @@ class DINO(Objective[Batch]):
     def targets(self, crops: Sequence[Batch]) -> Tensor:
         """`(U, B, K)`: the teacher's outputs of U crops, neither centred nor sharpened."""
         encoder, head = self.average.teacher
-        outputs = head(pooled(encoder, crops)).float()
+        outputs = full_precision(head(pooled(encoder, crops)))
         return require_finite(outputs, "dino").view(len(crops), len(crops[0]), -1)
 
     @torch.no_grad()
@@ -251,7 +252,7 @@ def dino_loss(
     >>> torch.isclose(dino_loss(nothing, nothing, torch.zeros(8)), torch.tensor(8.0).log()).item()
     True
     """
-    student, teacher = (z if z.dtype == torch.float64 else z.float() for z in (student, teacher))
+    student, teacher = full_precision(student), full_precision(teacher)
     targets = ((teacher.detach() - centre) / teacher_temperature).softmax(2)
     logs = (student / student_temperature).log_softmax(2)
     crops, samples, views = len(targets), targets.shape[1], len(logs)
@@ -266,7 +267,8 @@ def pooled(encoder: nn.Module, crops: Sequence[Batch]) -> Tensor:
     features = []
     for _, same in groupby(crops, key=lambda crop: crop.x.shape):
         group = list(same)
-        features.append(encoder(together(group)).pooled)
+        with kinds(*map(len, group)):
+            features.append(encoder(together(group)).pooled)
     return torch.cat(features)
 
 

@@ -54,7 +54,6 @@ class DirectPred(Objective[Batch]):
 
     The predictor is set after each optimiser step, from the embeddings of both views in that step, and
     begins as the identity. A loop of one's own calls `after_step(step)`, or nothing is ever set.
-    Several processes average their correlations; each centres on its own part of a batch.
     Raises `ConfigError` for a batch of one sample, which batch norm cannot normalise.
 
     Differs from the paper: a projector of 256 and 64 rather than 512 and 128, without biases.

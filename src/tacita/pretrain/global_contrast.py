@@ -41,6 +41,7 @@ from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.contrast import masked_ntxent, partition_pairs, view_pairs
 from tacita.parts.slices import check_stage, drawn_slices, middle_slices
+from tacita.processes import gathered, processes
 
 Positives = Literal["views", "slices", "volumes"]
 
@@ -124,8 +125,9 @@ class GlobalContrast(Objective[Batch]):
             "slices": lambda: [slices, self.views(seen).x, self.views(seen).x],
             "volumes": lambda: [slices, self.views(seen).x],
         }[self.positives]()
-        z = self.embedded(torch.cat(images))
-        positive, negative = self.pairs(len(batch), len(images), z.device)
+        kinds = self.embedded(torch.cat(images)).chunk(len(images))
+        z = torch.cat([gathered(kind) for kind in kinds])
+        positive, negative = self.pairs(len(batch) * processes(), len(images), z.device)
         return Losses(contrast=masked_ntxent(z, positive, negative, self.temperature))
 
     def embedded(self, slices: Tensor) -> Tensor:

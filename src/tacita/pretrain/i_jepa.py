@@ -20,6 +20,8 @@ from tacita.objective import Losses, Objective
 from tacita.parts.blocks import draw_blocks, positions_of
 from tacita.parts.ema import EMA
 from tacita.parts.jepa import LatentPredictor, context_tokens, target_tokens
+from tacita.processes import mean_of
+from tacita.tasks import full_precision
 
 
 @method(
@@ -148,8 +150,10 @@ def i_jepa_loss(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     >>> i_jepa_loss(target + 2, target, torch.tensor([[[True, False]]])).item()
     1.5
     """
-    error = functional.smooth_l1_loss(predicted.float(), target.detach().float(), reduction="none")
-    return (error.mean(3) * valid).sum() / valid.sum().clamp_min(1)
+    error = functional.smooth_l1_loss(
+        full_precision(predicted), full_precision(target.detach()), reduction="none"
+    )
+    return mean_of((error.mean(3) * valid).sum(), valid.sum())
 
 
 def _require_range(name: str, bounds: tuple[float, float], most: float) -> None:

@@ -18,6 +18,8 @@ from tacita.objective import Losses, Objective
 from tacita.parts.masking import Hiding, gather_tokens, hide, scatter_tokens
 from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
 from tacita.parts.transformer import Transformer
+from tacita.processes import rand
+from tacita.tasks import full_precision
 
 
 @method(
@@ -91,7 +93,7 @@ class MAE(Objective[Batch]):
         x = hide_padding(batch.x, batch.mask)
         target = self.encoder.patches(x)
         weights = data_weights(self.encoder, batch, target)
-        hiding = hide(torch.rand(target.shape[:2], device=x.device), self.mask_ratio, mask)
+        hiding = hide(rand(*target.shape[:2], device=x.device), self.mask_ratio, mask)
         predicted = self.reconstruct(x, hiding, mask)
         if self.standardise_patches:
             target = standardise(target, weights)
@@ -114,7 +116,9 @@ def reconstruction_loss(
 
     In float32, since errors are squared. Zero where no token is hidden.
     """
-    return hidden_mean((predicted.float() - target.float()).square(), hidden, weights)
+    return hidden_mean(
+        (full_precision(predicted) - full_precision(target)).square(), hidden, weights
+    )
 
 
 def standardise(patches: Tensor, weights: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.language import LanguageHead, require_language
+from tacita.processes import rand, randint
 
 HIDDEN, RANDOM = 0.8, 0.1
 """Of the chosen tokens, the shares that are hidden and that become another; the rest stay."""
@@ -105,10 +106,10 @@ def corrupt(
     x: Tensor, allowed: Tensor, ratio: float, hidden_token: int, vocabulary: int
 ) -> Corruption:
     """Choose `max(1, round(n ratio))` of the `n` tokens of `allowed (B, L)`, and hide most of them."""
-    noise = torch.rand(x.shape, device=x.device).masked_fill(~allowed, torch.inf)
+    noise = rand(*x.shape, device=x.device).masked_fill(~allowed, torch.inf)
     count = (allowed.sum(1, keepdim=True) * ratio).round().clamp_min(1)
     chosen = (noise.argsort(1).argsort(1) < count) & allowed
-    fate = torch.rand(x.shape, device=x.device)
-    other = torch.randint(vocabulary, x.shape, device=x.device)
+    fate = rand(*x.shape, device=x.device)
+    other = randint(0, vocabulary, x.shape, x.device)
     seen = torch.where(fate < HIDDEN, hidden_token, torch.where(fate < HIDDEN + RANDOM, other, x))
     return Corruption(torch.where(chosen, seen, x), chosen)

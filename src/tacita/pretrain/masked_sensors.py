@@ -18,6 +18,8 @@ from tacita.modalities.series.rates import channel_rates, per_column
 from tacita.objective import Losses, Objective
 from tacita.parts.batch_norm import ValidBatchNorm
 from tacita.parts.masking import chain, markov_mask
+from tacita.processes import processes, sum_over_processes
+from tacita.tasks import full_precision
 from tacita.values import Ragged
 
 
@@ -151,11 +153,12 @@ def masked_rmse(
     >>> masked_rmse(x + torch.tensor([2.0, 4.0, 4.0]), x, all_hidden, (1, 2)).item()
     3.0
     """
-    squares = (predicted.float() - target.float()).square() * hidden
-    columns = squares.sum((0, 1))  # (C,)
+    squares = (full_precision(predicted) - full_precision(target)).square() * hidden
+    columns = sum_over_processes(squares.sum((0, 1)))  # (C,)
     owner = per_column(torch.arange(len(rates), device=columns.device), rates)
     errors = columns.new_zeros(len(rates)).index_add(0, owner, columns)
-    rows = target.shape[0] * target.shape[1] if mask is None else mask.sum().clamp_min(1)
+    valid = target.shape[0] * target.shape[1] * processes()
+    rows = valid if mask is None else sum_over_processes(mask.sum()).clamp_min(1)
     mean = errors / (rows * torch.tensor(rates, device=columns.device))
     # The slope of a root at 0 is infinite: a channel without an error takes no part.
     wrong = mean > 0

@@ -20,6 +20,7 @@ from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.pretrain.barlow_twins import barlow_twins_loss, standardise
+from tacita.processes import alike, gathered, own
 from tacita.views import Views, views_of
 
 
@@ -91,12 +92,13 @@ class MixedBarlowTwins(Objective[Batch]):
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "mixed-barlow-twins", "over which nothing can be correlated")
         view_a, view_b = self.views(batch), self.views(batch)
-        z_a, z_b = self.anchors(view_a), self.anchors(view_b)
+        z_a, z_b = gathered(self.anchors(view_a)), gathered(self.anchors(view_b))
         twins = barlow_twins_loss(z_a, z_b, self.off_diagonal)
         if self.mixed == 0:
             return twins
-        alpha, order = draw_mix(view_a.x)
-        z_m = self.anchors(view_a.with_x(mix(view_a.x, view_b.x, alpha, order)))
+        others = gathered(view_b.x)
+        alpha, order = draw_mix(others)
+        z_m = gathered(self.anchors(view_a.with_x(mix(view_a.x, others, alpha, own(order)))))
         weight = self.mixed * self.off_diagonal
         mixed = mixed_regulariser(z_a, z_b, z_m, alpha, order, rescale=self.rescale)
         return Losses(
@@ -109,10 +111,11 @@ class MixedBarlowTwins(Objective[Batch]):
 
 def draw_mix(like: Tensor) -> tuple[Tensor, Tensor]:
     """One share for the whole batch, uniform in [0, 1] (Beta(1, 1)), and a permutation `(B,)`."""
-    return (
-        torch.rand((), device=like.device),
-        torch.randperm(like.shape[0], device=like.device),
-    )
+    with alike(like.device):
+        return (
+            torch.rand((), device=like.device),
+            torch.randperm(like.shape[0], device=like.device),
+        )
 
 
 def mix(a: Tensor, b: Tensor, alpha: Tensor | float, order: Tensor) -> Tensor:

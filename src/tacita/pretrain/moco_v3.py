@@ -21,6 +21,7 @@ from tacita.parts.checks import require_finite, require_samples
 from tacita.parts.ema import EMA
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import unit
+from tacita.processes import gathered
 from tacita.views import Views, views_of
 
 
@@ -107,6 +108,7 @@ class MoCoV3(Objective[Batch]):
         k_a, k_b = self.targets(view_a), self.targets(view_b)
         q_a = self.predictor(self.anchors(view_a))
         q_b = self.predictor(self.anchors(view_b))
+        q_a, q_b, k_a, k_b = (gathered(z) for z in (q_a, q_b, k_a, k_b))
         return Losses(contrast=moco_v3_loss(q_a, q_b, k_a, k_b, self.temperature))
 
     @torch.no_grad()

@@ -22,6 +22,8 @@ from tacita.encoders.sequence_model import SequenceModel
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import gather_tokens, hide_spans
+from tacita.processes import mean_of, rand
+from tacita.tasks import full_precision
 
 SPAN, TOKEN_SPAN = 0.03, 1.0
 """Of numbers a share of the length: neighbours of a smooth signal give a step away. Of tokens, one."""
@@ -115,7 +117,7 @@ class SelfPretraining(Objective[Batch]):
         return self._causal(x, mask) if self.variant == "causal" else self._masked(x, mask)
 
     def _masked(self, x: Tensor, mask: Tensor | None) -> Losses:
-        noise = torch.rand(x.shape[:2], device=x.device)
+        noise = rand(*x.shape[:2], device=x.device)
         hidden = hide_spans(noise, self.mask_ratio, self.span, mask)
         predicted = self.predict(self.encoder.blocks(self.embed_hidden(x, hidden), mask))
         loss = mean_error(predicted, x, hidden)
@@ -192,12 +194,12 @@ def mean_error(predicted: Tensor, target: Tensor, counts: Tensor) -> Tensor:
     Of `target (B, L, C)` numbers the absolute error of `predicted (B, L, C)`; of `target (B, L)`
     tokens the cross-entropy of `predicted (B, L, V)` logits.
     """
-    predicted = predicted.float()
+    predicted = full_precision(predicted)
     if target.ndim == 2:
         errors = functional.cross_entropy(predicted.transpose(1, 2), target, reduction="none")
     else:
         errors = (predicted - target).abs().mean(2)
-    return errors.masked_fill(~counts, 0.0).sum() / counts.sum().clamp_min(1)
+    return mean_of(errors.masked_fill(~counts, 0.0).sum(), counts.sum())
 
 
 def interpolated(x: Tensor, visible: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
 from tacita.parts.similarity import unit
+from tacita.processes import gathered
 from tacita.views import Views, views_of
 
 
@@ -45,8 +46,7 @@ class SimCLR(Objective[Batch]):
 
     Differs from the paper: each view passes the networks apart, with batch-norm statistics of its
     own (in the authors' code both are one batch; a pass of half the size is faster on a CPU, whose
-    caches hold it); AdamW rather than LARS; a hidden layer of 256 rather than 2048; where
-    several processes train, each contrasts the samples of its own part of the batch.
+    caches hold it); AdamW rather than LARS; a hidden layer of 256 rather than 2048.
     """
 
     reads = "unlabelled"
@@ -77,7 +77,8 @@ class SimCLR(Objective[Batch]):
 
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "simclr", "which has no negatives")
-        z_a, z_b = self.anchors(self.views(batch)), self.anchors(self.views(batch))
+        z_a = gathered(self.anchors(self.views(batch)))
+        z_b = gathered(self.anchors(self.views(batch)))
         return Losses(contrast=nt_xent_loss(z_a, z_b, self.temperature))
 
     def anchors(self, batch: Batch) -> Tensor:

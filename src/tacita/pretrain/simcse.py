@@ -18,6 +18,7 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.similarity import unit
+from tacita.processes import gathered
 
 
 @method(
@@ -68,7 +69,7 @@ class SimCSE(Objective[Batch]):
 
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "simcse", "which has no negatives")
-        h, h_plus = self.anchors(batch), self.anchors(batch)
+        h, h_plus = gathered(self.anchors(batch)), gathered(self.anchors(batch))
         return Losses(contrast=simcse_loss(h, h_plus, self.temperature))
 
     def anchors(self, batch: Batch) -> Tensor:

@@ -18,6 +18,8 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.masking import hide
 from tacita.parts.reconstruction import data_weights, hidden_mean, require_ratio
+from tacita.processes import rand
+from tacita.tasks import full_precision
 
 HIDDEN_SHARE = 0.6
 """Of images as in the paper; less of samples that are less redundant."""
@@ -105,7 +107,7 @@ class SimMIM(Objective[Batch]):
         """`(B, T)` bool: the tokens to hide, the valid ones of a random share of the units."""
         batch, length, _ = patches.shape
         unit_of = self.unit_of[:length]
-        noise = torch.rand(batch, self.units, device=patches.device)
+        noise = rand(batch, self.units, device=patches.device)
         if mask is None:
             return hide(noise, self.mask_ratio).hidden[:, unit_of]
         held = torch.zeros(batch, self.units, device=patches.device)
@@ -131,7 +133,7 @@ def simmim_loss(predicted: Tensor, target: Tensor, hidden: Tensor, weights: Tens
     >>> simmim_loss(zeros, 5 * ones, torch.tensor([[True, False]]), ones).item()
     5.0
     """
-    return hidden_mean((predicted.float() - target.float()).abs(), hidden, weights)
+    return hidden_mean((full_precision(predicted) - full_precision(target)).abs(), hidden, weights)
 
 
 def unit_grid(rows: int, columns: int, side: int) -> Tensor:

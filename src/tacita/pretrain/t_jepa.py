@@ -20,6 +20,8 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.ema import EMA
 from tacita.parts.jepa import LatentPredictor, context_tokens, target_tokens
+from tacita.processes import alike, rand
+from tacita.tasks import full_precision
 
 Range = tuple[float, float]
 
@@ -167,9 +169,9 @@ def draw_columns(
     low, high = bounds(context, columns)
     seen = _between(low, min(high, columns - least))
     hidden = _between(least, min(most, columns - seen))
-    order = torch.rand(samples, columns, device=device).argsort(1)
+    order = rand(samples, columns, device=device).argsort(1)
     others = order[:, None, seen:].expand(-1, targets, -1)
-    drawn = torch.rand(others.shape, device=device).argsort(2)[:, :, :hidden]
+    drawn = rand(*others.shape, device=device).argsort(2)[:, :, :hidden]
     return ColumnDraw(order[:, :seen], others.gather(2, drawn))
 
 
@@ -191,9 +193,10 @@ def t_jepa_loss(predicted: Tensor, target: Tensor) -> Tensor:
     >>> t_jepa_loss(torch.zeros(1, 1, 2, 3), torch.full((1, 1, 2, 3), 2.0)).item()
     4.0
     """
-    return functional.mse_loss(predicted.float(), target.detach().float())
+    return functional.mse_loss(full_precision(predicted), full_precision(target.detach()))
 
 
 def _between(low: int, high: int) -> int:
     # Sizes are shapes, so they are drawn where Python reads them, on any device.
-    return int(torch.randint(low, high + 1, ()))
+    with alike():
+        return int(torch.randint(low, high + 1, ()))

@@ -15,6 +15,7 @@ from tacita.data.batch import Batch
 from tacita.encoder import Encoder, hide_padding
 from tacita.modalities.series.sensor_views import TRANSFORMATIONS, SensorViews
 from tacita.objective import Losses, Objective
+from tacita.tasks import full_precision
 
 
 @method(
@@ -76,4 +77,4 @@ def transformation_loss(logits: Tensor, kinds: Tensor) -> Tensor:
     >>> torch.isclose(loss, torch.tensor(6.0).log()).item()
     True
     """
-    return functional.cross_entropy(logits.float().flatten(0, 1), kinds.flatten())
+    return functional.cross_entropy(full_precision(logits).flatten(0, 1), kinds.flatten())

@@ -18,6 +18,7 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
 from tacita.parts.checks import require_samples
 from tacita.parts.projector import projector as make_projector
+from tacita.processes import gathered
 from tacita.views import Views, views_of
 
 
@@ -83,8 +84,8 @@ class VICReg(Objective[Batch]):
 
     def loss(self, batch: Batch) -> Losses:
         require_samples(batch, 2, "vicreg", "which has no variance")
-        z_a = self.anchors(self.views(batch))
-        z_b = self.anchors(self.views(batch))
+        z_a = gathered(self.anchors(self.views(batch)))
+        z_b = gathered(self.anchors(self.views(batch)))
         return vicreg_loss(z_a, z_b, *self.weights)
 
     def anchors(self, batch: Batch) -> Tensor:

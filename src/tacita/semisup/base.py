@@ -13,7 +13,8 @@ from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Objective
 from tacita.parts.ema import EMA
-from tacita.tasks import Classification, OneClass, Task
+from tacita.processes import kinds
+from tacita.tasks import Classification, OneClass, Task, full_precision
 from tacita.views import Views, views_of
 
 _OTHERS = "Use pretraining and fine-tune for this task."
@@ -78,13 +79,14 @@ class SemiSupervised(Objective[SemiBatch]):
         return list(torch.split(self._pooled(batches), [len(batch) for batch in batches]))
 
     def logits(self, *batches: Batch) -> list[Tensor]:
-        """`(B, K)` float32 logits of each batch, by one pass."""
-        logits = self.head(self._pooled(batches)).float()
+        """`(B, K)` logits, at least in float32, of each batch, by one pass."""
+        logits = full_precision(self.head(self._pooled(batches)))
         return list(torch.split(logits, [len(batch) for batch in batches]))
 
     def _pooled(self, batches: Sequence[Batch]) -> Tensor:
         whole = together(batches)
-        pooled: Tensor = self.encoder(whole).pooled
+        with kinds(*map(len, batches)):
+            pooled: Tensor = self.encoder(whole).pooled
         return pooled
 
     def supervised(self, logits: Tensor, labelled: Batch) -> Tensor:

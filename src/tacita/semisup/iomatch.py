@@ -19,7 +19,7 @@ from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.alignment import Prior, QueueAlignment
 from tacita.semisup.base import SemiSupervised, require_classes
-from tacita.tasks import Task, weighted_mean
+from tacita.tasks import Task, full_precision, weighted_mean
 from tacita.views import Views
 
 PROJECTION = 128
@@ -139,7 +139,7 @@ class IOMatch(SemiSupervised):
     def pairs(self, features: Tensor) -> Tensor:
         """chi: features to `(B, 2, K)` logits, of not being of a class and of being of it."""
         z = self.open[0](features)
-        pairs: Tensor = self.others["binary"](z).float().view(z.shape[0], 2, -1)
+        pairs: Tensor = full_precision(self.others["binary"](z)).view(z.shape[0], 2, -1)
         return pairs
 
     def prepare(self, data: Dataset) -> None:
@@ -154,16 +154,16 @@ class IOMatch(SemiSupervised):
         weak, strong = self.weak(batch.unlabelled), self.strong(batch.unlabelled)
         h, h_weak, h_strong = self.features(labelled, weak, strong)
 
-        supervised = self.supervised(self.closed(h).float(), labelled)
+        supervised = self.supervised(full_precision(self.closed(h)), labelled)
         binary = multi_binary_loss(self.pairs(h), labelled.y, labelled.weights)
         with torch.no_grad():
-            p = self.alignment(self.closed(h_weak).float().softmax(1))
+            p = self.alignment(full_precision(self.closed(h_weak)).softmax(1))
             o = self.pairs(h_weak).softmax(1)[:, 1]
             q = open_targets(p, o)
         inlier = ((p.amax(1) >= self.threshold) & (q[:, -1] < 0.5)).float()
         sure = (q.amax(1) >= self.open_threshold).float()
-        unlabelled = masked_soft_cross_entropy(self.closed(h_strong).float(), p, inlier)
-        unknown = masked_soft_cross_entropy(self.open(h_strong).float(), q, sure)
+        unlabelled = masked_soft_cross_entropy(full_precision(self.closed(h_strong)), p, inlier)
+        unknown = masked_soft_cross_entropy(full_precision(self.open(h_strong)), q, sure)
         return Losses(
             {"inliers": inlier.mean(), "outliers": (q[:, -1] >= 0.5).float().mean()},
             supervised=supervised,

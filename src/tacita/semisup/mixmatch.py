@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from tacita.catalog.cards import method
-from tacita.data.batch import Batch, SemiBatch, together
+from tacita.data.batch import Batch, SemiBatch, of_all, together
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.consistency import RampUp, consistency
 from tacita.parts.mixup import draw_share, mixed, require_alpha
+from tacita.processes import gathered, kinds, own, randperm
 from tacita.semisup.base import SemiSupervised, require_classes
 from tacita.tasks import Task
 from tacita.views import Views
@@ -100,16 +101,26 @@ class MixMatch(SemiSupervised):
         q = self.guess(views)
 
         # Algorithm 1: every view and its (guessed) label is mixed with one drawn from all of them.
-        whole = together([labelled, *views])
+        parts = [labelled, *views]
+        whole, others = together(parts), together([of_all(part) for part in parts])
         truth = functional.one_hot(labelled.y, q.shape[1]).to(q.dtype)
-        labels = torch.cat([truth, *[q] * self.guesses])
-        order = torch.randperm(len(whole), device=q.device)
-        share = draw_share(self.alpha, len(whole), device=q.device)
-        (logits,) = self.logits(mixed(whole, order, share, self.encoder.spec))
-        supervised = self.on_mixed(logits, labels, order, share, labelled)
-        labels = torch.lerp(labels[order], labels, share[:, None])
+        counted = truth if labelled.weights is None else truth * labelled.weights[:, None]
+        guesses = [gathered(q)] * self.guesses
+        with kinds(*map(len, parts)):
+            order = own(randperm(len(whole), q.device))
+            share = own(draw_share(self.alpha, len(others), device=q.device)).to(q.dtype)
+            (logits,) = self.logits(mixed(whole, others, order, share, self.encoder.spec))
+            # In what is learnt of labels, each counts by its sample's weight; a guess counts once.
+            labels, counted = (
+                torch.lerp(each[order], own(each), share[:, None])
+                for each in (
+                    torch.cat([gathered(truth), *guesses]),
+                    torch.cat([gathered(counted), *guesses]),
+                )
+            )
 
         known = len(labelled)
+        supervised = functional.cross_entropy(logits[:known], counted[:known])
         guessed = consistency(logits[known:].softmax(1), labels[known:])
         metrics = {"confidence": q.amax(1).mean(), "ramp_up": self.ramp.factor.clone()}
         return Losses(
@@ -117,21 +128,6 @@ class MixMatch(SemiSupervised):
             supervised=supervised,
             unlabelled=self.unlabelled_weight * self.ramp.factor * guessed,
         )
-
-    def on_mixed(
-        self, logits: Tensor, labels: Tensor, order: Tensor, share: Tensor, labelled: Batch
-    ) -> Tensor:
-        """Cross-entropy of the mixed labelled views: each label in it counts by its sample's weight.
-
-        Shapes: `logits (M, K)`, `labels (M, K)` before they are mixed, `order (M,)`, `share (M,)`; the
-        first of all M views are the labelled ones. A guess counts once.
-        """
-        known = len(labelled)
-        if labelled.weights is not None:
-            labels = labels.clone()
-            labels[:known] *= labelled.weights[:, None]
-        mixture = torch.lerp(labels[order[:known]], labels[:known], share[:known, None])
-        return functional.cross_entropy(logits[:known], mixture)
 
     @torch.no_grad()
     def guess(self, views: list[Batch]) -> Tensor:

@@ -25,6 +25,7 @@ from tacita.objective import Losses
 from tacita.parts.alignment import Prior
 from tacita.parts.otsu import otsu
 from tacita.parts.sample_state import SampleState
+from tacita.processes import rand, undrawn
 from tacita.semisup.base import require_classes
 from tacita.semisup.flexmatch import FlexMatch
 from tacita.tasks import Task
@@ -171,10 +172,9 @@ class Regrouped(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         a = self.views(batch)
         # Drawn for all, so that a GPU is not asked who is naive; then the generator goes back.
-        cuda = [batch.x.device.index or 0] if batch.x.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        with undrawn(batch.x.device):
             b = self.views(batch)
-            other = torch.rand(batch.x.shape[0], device=batch.x.device) < 0.5
+            other = rand(len(batch), device=batch.x.device) < 0.5
         naive = self.naive.read(batch.index).view(-1, *[1] * (batch.x.ndim - 1))
         half = find(self.spec.modality).first_half(batch, self.spec, other.view(naive.shape))
         return a.with_x(torch.where(naive & half, b.x, a.x))

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from tacita.catalog.cards import method
-from tacita.data.batch import SemiBatch
+from tacita.data.batch import SemiBatch, of_all
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses
 from tacita.parts.consistency import Distance, consistency
 from tacita.parts.mixup import draw_share, mixed, mixed_loss, require_alpha
+from tacita.processes import gathered, own, randperm
 from tacita.semisup.base import SemiSupervised, require_probabilities
 from tacita.tasks import Task
 from tacita.views import Views
@@ -105,18 +106,26 @@ class Semixup(SemiSupervised):
     def loss(self, batch: SemiBatch) -> Losses:
         spec = self.encoder.spec
         labelled, x = self.strong(batch.labelled), self.strong(batch.unlabelled)
-        l_order, order = _permutation(labelled.x), _permutation(x.x)
+        all_labelled, everyone = of_all(labelled), of_all(x)
+        l_order = own(randperm(len(labelled), x.x.device))
+        order = own(randperm(len(x), x.x.device))
         l_share = draw_share(self.alpha, device=x.x.device)
         share = draw_share(self.alpha, least=self.least_share, device=x.x.device)
-        x_m = mixed(x, order, share, spec)
+        x_m = mixed(x, everyone, order, share, spec)
         on_labelled, a, a_view, m = self.logits(
-            mixed(labelled, l_order, l_share, spec), x, self.strong(x), x_m
+            mixed(labelled, all_labelled, l_order, l_share, spec), x, self.strong(x), x_m
         )
         # Logits are mixed, not probabilities, and gradients flow through every branch.
-        a_mixed = torch.lerp(a[order], a, share.to(a.dtype))
+        a_mixed = torch.lerp(gathered(a)[order], a, share.to(a.dtype))
         return Losses(
             supervised=mixed_loss(
-                self.task, on_labelled, labelled.y, l_order, l_share, labelled.weights
+                self.task,
+                on_labelled,
+                labelled.y,
+                all_labelled.y[l_order],
+                l_share,
+                labelled.weights,
+                all_labelled.weights_at(l_order),
             ),
             in_manifold=self.in_weight * self.d(a_view, a),
             interpolation=self.interpolation_weight * self.d(m, a_mixed),
@@ -126,7 +135,3 @@ class Semixup(SemiSupervised):
     def d(self, u: Tensor, v: Tensor) -> Tensor:
         """How far the predictions of two `(B, out_dim)` logits are apart."""
         return consistency(self.task.probabilities(u), self.task.probabilities(v), self.distance)
-
-
-def _permutation(x: Tensor) -> Tensor:
-    return torch.randperm(x.shape[0], device=x.device)

@@ -31,8 +31,9 @@ from tacita.learner import features
 from tacita.objective import Losses, Objective
 from tacita.parts.sample_state import SampleState
 from tacita.parts.similarity import unit
+from tacita.processes import mean_of
 from tacita.semisup.base import require_classes
-from tacita.tasks import UNLABELLED, Task
+from tacita.tasks import UNLABELLED, Task, full_precision
 
 BLOCK = 1024
 """Unlabelled samples whose similarities to all labelled ones are in memory at once."""
@@ -77,14 +78,14 @@ class WeightAwareDistillation(Objective[SemiBatch]):
             reduction="none",
         )
         # The engine's unlabelled batches hold labelled samples too, which are not part of the mean.
-        count = (guesses != UNLABELLED).sum().clamp_min(1)
-        distilled = (weights * each).sum() / count
-        metrics = {"weight": weights.sum() / count}
+        count = (guesses != UNLABELLED).sum()
+        distilled = mean_of((weights * each).sum(), count)
+        metrics = {"weight": mean_of(weights.sum(), count)}
         return Losses(metrics, supervised=supervised, distilled=distilled)
 
     def logits(self, view: Batch) -> Tensor:
-        """`(B, K)` float32."""
-        return self.head(self.encoder(view).pooled).float()
+        """`(B, K)`, at least in float32."""
+        return full_precision(self.head(self.encoder(view).pooled))
 
 
 @method(

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from tacita.catalog.tasks import task
 from tacita.errors import ConfigError, DataError
+from tacita.processes import sum_over_processes
 from tacita.tasks.base import Part, Task, full_precision
 from tacita.tasks.coded import Coded
 from tacita.tasks.labels import UNLABELLED, whole_numbers
@@ -248,8 +249,9 @@ def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
     share = full_precision(logits).softmax(1) * known
     truth = functional.one_hot(y.clamp_min(0), logits.shape[1]).movedim(-1, 1) * known
     axes = (0, *range(2, logits.ndim))
-    shared = (share * truth).sum(axes)
-    return 1 - ((2 * shared + 1) / (share.sum(axes) + truth.sum(axes) + 1)).mean()
+    sums = torch.stack([(share * truth).sum(axes), share.sum(axes), truth.sum(axes)])
+    shared, predicted, there = sum_over_processes(sums)
+    return 1 - ((2 * shared + 1) / (predicted + there + 1)).mean()
 
 
 def _whole(labels: Any, samples: Values, source: str) -> NDArray[np.int64]:

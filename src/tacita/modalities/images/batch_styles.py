@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tacita.data.batch import Batch, InputSpec
 from tacita.errors import ConfigError
 from tacita.modalities.images.views import ImageViews
+from tacita.processes import alike, gathered, mean_over_processes, own, processes
 
 
 class BatchStyles(nn.Module):
@@ -79,23 +80,40 @@ class BatchStyles(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         before = self.warp(batch).x
         count, device = before.shape[0], before.device
-        draws = 1 if self.share == "batch" else count
-        index = torch.randint(count, (draws,), device=device)
+        one = self.share == "batch"
+        draws = processes() * count if not one else 1
+        everyone = gathered(before)
+        with alike(device):
+            index = torch.randint(len(everyone), (draws,), device=device)
+            ratio = torch.rand(draws, device=device)
+            intensity = torch.rand((2, draws, 1, 1, 1), device=device) if self.intensity else None
+        if not one:
+            index, ratio = own(index), own(ratio)
         smallest, largest = self.ratio
-        ratio = smallest + (largest - smallest) * torch.rand(draws, device=device)
-        x = batch_style_standardise(before, ratio.expand(count), index.expand(count))
-        x = x.clamp(before.amin((0, 2, 3), keepdim=True), before.amax((0, 2, 3), keepdim=True))
-        if self.intensity:
-            shape = (2, draws, 1, 1, 1)
-            contrast, brightness = self.intensity * (2 * torch.rand(shape, device=device) - 1)
+        ratio = smallest + (largest - smallest) * ratio
+        x = batch_style_standardise(
+            before, ratio.expand(count), index.expand(count), among=everyone
+        )
+        x = x.clamp(everyone.amin((0, 2, 3), keepdim=True), everyone.amax((0, 2, 3), keepdim=True))
+        if intensity is not None:
+            contrast, brightness = self.intensity * (
+                2 * (intensity if one else own(intensity, 1)) - 1
+            )
             # All images of a batch have (nearly) one mean now, so this is one line for all of them.
-            centre = x.mean((0, 1, 2, 3) if draws == 1 else (1, 2, 3), keepdim=True)
+            centre = x.mean((0, 1, 2, 3) if one else (1, 2, 3), keepdim=True)
+            if one:
+                centre = mean_over_processes(centre)
             x = torch.addcmul(brightness - centre * contrast, x, 1 + contrast)
         return self.rest(batch.with_x(x))
 
 
 def batch_style_standardise(
-    x: Tensor, ratio: float | Tensor, index: int | Tensor, dims: Sequence[int] = (2, 3)
+    x: Tensor,
+    ratio: float | Tensor,
+    index: int | Tensor,
+    dims: Sequence[int] = (2, 3),
+    *,
+    among: Tensor | None = None,
 ) -> Tensor:
     """Each sample of `x (B, ...)` with the low-frequency amplitudes of sample `index`, its phases kept.
 
@@ -104,6 +122,7 @@ def batch_style_standardise(
     index: whose amplitudes, one for all; `(B,)` for one a sample.
     dims: the axes of the Fourier transform; `(2, 3)` for images `(B, C, H, W)`. `(1,)` for series
         `(B, L, C)` of equal lengths is an extension of the paper.
+    among: the samples that `index` counts, where these are not `x`.
 
     The paper works on pixels in [0, 1], before they are normalised; this works on either. Of
     `z = (x - m) / s`, a channel's amplitudes are those of `x` over `s`, and its phases are the same,
@@ -123,11 +142,14 @@ def batch_style_standardise(
     index = torch.as_tensor(index, device=x.device).expand(count)
     values = x if x.dtype == torch.float64 else x.float()
     spectrum = torch.fft.rfftn(values, dim=tuple(dims))
-    style = spectrum.abs()[index]
-    # A mean of 0 has no phase of its own: `spectrum[index]` at frequency 0 is the other's, signed.
-    replaced = torch.polar(style, spectrum.angle())
+    others = spectrum
+    if among is not None and among is not x:
+        others = torch.fft.rfftn(among.to(values), dim=tuple(dims))
+    style = others[index]
+    # A mean of 0 has no phase of its own: `style` at frequency 0 is the other's, signed.
+    replaced = torch.polar(style.abs(), spectrum.angle())
     low, mean = _band(x, ratio, dims), _band(x, torch.zeros_like(ratio), dims)
-    spectrum = torch.where(mean, spectrum[index], torch.where(low, replaced, spectrum))
+    spectrum = torch.where(mean, style, torch.where(low, replaced, spectrum))
     sizes = [x.shape[dim] for dim in dims]
     return torch.fft.irfftn(spectrum, s=sizes, dim=tuple(dims)).to(x.dtype)
 

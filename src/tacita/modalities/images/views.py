@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.data.batch import Batch, InputSpec
+from tacita.processes import rand, randn
 
 
 class ImageViews(nn.Module):
@@ -86,7 +87,7 @@ class ImageViews(nn.Module):
             offset = centre * (1 - contrast) + self.intensity * _uniform(x, shape)
             x = torch.addcmul(offset, x, contrast)
         if self.noise:
-            x = x + self.noise * torch.randn_like(x)
+            x = x + self.noise * randn(*x.shape, like=x)
         if self.erase:
             hole = self._hole(x)
             # In place where the tensor is ours: a copy would cost as much as the warp.
@@ -102,7 +103,7 @@ class ImageViews(nn.Module):
         size_y = size * (1 + self.scale / 2 * _uniform(x, count))
         shear = self.shear * _uniform(x, count)
         if self.flip:
-            size_x = size_x * torch.where(torch.rand(count, device=x.device) < 0.5, -1.0, 1.0)
+            size_x = size_x * torch.where(rand(*count, device=x.device) < 0.5, -1.0, 1.0)
         aspect = x.shape[3] / x.shape[2]
         cos, sin = angle.cos(), angle.sin()
         row_x = torch.stack([cos * size_x, (shear * cos - sin) * size_y / aspect], 1)
@@ -114,8 +115,8 @@ class ImageViews(nn.Module):
     def _hole(self, x: Tensor) -> Tensor:
         """`(B, 1, H, W)` bool: a square of random side and place, to be set to the data's mean."""
         batch, _, height, width = x.shape
-        half = self.erase / 2 * torch.rand(batch, 1, device=x.device)
-        y0, x0 = torch.rand(2, batch, 1, device=x.device)
+        half = self.erase / 2 * rand(batch, 1, device=x.device)
+        y0, x0 = rand(2, batch, 1, device=x.device, dim=1)
         inside_y = (_centres(height, x) - y0).abs() < half
         inside_x = (_centres(width, x) - x0).abs() < half
         return inside_y[:, None, :, None] & inside_x[:, None, None, :]
@@ -145,4 +146,4 @@ def _centres(count: int, like: Tensor) -> Tensor:
 
 def _uniform(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Uniform in [-1, 1]."""
-    return torch.rand(shape, device=like.device) * 2 - 1
+    return rand(*shape, device=like.device) * 2 - 1

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tacita.data.batch import Batch
 from tacita.modalities.series.views import resample
+from tacita.processes import rand
 from tacita.values import Ragged, length_mask
 
 
@@ -22,7 +23,7 @@ def crop_series(batch: Batch, share: Tensor, size: float) -> Batch:
     time = (torch.arange(steps, device=share.device) / (fewer - 1).clamp_min(1)[:, None]).clamp_max(
         1.0
     )
-    start = (1 - share) * torch.rand_like(share)
+    start = (1 - share) * rand(*share.shape, device=share.device, dtype=share.dtype)
     times = (start[:, None] + share[:, None] * time) * (lengths - 1)[:, None]
     x = resample(batch.x, times)
     if batch.lengths is None:

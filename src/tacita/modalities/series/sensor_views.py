@@ -25,6 +25,7 @@ from tacita.modalities.series.rates import (
     to_rows,
     to_signals,
 )
+from tacita.processes import rand, randint, randn, uneven
 from tacita.values import length_mask
 
 SIGMA, KNOTS, PIECES, SNR = 0.2, 4, 4, 1.5
@@ -48,7 +49,7 @@ def time_warp(x: Tensor, lengths: Tensor) -> Tensor:
 
 def permute_pieces(x: Tensor, lengths: Tensor) -> Tensor:
     """Four pieces of equal length in another order than the one they had."""
-    rank = torch.rand(x.shape[0], PIECES, device=x.device).argsort(1)
+    rank = rand(x.shape[0], PIECES, device=x.device).argsort(1)
     same = (rank == torch.arange(PIECES, device=x.device)).all(1, keepdim=True)
     rank = torch.where(same, rank.roll(1, 1), rank)
     # Padding is a last piece that stays where it is.
@@ -60,8 +61,8 @@ def permute_pieces(x: Tensor, lengths: Tensor) -> Tensor:
 
 def crop_and_resize(x: Tensor, lengths: Tensor) -> Tensor:
     """A part of 50% to 90%, stretched to the whole length."""
-    share = 0.5 + 0.4 * torch.rand(x.shape[0], 1, device=x.device)
-    start = (1 - share) * torch.rand(x.shape[0], 1, device=x.device)
+    share = 0.5 + 0.4 * rand(x.shape[0], 1, device=x.device)
+    start = (1 - share) * rand(x.shape[0], 1, device=x.device)
     time = start + share * relative_time(x, lengths)
     return read(x, time * (lengths[:, None] - 1).clamp_min(0))
 
@@ -70,7 +71,7 @@ def add_noise(x: Tensor, lengths: Tensor) -> Tensor:
     """Plus white noise at a ratio of signal to noise of 1.5 dB."""
     valid = length_mask(lengths, x.shape[1])
     power = (x * valid).square().sum(1, keepdim=True) / lengths[:, None].clamp_min(1)
-    return x + (power / 10 ** (SNR / 10)).sqrt() * torch.randn_like(x)
+    return x + (power / 10 ** (SNR / 10)).sqrt() * randn(*x.shape, like=x)
 
 
 TRANSFORMATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -88,8 +89,9 @@ def transformed(x: Tensor, lengths: Tensor, kinds: Tensor) -> Tensor:
     out = x.clone()
     for kind, transformation in enumerate(TRANSFORMATIONS.values()):
         rows = (kinds == kind).nonzero().squeeze(1)
-        if len(rows):
-            out[rows] = transformation(x[rows], lengths[rows])
+        with uneven(len(rows), x.device) as total:
+            if total:
+                out[rows] = transformation(x[rows], lengths[rows])
     return out * length_mask(lengths, x.shape[1])
 
 
@@ -129,18 +131,18 @@ class SensorViews(nn.Module):
 
     def draw(self, size: int, device: torch.device) -> Tensor:
         """`(size, channels)` numbers of transformations, drawn evenly."""
-        return torch.randint(len(TRANSFORMATIONS), (size, len(self.rates)), device=device)
+        return randint(0, len(TRANSFORMATIONS), (size, len(self.rates)), device)
 
     def forward(self, batch: Batch) -> Batch:
         if self.transform:
             batch = self.apply_kinds(batch, self.draw(len(batch), batch.x.device))
         x = batch.x
         if self.scale:
-            factor = 1 + self.scale * torch.randn(len(batch), 1, len(self.rates), device=x.device)
+            factor = 1 + self.scale * randn(len(batch), 1, len(self.rates), like=x)
             times = torch.tensor(self.rates, device=x.device)
             x = x * factor.repeat_interleave(times, 2)
         if self.noise:
-            x = x + self.noise * torch.randn_like(x)
+            x = x + self.noise * randn(*x.shape, like=x)
         return batch.with_x(x if batch.mask is None else x * batch.mask[:, :, None])
 
     def apply_kinds(self, batch: Batch, kinds: Tensor) -> Batch:
@@ -161,7 +163,7 @@ class SensorViews(nn.Module):
 
 def smooth_curves(x: Tensor) -> Tensor:
     """`(R, 256)`: a smooth random curve around 1 for each row of `x`, from its begin to its end."""
-    heights = 1 + SIGMA * torch.randn(x.shape[0], KNOTS + 2, device=x.device, dtype=x.dtype)
+    heights = 1 + SIGMA * randn(x.shape[0], KNOTS + 2, like=x)
     with torch.autocast(x.device.type, enabled=False):
         return heights @ torch.from_numpy(_spline()).to(x).T
 

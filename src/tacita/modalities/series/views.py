@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tacita.data.batch import Batch, InputSpec
+from tacita.processes import rand, randint, randn
 from tacita.values import length_mask
 
 
@@ -61,12 +62,12 @@ class SeriesViews(nn.Module):
         if (self.warp or self.crop) and length > 1:
             x = resample(x, self._times(lengths, length))
         if self.scale:
-            x = x * (1 + self.scale * torch.randn(size, 1, channels, device=x.device))
+            x = x * (1 + self.scale * randn(size, 1, channels, like=x))
         if self.noise:
-            x = x + self.noise * torch.randn_like(x)
+            x = x + self.noise * randn(*x.shape, like=x)
         if self.erase:
-            share = self.erase * torch.rand(size, 1, device=x.device)
-            start = torch.rand(size, 1, device=x.device) * (1 - share)
+            share = self.erase * rand(size, 1, device=x.device)
+            start = rand(size, 1, device=x.device) * (1 - share)
             where = torch.arange(length, device=x.device) / lengths[:, None]
             x = x.masked_fill(((where >= start) & (where < start + share))[:, :, None], 0.0)
         if batch.lengths is not None:
@@ -81,12 +82,12 @@ class SeriesViews(nn.Module):
         time = (torch.arange(length, device=device) / last).clamp_max(1.0)
         if self.warp:
             # A sine of random phase and one or two periods, zero at both ends: monotone if warp < 1.
-            turns = torch.randint(1, 3, (size, 1), device=device)
-            bend = self.warp * (torch.rand(size, 1, device=device) * 2 - 1)
+            turns = randint(1, 3, (size, 1), device)
+            bend = self.warp * (rand(size, 1, device=device) * 2 - 1)
             time = time + bend * torch.sin(torch.pi * turns * time) / (torch.pi * turns)
         if self.crop:
-            keep = 1 - self.crop * torch.rand(size, 1, device=device)
-            time = time * keep + torch.rand(size, 1, device=device) * (1 - keep)
+            keep = 1 - self.crop * rand(size, 1, device=device)
+            time = time * keep + rand(size, 1, device=device) * (1 - keep)
         return time * (lengths[:, None] - 1)
 
 

@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from tacita.data.batch import Batch
+from tacita.modalities.tables.views import other_rows
+from tacita.processes import rand
 
 
 def crop_rows(batch: Batch, share: Tensor, size: float) -> Batch:
     """Of each row a share of the cells, on average; the others are the same columns' of other rows."""
     x = batch.x
-    other = x.gather(0, torch.randint(len(x), x.shape, device=x.device))
-    return batch.with_x(torch.where(torch.rand_like(x) < share[:, None], x, other))
+    other = other_rows(x)
+    kept = rand(*x.shape, device=x.device, dtype=x.dtype) < share[:, None]
+    return batch.with_x(torch.where(kept, x, other))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tacita.data.batch import Batch, InputSpec
+from tacita.processes import gathered, rand, randint
 
 
 class TableViews(nn.Module):
@@ -37,5 +38,12 @@ class TableViews(nn.Module):
 
     def forward(self, batch: Batch) -> Batch:
         x = batch.x
-        other = torch.randint(len(x), x.shape, device=x.device)
-        return batch.with_x(torch.where(torch.rand_like(x) < self.corrupt, x.gather(0, other), x))
+        other = other_rows(x)
+        corrupted = rand(*x.shape, device=x.device, dtype=x.dtype) < self.corrupt
+        return batch.with_x(torch.where(corrupted, other, x))
+
+
+def other_rows(x: Tensor) -> Tensor:
+    """`(B, F)`: in place of each cell that of its column in some row of the batch."""
+    rows = gathered(x)
+    return rows.gather(0, randint(0, len(rows), x.shape, x.device))

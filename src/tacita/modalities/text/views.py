@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tacita.data.batch import Batch, InputSpec
 from tacita.errors import ConfigError
+from tacita.processes import rand
 from tacita.values import Ragged, full
 
 
@@ -64,7 +65,7 @@ class TextViews(nn.Module):
         if not self.drop:
             return samples
         tokens, valid = samples.padded, samples.mask
-        keep = valid & ((torch.rand(tokens.shape, device=tokens.device) >= self.drop)
+        keep = valid & ((rand(*tokens.shape, device=tokens.device) >= self.drop)
                         | self._special(tokens))  # fmt: skip
         # Where none is left, the first one stays.
         none = ~keep.any(1) & valid.any(1)
@@ -79,7 +80,7 @@ class TextViews(nn.Module):
         if not self.span:
             return samples
         tokens, lengths = samples.padded, samples.lengths
-        draw = torch.rand(2, len(samples), 1, device=tokens.device)
+        draw = rand(2, len(samples), 1, device=tokens.device, dim=1)
         width = (draw[0] * self.span * lengths[:, None]).round()
         start = (draw[1] * (lengths[:, None] - width + 1)).floor()
         place = torch.arange(tokens.shape[1], device=tokens.device)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from tacita.data.batch import Batch, InputSpec
 from tacita.modalities.images.views import _grid, _uniform
+from tacita.processes import rand
 
 
 class VolumeViews(nn.Module):
@@ -93,7 +94,7 @@ class VolumeViews(nn.Module):
     def _matrices(self, x: Tensor) -> Tensor:
         """`(B, 2, 3)` maps from output to input coordinates in [-1, 1]."""
         count = (len(x),)
-        side = 1 - (1 - self.crop) * torch.rand(count, device=x.device)
+        side = 1 - (1 - self.crop) * rand(*count, device=x.device)
         angle = math.radians(self.rotate) * _uniform(x, count)
         aspect = x.shape[-1] / x.shape[-2]
         cos, sin = side * angle.cos(), side * angle.sin()
