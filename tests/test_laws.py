@@ -20,8 +20,9 @@ from tacita.catalog import discover
 ROOT = Path(tacita.__file__).parent
 
 FLOORS = (
+    "words",
     "errors",
-    "files values words",
+    "files values",
     "catalog",
     "measures",
     "tasks",

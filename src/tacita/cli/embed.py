@@ -6,6 +6,7 @@ import sys
 
 import tacita
 from tacita.cli.options import Data, ModelFolder, OutFile, Strict
+from tacita.words import printable
 
 
 def embed(model: ModelFolder, data: Data, out: OutFile, strict: Strict = False) -> None:
@@ -16,4 +17,4 @@ def embed(model: ModelFolder, data: Data, out: OutFile, strict: Strict = False) 
     tacita embed runs/sensors new.csv --out features.parquet
     """
     rows = tacita.Model.load(model).embed_file(data, out, strict=strict)
-    print(f"{rows} rows of features: {out}", file=sys.stderr)
+    print(printable(f"{rows} rows of features: {out}"), file=sys.stderr)

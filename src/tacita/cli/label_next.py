@@ -10,6 +10,7 @@ import typer
 
 import tacita
 from tacita.cli.options import Data, ModelFolder
+from tacita.words import Shown
 
 
 def label_next(
@@ -33,5 +34,5 @@ def label_next(
 
     picks = tacita.label_next(model, data, count=count, out=out)
     if out is None:
-        print(as_csv(picks), end="")
+        Shown(sys.stdout).write(as_csv(picks))
     print(f"{len(picks)} samples to label", file=sys.stderr)

@@ -6,7 +6,7 @@ from tacita.catalog import discover
 from tacita.data.modality import Modality, find
 from tacita.data.reading import Reading, Source
 from tacita.errors import ConfigError, DataError
-from tacita.modalities.readers.files import READ, unknown_extension
+from tacita.modalities.readers.files import READ, unknown_extension, unpacked_first
 from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource, TableSource
 
 
@@ -81,7 +81,7 @@ def unreadable(source: Source) -> DataError:
         return DataError(
             f"{source.name}: none of its {len(source.entries)} files can be read"
             f" (the first is {source.entries[0].name}).",
-            remedy=READ,
+            remedy=" ".join(filter(None, [unpacked_first(source.entries[0].path), READ])),
         )
     if isinstance(source, FileSource):
         return unknown_extension(source.path)

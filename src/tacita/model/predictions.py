@@ -8,10 +8,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 from tacita.data.modality import Modality
 from tacita.files import replacing
+from tacita.words import Shown
+
+
+class Output(Protocol):
+    """What text is written to."""
+
+    def write(self, text: str, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class PredictionFile:
     def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
         """Write CSV or JSON; gives the number of lines, but for the header."""
         if self.out is None:
-            return self._write(sys.stdout, header, lines)
+            return self._write(Shown(sys.stdout), header, lines)
         with (
             replacing(self.out) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
@@ -41,11 +48,11 @@ class PredictionFile:
         """Write what the samples' modality makes of predictions as large as they are."""
         return self.kind.write(parts, self.source, self.out)
 
-    def _write(self, file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    def _write(self, file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
         return _json(file, header, lines) if self.as_json else _write(file, header, lines)
 
 
-def _json(file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+def _json(file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
     """An object a line; behind the id and the prediction, probabilities as numbers."""
     count = 0
     for name, predicted, *shares in lines:
@@ -57,7 +64,7 @@ def _json(file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) 
     return count
 
 
-def _write(file: Any, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+def _write(file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
     """Lines under their header, which waits for the first: nothing is written for what cannot be read."""
     writer = csv.writer(file)
     count = 0

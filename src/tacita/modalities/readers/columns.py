@@ -133,8 +133,10 @@ def strings(column: pa.ChunkedArray, name: str | None = None) -> pa.ChunkedArray
         return pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         which = "a column" if name is None else f"column {name!r}"
+        nested = pa.types.is_nested(column.type)
+        kind = "of lists or records" if nested else f"of type {column.type}"
         raise DataError(
-            f"{which} of type {column.type} is neither numbers nor text.",
+            f"{which} {kind} is neither numbers nor text.",
             remedy="Remove the column, or spread its values over columns of their own.",
         ) from error
 
