@@ -66,7 +66,7 @@ def check_options(source: Source, modality: Modality, reading: Reading) -> None:
             )
     for argument in dict.fromkeys(o for name in discover.modalities() for o in find(name).options):
         value = getattr(reading, argument)
-        if value is not None and argument not in modality.options:
+        if value is not None and value is not False and argument not in modality.options:
             raise ConfigError(
                 f"{argument}={value!r}, but {source.name} holds {modality.card.name}.",
                 remedy=f"Leave {argument} out.",
