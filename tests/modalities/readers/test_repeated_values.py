@@ -48,8 +48,12 @@ def test_values_of_lists_and_records_are_never_read(tmp_path, kind):
         assert len(piece) <= 7
     assert len(held) == 3
     assert max(held) < 2**20
-    with pytest.raises(DataError, match="lists or structures"):
+    with pytest.raises(DataError, match=r"column 'a' \(labels\) holds lists or records"):
         load(path, labels="a")
+    with pytest.raises(DataError, match=r"column 'a' \(group\) holds lists or records"):
+        load(path, labels="y", group="a")
+    with pytest.raises(DataError, match="column 'a' is of lists or records, not text"):
+        load(path, text="a")
 
 
 def test_a_file_of_lists_alone_has_its_rows(tmp_path):
