@@ -20,8 +20,9 @@ from tacita.catalog import discover
 ROOT = Path(tacita.__file__).parent
 
 FLOORS = (
+    "words",
     "errors",
-    "files values words processes",
+    "files values processes",
     "catalog",
     "measures",
     "tasks",

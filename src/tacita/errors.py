@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from tacita.words import printable
+
 
 class TacitaError(Exception):
-    """A mistake that the user can mend: `message` says what is wrong, `remedy` what to do."""
+    """A mistake that the user can mend: `message` says what is wrong, `remedy` what to do.
+
+    What is shown of it has escapes for control characters, since it quotes what strangers wrote.
+    """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         self.message = message
         self.remedy = remedy
-        super().__init__(f"{message}\n       {remedy}" if remedy else message)
+        super().__init__(printable(f"{message}\n       {remedy}" if remedy else message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # It may come from another process, and the errors below are made of other arguments.

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -217,6 +217,12 @@ def no_formula(cell: Any) -> Any:
     return f"'{cell}"
 
 
+class Output(Protocol):
+    """What text is written to."""
+
+    def write(self, text: str, /) -> int: ...
+
+
 class CsvLines:
     """Lines of CSV, written one after another.
 
@@ -229,7 +235,7 @@ class CsvLines:
     """
 
     def __init__(
-        self, file: IO[str], *, escape_formulas: bool = False, ending: str = "\r\n"
+        self, file: Output, *, escape_formulas: bool = False, ending: str = "\r\n"
     ) -> None:
         self._writer = csv.writer(file, lineterminator=ending)
         self._cell = no_formula if escape_formulas else None

@@ -6,6 +6,7 @@ import difflib
 import html
 import re
 from collections.abc import Iterable, Sequence
+from typing import IO
 
 SHOWN = 8
 _UNPRINTABLE = re.compile(
@@ -21,6 +22,26 @@ def printable(text: str) -> str:
     a\\x1b[2Jb
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class Shown:
+    """A stream for what may be the text of strangers: escapes on a terminal, and exact anywhere else.
+
+    >>> import io
+    >>> stream = io.StringIO()
+    >>> _ = Shown(stream).write("a\\x1b[2Jb")
+    >>> stream.getvalue() == "a\\x1b[2Jb"  # No terminal, so that what reads it gets it as it is.
+    True
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; a terminal gets its lines, but no control characters."""
+        if self._stream.isatty():
+            text = printable(text.replace("\r\n", "\n"))
+        return self._stream.write(text)
 
 
 def plural(count: int, word: str) -> str:

@@ -578,7 +578,7 @@ def test_the_learner_refuses_an_encoder_and_numbers(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="encoder: supervised-dictionary uses none"):
         tacita.adapt("supervised-dictionary", "wine", encoder="feature-tokens", out=tmp_path / "a")
     begin = tacita.adapt("knn", tacita.load("wine"), quiet=True)
-    with pytest.raises(ConfigError, match="encoder: supervised-dictionary uses none"):
+    with pytest.raises(ConfigError, match="supervised-dictionary has no encoder"):
         tacita.adapt("supervised-dictionary", tacita.load("wine"), start=begin, quiet=True)
     assert "tacita adapt supervised-dictionary DATA\n" in method_page("supervised-dictionary")
     with pytest.raises(ConfigError, match="does not do regression"):

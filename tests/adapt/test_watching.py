@@ -15,7 +15,6 @@ from tacita.adapt.watching import parts_to_watch, watch
 from tacita.catalog.recipe import load_recipe, training_parameters
 from tacita.data.dataset import Dataset
 from tacita.encoders import build
-from tacita.engine.history import Progress
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import load
 from tacita.verbs.options import Running
@@ -118,8 +117,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
     class Killed(Exception): ...
 
-    def tick(self: Screen, name: str, step: Progress) -> None:
-        if step.step >= kill_at:
+    def tick(self: Screen, name: str, training: str, step: int) -> None:
+        if step >= kill_at:
             raise Killed
 
     before = Running.engine.fget  # type: ignore[attr-defined]

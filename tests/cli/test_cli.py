@@ -252,6 +252,7 @@ def test_fit_passes_on_every_option(run, calls) -> None:
         "numeric": None,
         "decimal": ",",
         "id_column": "i",
+        "resample_labels": False,
         "resume": True,
         "overwrite": True,
         "dry_run": True,

@@ -43,11 +43,11 @@ def zipped(members):
     return written(write)
 
 
-def arrow(compression):
+def arrow(compression, frame=FRAME):
     options = pa.ipc.IpcWriteOptions(compression=compression)
 
     def write(file):
-        table = pa.Table.from_pandas(FRAME, preserve_index=False)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
         with pa.ipc.new_file(file, table.schema, options=options) as writer:
             writer.write_table(table, max_chunksize=3)
 
@@ -59,6 +59,7 @@ def session():
     return {name: f"100.0\n{rate}.0\n" + "33.0\n" * (520 * rate) for name, rate in times.items()}
 
 
+WORDS = FRAME.astype({"b": "category", "y": "category"})
 CSV = FRAME.to_csv(index=False).encode()
 JSONL = FRAME.to_json(orient="records", lines=True).encode()
 NIFTI = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(4, 3, 2), np.eye(4)).to_bytes()
@@ -69,6 +70,7 @@ SEEDS = {
     "t.csv.gz": gzip.compress(CSV),
     "t.csv.zst": pa.compress(CSV, "zstd", asbytes=True),
     "t.csv.zip": zipped({"one.csv": CSV, "two.csv": CSV}),
+    "t.zip": zipped({"one.csv": CSV}),
     "t.jsonl": JSONL,
     "t.jsonl.gz": gzip.compress(JSONL),
     "t.parquet": written(lambda file: FRAME.to_parquet(file)),
@@ -78,6 +80,8 @@ SEEDS = {
     "t.feather": arrow("lz4"),
     "t.arrow": arrow(None),
     "z.arrow": arrow("zstd"),
+    "t.words.parquet": written(lambda file: WORDS.to_parquet(file)),
+    "t.words.arrow": arrow("lz4", WORDS),
     "t.xlsx": written(lambda file: FRAME.to_excel(file, index=False)),
     "long.csv": LONG.to_csv(index=False).encode(),
     "long.parquet": written(lambda file: LONG.to_parquet(file)),
@@ -101,6 +105,7 @@ SEEDS = {
     "set/i.gif": image("GIF"),
     "set/i.ppm": image("PPM"),
     "set/s.csv": b"u,v\n1,2\n3,4\n",
+    "set/s.csv.gz": gzip.compress(b"u,v\n1,2\n3,4\n"),
     "set/s.npy": written(lambda file: np.save(file, SERIES[0])),
     "set/t.txt": "gr\u00fc\u00dfe und mehr\n".encode(),
     "labels/labels.csv": b"file,label\ni.png,a\nj.png,b\n",

@@ -64,7 +64,7 @@ def fix(monkeypatch: pytest.MonkeyPatch, labelled: float, unlabelled: float) -> 
     orders = [torch.arange(8).roll(3), torch.arange(16).roll(5)]
     shares, given = iter([labelled, unlabelled]), iter(orders)
     monkeypatch.setattr(module, "draw_share", lambda *_, **__: torch.tensor([next(shares)]))
-    monkeypatch.setattr(module, "_permutation", lambda _: next(given))
+    monkeypatch.setattr(module, "randperm", lambda *_: next(given))
     return orders
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, TextIO
@@ -113,10 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.Abort:
         code = 130
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        out_of_reach(sys.stdout)
-        code = _complain(f"the output could not be written ({error.strerror}).")
+        if error.errno == errno.ENOSPC:
+            out_of_reach(sys.stdout)
+            code = _complain(f"the output could not be written ({error.strerror}).")
+        else:
+            code = _fault()
+    except Exception:
+        code = _fault()
     if code in (130, 143):
         hint = "; run it again with --resume to go on" if name in RESUMABLE else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
@@ -135,7 +139,15 @@ def _show(
     if issubclass(category, ReadingWarning | LearntWarning):
         print(printable(f"warning   {message}"), file=sys.stderr)
     else:
-        print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
+        # Decoders quote the files that they warn of.
+        text = warnings.formatwarning(message, category, filename, lineno)
+        print(printable(text), file=sys.stderr, end="")
+
+
+def _fault() -> int:
+    """What a mistake of the program looks like: Python's own traceback, which quotes what it failed at."""
+    print(printable(traceback.format_exc()), file=sys.stderr, end="")
+    return 1
 
 
 def _complain(message: str) -> int:

@@ -6,6 +6,7 @@ import sys
 
 import tacita
 from tacita.cli.options import Data, EscapeFormulas, ModelFolder, OutFile, Strict
+from tacita.words import printable
 
 
 def embed(
@@ -24,4 +25,4 @@ def embed(
     rows = tacita.Model.load(model).embed_file(
         data, out, strict=strict, escape_formulas=escape_formulas
     )
-    print(f"{rows} rows of features: {out}", file=sys.stderr)
+    print(printable(f"{rows} rows of features: {out}"), file=sys.stderr)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict
 
 import tacita
 from tacita.cli.options import AsJson, Data, Labels, ModelFolder, Strict
 from tacita.files import json_text
-from tacita.words import printable
+from tacita.words import Shown, printable
 
 
 def evaluate(
@@ -34,7 +35,7 @@ def evaluate(
     if as_json:
         rows = [asdict(row) for row in classes]
         whole = {**judged.scores, **({"classes": rows} if rows else {})}
-        print(json_text(whole))
+        Shown(sys.stdout).write(json_text(whole) + "\n")
         return
     width = max(map(len, judged.scores), default=0)
     for name, value in judged.scores.items():

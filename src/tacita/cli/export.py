@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 import typer
 
 import tacita
 from tacita.cli.options import ModelFolder, OutFile
+from tacita.words import Shown
 
 
 def export(
@@ -23,4 +25,4 @@ def export(
     tacita export runs/photos --out photos.onnx
     tacita export runs/photos --format torch --out photos.pt2
     """
-    print(tacita.Model.load(model).export(out, format))
+    Shown(sys.stdout).write(f"{tacita.Model.load(model).export(out, format)}\n")

@@ -10,6 +10,7 @@ import typer
 
 import tacita
 from tacita.cli.options import Data, EscapeFormulas, ModelFolder
+from tacita.words import Shown
 
 
 def label_next(
@@ -34,5 +35,5 @@ def label_next(
 
     picks = tacita.label_next(model, data, count=count, out=out, escape_formulas=escape_formulas)
     if out is None:
-        print(as_csv(picks, escape_formulas=escape_formulas), end="")
+        Shown(sys.stdout).write(as_csv(picks, escape_formulas=escape_formulas))
     print(f"{len(picks)} samples to label", file=sys.stderr)

@@ -220,6 +220,13 @@ READING = Group(
                 help="The column that names the rows; by default one called id.",
             ),
         ],
+        "resample_labels": Annotated[
+            bool,
+            typer.Option(
+                "--resample-labels",
+                help="Resample label volumes that lie elsewhere than their volume onto it.",
+            ),
+        ],
     },
 )
 RUNNING = Group(

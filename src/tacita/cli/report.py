@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 import tacita
 from tacita.cli.options import ModelFolder
+from tacita.words import Shown
 
 
 def report(
@@ -29,4 +31,4 @@ def report(
     tacita report runs/photos --out photos.html
     tacita report runs/photos --markdown --out photos.md
     """
-    print(tacita.Model.load(run).report(out, markdown=markdown))
+    Shown(sys.stdout).write(f"{tacita.Model.load(run).report(out, markdown=markdown)}\n")

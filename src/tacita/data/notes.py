@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tacita.words import printable
+
 
 class ReadingWarning(UserWarning):
     """A model's further samples were not quite as it knows them; the text counts and names them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class LearntWarning(UserWarning):

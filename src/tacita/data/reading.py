@@ -44,6 +44,7 @@ class ReadingOptions(TypedDict, total=False):
     numeric: Words | None
     decimal: Decimal | None
     id_column: str | None
+    resample_labels: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Reading:
     numeric: Words | None = None
     decimal: Decimal | None = None
     id_column: str | None = None
+    resample_labels: bool = False
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -6,7 +6,7 @@ from tacita.catalog import discover
 from tacita.data.modality import Modality, find
 from tacita.data.reading import Reading, Source
 from tacita.errors import ConfigError, DataError
-from tacita.modalities.readers.files import READ, unknown_extension
+from tacita.modalities.readers.files import READ, unknown_extension, unpacked_first
 from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource, TableSource
 
 
@@ -66,7 +66,7 @@ def check_options(source: Source, modality: Modality, reading: Reading) -> None:
             )
     for argument in dict.fromkeys(o for name in discover.modalities() for o in find(name).options):
         value = getattr(reading, argument)
-        if value is not None and argument not in modality.options:
+        if value is not None and value is not False and argument not in modality.options:
             raise ConfigError(
                 f"{argument}={value!r}, but {source.name} holds {modality.card.name}.",
                 remedy=f"Leave {argument} out.",
@@ -81,7 +81,7 @@ def unreadable(source: Source) -> DataError:
         return DataError(
             f"{source.name}: none of its {len(source.entries)} files can be read"
             f" (the first is {source.entries[0].name}).",
-            remedy=READ,
+            remedy=" ".join(filter(None, [unpacked_first(source.entries[0].path), READ])),
         )
     if isinstance(source, FileSource):
         return unknown_extension(source.path)

@@ -74,6 +74,8 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
         of names, or one text with commas between them.
     decimal: the sign before the fraction in a table's cells, "." or ",", where they do not tell it.
     id_column: the column that names the rows; by default one called `id`.
+    resample_labels: label volumes that lie elsewhere than their volume by their headers are resampled
+        onto it, each voxel's label the nearest; otherwise they are refused.
 
     Raises `DataError` for whatever cannot be learnt from, naming the place; `ConfigError` for options.
 

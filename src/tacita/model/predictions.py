@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tacita.data.modality import Modality
-from tacita.files import CsvLines, replacing
+from tacita.files import CsvLines, Output, replacing
+from tacita.words import Shown
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class PredictionFile:
     def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
         """Write CSV or JSON; gives the number of lines, but for the header."""
         if self.out is None:
-            return self._write(sys.stdout, header, lines)
+            return self._write(Shown(sys.stdout), header, lines)
         with (
             replacing(self.out) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
@@ -42,13 +43,13 @@ class PredictionFile:
         """Write what the samples' modality makes of predictions as large as they are."""
         return self.kind.write(parts, self.source, self.out)
 
-    def _write(self, file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    def _write(self, file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
         if self.as_json:
             return _json(file, header, lines)
         return _write(CsvLines(file, escape_formulas=self.escape_formulas), header, lines)
 
 
-def _json(file: IO[str], header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+def _json(file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
     """An object a line; behind the id and the prediction, probabilities as numbers."""
     count = 0
     for name, predicted, *shares in lines:

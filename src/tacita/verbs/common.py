@@ -175,6 +175,9 @@ def replay_command(data: Any, folder: Path, reading: Reading, **apart: Any) -> s
     flags = {field.name: field.metadata.get("flag", field.name) for field in fields(Reading)}
     for name, value in {**changed, **given}.items():
         flag = f"--{flags.get(name, name).replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+            continue
         for one in value if isinstance(value, tuple) else (value,):
             # A value such as -1 would be taken for an option, if it stood apart.
             words += [f"{flag}={one}"] if str(one).startswith("-") else [flag, str(one)]

@@ -29,7 +29,7 @@ class Screen:
         self.quiet = bool(quiet)
         self.results = not quiet or (quiet == 1 and quiet is not True)
         # In a notebook too these are lines of text; else each would be a display of its own.
-        self.out = Console(highlight=False, soft_wrap=True, force_jupyter=False)
+        self.out = Console(highlight=False, soft_wrap=True, force_jupyter=False, emoji=False)
         self.bar = Progress(
             TextColumn("{task.description:32.32}", markup=False),
             BarColumn(),

@@ -36,6 +36,11 @@ def take_column(
             else f"Columns: {', '.join(table.column_names[:10])}.",
         )
     _refuse_bytes(table[name], name, source)
+    if pa.types.is_nested(table[name].type):
+        raise DataError(
+            f"{source}: column {name!r} ({argument}) holds {kind_of(table[name])}.",
+            remedy="Name a column with one number or one text a row.",
+        )
     return arrow_labels(table[name]), table.drop_columns([name])
 
 
@@ -134,9 +139,14 @@ def strings(column: pa.ChunkedArray, name: str | None = None) -> pa.ChunkedArray
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         which = "a column" if name is None else f"column {name!r}"
         raise DataError(
-            f"{which} of type {column.type} is neither numbers nor text.",
+            f"{which} of {kind_of(column)} is neither numbers nor text.",
             remedy="Remove the column, or spread its values over columns of their own.",
         ) from error
+
+
+def kind_of(column: pa.ChunkedArray) -> str:
+    """What the cells of a column are, in words: of nested ones only that they are so is known."""
+    return "lists or records" if pa.types.is_nested(column.type) else f"type {column.type}"
 
 
 def blank_cells(text: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tacita.errors import DataError
-from tacita.modalities.readers.packed import format_of, packing_of
+from tacita.modalities.readers.packed import TEXT_TABLES, format_of, members_of, packing_of
 from tacita.modalities.readers.values import damaged
-from tacita.words import nearest
+from tacita.words import nearest, plural
 
-TEXT_TABLES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
-"""Tables that may be packed too."""
 TABLE_FILES = TEXT_TABLES | {".parquet", ".feather", ".arrow", ".xlsx"}
 ARRAY_FILES = frozenset({".npz", ".npy"})
 IMAGE_FILES = frozenset(
@@ -22,15 +20,18 @@ IMAGE_FILES = frozenset(
         ".avif", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".pcx", ".tga",
     }
 )  # fmt: skip
-SERIES_FILES = frozenset({".csv", ".tsv", ".parquet", ".npy"})
+_PACKED_SERIES = frozenset(a + b for a in (".csv", ".tsv") for b in (".gz", ".zst", ".zip"))
+SERIES_FILES = _PACKED_SERIES | {".csv", ".tsv", ".parquet", ".feather", ".arrow", ".npy"}
 TEXT_SERIES = frozenset({".ts"})
 TEXT_FILES = frozenset({".txt"})
 READ = (
     "Tables: .csv .tsv .txt .jsonl (also packed: .gz .zst .zip) .parquet .feather .arrow .xlsx."
     " Arrays: .npz .npy. Series: .ts. Volumes: .nii .nii.gz."
     " Folders of images (.png .jpg .bmp .webp .tiff .gif .ppm), of volumes, of texts (.txt),"
-    " or of a .csv, .tsv, .parquet or .npy a series."
+    " or of a .csv, .tsv (also packed), .parquet, .feather, .arrow or .npy a series."
 )
+_ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".7z", ".rar"})
+_PACKINGS = _ARCHIVES | {".gz", ".zst", ".bz2", ".xz", ".lz4"}
 NO_CLASS = "unlabelled"
 _LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
 """What systems leave in folders, beside files that begin with a dot; in lower case."""
@@ -127,8 +128,29 @@ def existing(source: str | os.PathLike[str], *, also: Iterable[str] = ()) -> Pat
     )
 
 
+def unpacked_first(path: Path) -> str:
+    """The remedy for a file that is packed, where what is in it is not read so; else empty."""
+    kind = path.suffix.lower()
+    if kind not in _PACKINGS:
+        return ""
+    if kind == ".zip" and path.is_file():
+        endings = {PurePosixPath(name).suffix.lower() for name in members_of(path)}
+        if len(endings) == 1 and endings <= TEXT_TABLES:
+            name = f"{path.stem}{min(endings)}.zip"
+            return f"Parts of one table: call it {name}. A file a series: unpack it into a folder."
+    return "Unpack it into a folder first." if kind in _ARCHIVES else "Unpack it first."
+
+
 def unknown_extension(path: Path) -> DataError:
     """The error for a file of a type that no reader knows."""
+    remedy = unpacked_first(path)
+    if remedy:
+        found = members_of(path) if path.suffix.lower() == ".zip" else []
+        what = f" {plural(len(found), 'file')} in it, such as {found[0]!r}," if found else ""
+        return DataError(
+            f"{path}: it is packed, and{what or ' what is in it'} cannot be told to be one table.",
+            remedy=remedy,
+        )
     return DataError(
         f"{path}: files ending in {path.suffix!r} are not read."
         if path.suffix

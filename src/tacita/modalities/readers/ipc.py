@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tacita.errors import DataError
-from tacita.modalities.readers.types import plain_columns
+from tacita.modalities.readers.types import plain_columns, written_out
 from tacita.modalities.readers.values import check_unpacked, damaged
 
 _MAGIC = b"ARROW1"
@@ -20,7 +20,11 @@ _DICTIONARY = 2
 def read_ipc(path: Path) -> pa.Table:
     """A whole file as one table."""
     with _opened(path, whole=True) as reader:
-        batches = [_sound(batch) for batch in reader]
+        size, packed, batches = 0, path.stat().st_size, list[pa.RecordBatch]()
+        for batch in reader:
+            batches.append(_sound(batch))
+            size += written_out(batch)
+            check_unpacked(str(path), size, packed)
         return pa.Table.from_batches(batches, reader.schema).unify_dictionaries()
 
 
@@ -28,7 +32,8 @@ def stream_ipc(path: Path, chunk: int) -> Iterator[pa.Table]:
     """A file as consecutive tables of at most `chunk` rows; a batch of the file is in memory at a time."""
     with _opened(path, whole=False) as reader:
         for batch in reader:
-            table = plain_columns(pa.Table.from_batches([_sound(batch)]), str(path))
+            check_unpacked(str(path), written_out(_sound(batch)), path.stat().st_size)
+            table = plain_columns(pa.Table.from_batches([batch]), str(path))
             for start in range(0, len(table), chunk):
                 yield table.slice(start, chunk)
 
@@ -70,7 +75,8 @@ def _unpacked(head: bytes, body: pa.Buffer) -> int:
     batch = message.table(2)
     if message.number(1, "<B") == _DICTIONARY:
         batch = batch.table(1)
-    size = 8 * abs(batch.number(0, "<q"))
+    # A column of nothing, or of one value said once, has rows and hardly any bytes.
+    size = 8 * sum(abs(rows) for rows, _ in batch.pairs(1))
     is_packed = batch.place(3) is not None
     for offset, length in batch.pairs(2):
         size += length

@@ -17,6 +17,7 @@ from tacita.errors import DataError
 from tacita.files import no_formula
 from tacita.modalities.readers.files import is_table, unknown_extension
 from tacita.modalities.readers.frames import read_table
+from tacita.modalities.readers.packed import packing_of
 from tacita.tasks.declared import Declared
 from tacita.tasks.labels import (
     UNLABELLED,
@@ -184,6 +185,10 @@ def match_owners(file: LabelFile, owners: Sequence[str], *, files: bool) -> Matc
 def _aliases(name: str) -> list[str]:
     bare = name.rpartition("/")[2]
     found = [name, name.rpartition(".")[0], bare, bare.rpartition(".")[0]]
+    if packing_of(Path(bare)):
+        # The stem of what is packed has no ending either.
+        found += [each.rpartition(".")[0] for each in (found[1], found[3])]
+        found = [each for each in found if each]
     return list(dict.fromkeys(found))
 
 

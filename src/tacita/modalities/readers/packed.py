@@ -17,6 +17,8 @@ import pyarrow as pa
 from tacita.errors import DataError
 from tacita.modalities.readers.values import check_unpacked
 
+TEXT_TABLES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
+"""Tables that may be packed."""
 _PACKED = {".gz": "gzip", ".zst": "zstd", ".zip": ""}
 _MEMBERS = 1000
 
@@ -104,10 +106,26 @@ def packing_of(path: Path) -> str:
 def format_of(path: Path) -> str:
     """The ending that says what is in a file, below that of its packing.
 
+    Of an archive whose name does not say it, that of the one table in it; else it is empty.
+
     >>> format_of(Path("a.CSV")), format_of(Path("b.csv.gz")), format_of(Path("c.zip"))
     ('.csv', '.csv', '')
     """
-    return (path.with_suffix("") if packing_of(path) else path).suffix.lower()
+    ending = (path.with_suffix("") if packing_of(path) else path).suffix.lower()
+    if packing_of(path) != ".zip" or ending in TEXT_TABLES:
+        return ending
+    names = members_of(path)
+    inside = PurePosixPath(names[0]).suffix.lower() if len(names) == 1 else ""
+    return inside if inside in TEXT_TABLES else ""
+
+
+def members_of(path: Path) -> list[str]:
+    """The names of the files in an archive; none where it cannot be opened."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [member.filename for member in _members(archive)]
+    except Exception:
+        return []  # Whoever reads it says what is wrong; here it only is no table.
 
 
 def parts_of(path: Path) -> list[Part]:
@@ -118,7 +136,7 @@ def parts_of(path: Path) -> list[Part]:
     if packing_of(path) != ".zip":
         return [Part(str(path), path)]
     with zipfile.ZipFile(path) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
+        members = _members(archive)
     if not members or len(members) > _MEMBERS:
         raise DataError(
             f"{path}: {len(members)} files in the archive; from 1 to {_MEMBERS} are read as one table.",
@@ -134,6 +152,10 @@ def parts_of(path: Path) -> list[Part]:
             )
     names = sorted(member.filename for member in members)
     return [Part(f"{path}: {name}", path, name) for name in names]
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
 
 
 def _hidden(name: str) -> bool:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from tacita.data.reading import Missing
 from tacita.errors import ConfigError, DataError
+from tacita.modalities.readers.columns import kind_of
 from tacita.modalities.readers.files import Entry
 from tacita.modalities.readers.values import damaged
 from tacita.words import nearest
@@ -45,7 +46,7 @@ def column_texts(column: pa.ChunkedArray, name: str, source: str) -> list[str | 
     written = written or pa.types.is_string_view(kind) or pa.types.is_null(kind)
     if not written and not pa.types.is_integer(kind) and not pa.types.is_floating(kind):
         raise DataError(
-            f"{source}: column {name!r} is of type {column.type}, not text.",
+            f"{source}: column {name!r} is of {kind_of(column)}, not text.",
             remedy="Name a column of texts.",
         )
     return list(pc.cast(column, pa.large_string()).to_pylist())

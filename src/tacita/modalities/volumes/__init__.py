@@ -22,8 +22,9 @@ from tacita.modalities.choice import unreadable
 from tacita.modalities.pixels import about_channels, as_learnt, check_channels
 from tacita.modalities.readers.files import NIFTI_FILES, Entry, scan
 from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource
+from tacita.modalities.volumes.labels import with_labels
 from tacita.modalities.volumes.meta import VolumesMeta
-from tacita.modalities.volumes.nifti import bare_name, label_scans, scans
+from tacita.modalities.volumes.nifti import bare_name, scans
 from tacita.modalities.volumes.read import volume_array
 from tacita.modalities.volumes.views import VolumeViews
 from tacita.modalities.volumes.write import write_volumes
@@ -46,6 +47,7 @@ class Volumes(Modality):
     meta = VolumesMeta
     formats = NIFTI_FILES
     dense_labels = True
+    options = ("resample_labels",)
     wants = "Volumes come as a folder of NIfTI files, or as an array in a .npz."
 
     def claims(self, source: Source, reading: Reading) -> int:
@@ -63,7 +65,7 @@ class Volumes(Modality):
                 yield volume_array(piece.x, source=source.name, start=piece.start)
         elif isinstance(source, FolderSource):
             folder = source.label_folder(reading.labels)
-            yield from self._scans(source, folder, like)
+            yield from self._scans(source, folder, like, reading.resample_labels)
         elif isinstance(source, FileSource) and source.name.lower().endswith(NIFTI_FILES):
             if (reading.labels, reading.group, reading.weight) != (None, None, None):
                 raise ConfigError(
@@ -76,7 +78,7 @@ class Volumes(Modality):
             raise self.cannot(source, like)
 
     def _scans(
-        self, source: FolderSource, folder: Path | None, like: Schema | None
+        self, source: FolderSource, folder: Path | None, like: Schema | None, elsewhere: bool
     ) -> Iterator[Samples]:
         """All scans on one grid; a model's one at a time and each of its own size, at its spacing."""
         entries = source.files(NIFTI_FILES)
@@ -95,14 +97,18 @@ class Volumes(Modality):
         if like is None:
             samples = scans(entries, source.name)
             if folder is not None:
-                samples = replace(samples, labels=label_scans(entries, labels, samples))
-            yield samples
+                samples = with_labels(samples, entries, labels, elsewhere=elsewhere)
+            meta = samples.meta.model_copy(update={"resample_labels": elsewhere})
+            yield replace(samples, meta=meta)
             return
+        known = like.meta
+        assert isinstance(known, VolumesMeta)
         for entry in entries:
-            samples = scans([entry], source.name, spacing=_spacing(like))
+            samples = scans([entry], source.name, spacing=known.spacing)
             if folder is not None:
                 own = [label for label in labels if bare_name(label.name) == bare_name(entry.name)]
-                samples = replace(samples, labels=label_scans([entry], own, samples))
+                again = elsewhere or known.resample_labels
+                samples = with_labels(samples, [entry], own, elsewhere=again)
             yield samples
 
     def conform(self, samples: Samples, like: Schema) -> Samples:

@@ -14,9 +14,13 @@ Spacing = tuple[Millimetres, Millimetres, Millimetres]
 
 
 class VolumesMeta(PixelsMeta):
-    """`shape (C, D, H, W)`; spacing: of volumes from files, the one that all of them are brought to."""
+    """`shape (C, D, H, W)`; spacing: of volumes from files, the one that all of them are brought to.
+
+    resample_labels: whether label volumes that lie elsewhere are resampled onto their volumes.
+    """
 
     modality = "volumes"
     rank = 4
 
     spacing: Spacing | None = None
+    resample_labels: bool = False

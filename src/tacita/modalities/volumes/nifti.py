@@ -3,8 +3,7 @@
 A scan is turned to the axes right, anterior, superior (RAS) by its header and laid out as
 `(C, Z, Y, X)`, so that slices are axial and the lowest comes first. Scans of different spacing are
 interpolated at the median spacing of the folder; then all are padded, the same on both sides, to the
-largest of them, with the scan's own lowest value. Nothing is cut off. Label volumes take the same way
-by the nearest voxel; where there is only padding they say nothing.
+largest of them, with the scan's own lowest value. Nothing is cut off.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ from tacita.modalities.readers.files import NIFTI_FILES, Entry
 from tacita.modalities.readers.values import check_finite, check_size, damaged, to_floats
 from tacita.modalities.volumes.head import check_head
 from tacita.modalities.volumes.meta import Spacing, VolumesMeta
-from tacita.tasks import UNLABELLED
-from tacita.tasks.labels import whole_numbers
 
 _MOST_CHANNELS = 16
 _MOST_VOXELS = 2**29
@@ -39,8 +36,6 @@ _RATIO = 200
 """What gzip makes smaller than this many times is no scan."""
 _SAME_SPACING = 0.01
 """Relative difference of spacing below which voxels are taken as they are."""
-_SAME_PLACE = 0.5
-"""Share of a voxel that labels may lie beside their scan: no voxel's label would change."""
 
 
 @dataclass(frozen=True)
@@ -117,62 +112,9 @@ def scans(entries: Sequence[Entry], source: str, *, spacing: Spacing | None = No
         check_finite(values, source, place, missing="refuse", fillable=False)
         scan = torch.from_numpy(np.ascontiguousarray(values))
         scan = resample(scan, sizes[row])
-        x[row] = _padded(scan, largest, float(scan.min()))
+        x[row] = padded(scan, largest, float(scan.min()))
     names = tuple(entry.name for entry in entries)
     return Samples(x, VolumesMeta.of(x, spacing=spacing), source, ids=names)
-
-
-def label_scans(
-    entries: Sequence[Entry], labels: Sequence[Entry], samples: Samples
-) -> list[NDArray[np.int64] | None]:
-    """For each scan its label volume on the common grid of `samples`, None where there is none.
-
-    A scan and its labels have the same name in their folders. Raises `DataError` for labels without a
-    scan or on another grid or in another place than it, and for numbers that are not whole.
-    """
-    assert isinstance(samples.meta, VolumesMeta)
-    spacing = samples.meta.spacing
-    assert spacing is not None
-    by_name = {bare_name(label.name): label.path for label in labels}
-    known = {bare_name(entry.name) for entry in entries}
-    lost = sorted(set(by_name) - known)
-    if lost:
-        raise DataError(
-            f"{by_name[lost[0]]}: there is no volume of that name.",
-            remedy=f"Labels are called as their volumes, here for example {entries[0].name}.",
-        )
-    found: list[NDArray[np.int64] | None] = []
-    for entry in entries:
-        path = by_name.get(bare_name(entry.name))
-        if path is None:
-            found.append(None)
-            continue
-        grid, own = read_grid(entry.path), read_grid(path)
-        if own.size != grid.size or own.channels != 1 or not _near(own.spacing, grid.spacing):
-            raise DataError(
-                f"{path}: labels of {_words(own)}, but the volume has {_words(grid)}.",
-                remedy="Give labels on the grid of their volume, one number a voxel.",
-            )
-        far = _apart(own, grid)
-        if far > _SAME_PLACE * min(grid.spacing):
-            raise DataError(
-                f"{path}: by its header it lies up to {far:.3g} mm away from its volume {entry.name}.",
-                remedy="Bring the labels onto the grid of their volume, such as with"
-                " nibabel.processing.resample_from_to(labels, volume, order=0), or save them with the"
-                " volume's affine if they only lack it.",
-            )
-        values = read_scan(path).astype(np.float64)
-        whole = whole_numbers(values)
-        if whole is None:
-            raise DataError(
-                f"{path}: labels are not whole numbers.",
-                remedy="Give 0 for the background and 1, 2, ... for classes.",
-            )
-        codes = resample(torch.from_numpy(whole), resampled_size(grid, spacing), nearest=True)
-        found.append(
-            _padded(codes, samples.meta.shape[1:], float(UNLABELLED))[0].numpy().astype(np.int64)
-        )
-    return found
 
 
 def write_labels(codes: NDArray[np.int64], like: Path, out: Path) -> None:
@@ -198,7 +140,7 @@ def write_labels(codes: NDArray[np.int64], like: Path, out: Path) -> None:
 
 def resampled_size(grid: Grid, spacing: Spacing) -> tuple[int, int, int]:
     """How many voxels a scan has along Z, Y and X at another spacing."""
-    if _near(grid.spacing, spacing):
+    if near(grid.spacing, spacing):
         return grid.size
     z, y, x = (
         max(1, round(side * own / wanted))
@@ -274,15 +216,7 @@ def _turned(image: Any) -> Grid:
     return Grid(channels, (depth, height, width), (z, y, x), image.affine @ back)
 
 
-def _apart(a: Grid, b: Grid) -> float:
-    """How far the corners of two grids of one size lie apart at most, in millimetres."""
-    z, y, x = (side - 1 for side in a.size)
-    corners = np.array([(i, j, k, 1) for i in (0, x) for j in (0, y) for k in (0, z)], np.float64)
-    there = corners @ (a.affine - b.affine).T
-    return float(np.linalg.norm(there[:, :3], axis=1).max())
-
-
-def _padded(x: Tensor, size: Sequence[int], value: float) -> Tensor:
+def padded(x: Tensor, size: Sequence[int], value: float) -> Tensor:
     """`(C, Z, Y, X)` in the middle of a larger grid."""
     pads: list[int] = []
     for have, want in zip(x.shape[:0:-1], tuple(size)[::-1], strict=True):
@@ -290,14 +224,9 @@ def _padded(x: Tensor, size: Sequence[int], value: float) -> Tensor:
     return functional.pad(x, pads, value=value)
 
 
-def _near(a: Spacing, b: Spacing) -> bool:
+def near(a: Spacing, b: Spacing) -> bool:
+    """Whether voxels are of one size but for rounding."""
     return all(abs(one - other) <= _SAME_SPACING * other for one, other in zip(a, b, strict=True))
-
-
-def _words(grid: Grid) -> str:
-    size = "x".join(str(side) for side in grid.size)
-    spacing = " x ".join(f"{side:g}" for side in grid.spacing)
-    return f"{size} voxels of {spacing} mm" + f", {grid.channels} channels" * (grid.channels > 1)
 
 
 def _no_numbers(path: Path, dtype: np.dtype[Any]) -> DataError:
