@@ -44,7 +44,8 @@ class MixMatch(SemiSupervised):
     alpha: of the Beta distribution of shares, one a sample (0.75, section 3.5).
     unlabelled_weight: weight of the unlabelled loss after its rise, lambda_U. The paper tunes it a data
         set, 75 for CIFAR-10 (section 4.2); in runs of hundreds of steps 25 did better on digits, and
-        75 could bring all guesses onto few classes.
+        75 could bring all guesses onto few classes. With a weight of 0 guesses count nowhere: labelled
+        views are mixed with each other alone.
     ramp_up: share of the steps over which that weight rises along a line (the first 16,000 steps of the
         paper's runs, section 3.5).
     unlabelled_ratio: unlabelled samples a labelled one in a step (1, algorithm 1).
@@ -57,6 +58,8 @@ class MixMatch(SemiSupervised):
 
     Raises `ConfigError` for a task that has no classes and for options that cannot be.
     """
+
+    deaf = {"unlabelled_weight": 0.0}
 
     def __init__(
         self,
@@ -99,15 +102,16 @@ class MixMatch(SemiSupervised):
         q = self.guess(views)
 
         # Algorithm 1: every view and its (guessed) label is mixed with one drawn from all of them.
-        whole = together([labelled, *views])
+        whole, known = together([labelled, *views]), len(labelled)
         truth = functional.one_hot(labelled.y, q.shape[1]).to(q.dtype)
         labels = torch.cat([truth, *[q] * self.guesses])
         order = torch.randperm(len(whole), device=q.device)
+        if self.unlabelled_weight == 0:
+            order = torch.cat([order[order < known], order[order >= known]])
         share = draw_share(self.alpha, len(whole), device=q.device)
         (logits,) = self.logits(mixed(whole, order, share, self.encoder.spec))
         labels = torch.lerp(labels[order], labels, share[:, None])
 
-        known = len(labelled)
         guessed = consistency(logits[known:].softmax(1), labels[known:])
         metrics = {"confidence": q.amax(1).mean(), "ramp_up": self.ramp.factor.clone()}
         return Losses(
