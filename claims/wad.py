@@ -28,6 +28,7 @@ from tacita.parts.similarity import unit
 from tacita.pretrain.simclr import SimCLR
 from tacita.semisup.fixmatch import FixMatch
 from tacita.semisup.wad import WAD, class_similarities, whitened
+from tacita.tasks import UNLABELLED
 
 CLAIM = Claim(
     slug="wad",
@@ -73,6 +74,18 @@ class FixedTeacher(WAD):
         return unit(whitened(x @ torch.linalg.eigh(x.T @ x).eigenvectors[:, -64:])).float()
 
 
+class Oracle(FixedTeacher):
+    """Strangers count for nothing and all others in full, which nobody can know."""
+
+    def __init__(self, encoder: Encoder, own: Tensor) -> None:
+        super().__init__(encoder, engine=STEPS)
+        self.own = own
+
+    def knowledge(self, z: Tensor, data: Dataset) -> tuple[Tensor, Tensor]:
+        guesses, weights = super().knowledge(z, data)
+        return guesses, torch.ones_like(weights).where(self.own & ~data.labelled, 0.0)
+
+
 class BelievingFixedTeacher(Believing, FixedTeacher):
     """Both."""
 
@@ -110,6 +123,14 @@ def area(scores: Tensor, pool: Dataset, few: Dataset) -> float:
     return float(roc_auc_score(pool.labelled[~few.labelled].numpy(), scores.numpy()))
 
 
+def area_of_right_guesses(wad: WAD, pool: Dataset, few: Dataset) -> float:
+    """How well weights tell right pseudo-labels from wrong ones, among samples of the known classes."""
+    truth = pool.y[~few.labelled]
+    own = truth != UNLABELLED
+    right = (wad.pseudo_labels_ == truth)[own]
+    return float(roc_auc_score(right.numpy(), wad.weights_[own].numpy()))
+
+
 def measure(seed: int) -> Figures:
     pool, few, test = clothes(PAIR, 0.6, 1000, 30, seed)
 
@@ -125,7 +146,9 @@ def measure(seed: int) -> Figures:
     figures = {
         "wad": score(wad),
         "all weights 1": score(BelievingFixedTeacher(teacher, engine=STEPS)),
+        "oracle": score(Oracle(teacher, pool.labelled)),
         "supervised": score(alone(few)),
+        "area of right guesses": area_of_right_guesses(wad, pool, few),
         "area of weights": area(wad.weights_, pool, few),
     }
     z, known = wad.embeddings(few), few.labelled
@@ -138,9 +161,14 @@ def measure(seed: int) -> Figures:
     figures["area of SimCLR's weights"] = area(taught.weights_, pool, few)
 
     for share in (0.2, 0.8):
-        _, few, test = clothes(PAIR, share, 1000, 30, seed)
-        for name, method in {"wad": FixedTeacher, "all weights 1": BelievingFixedTeacher}.items():
-            learner = method(network(few, seed), engine=STEPS)
+        pool, few, test = clothes(PAIR, share, 1000, 30, seed)
+        teacher = network(few, seed)
+        learners = {
+            "wad": FixedTeacher(teacher, engine=STEPS),
+            "all weights 1": BelievingFixedTeacher(teacher, engine=STEPS),
+            "oracle": Oracle(teacher, pool.labelled),
+        }
+        for name, learner in learners.items():
             figures[f"{name}, {share:.0%} strangers"] = score(learner, few, test)
 
     whole = load("digits")
