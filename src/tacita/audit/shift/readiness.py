@@ -75,7 +75,8 @@ class Readiness:
     lean: how far the pool leans to the most frequent class, from 0 (equal shares) to 1 (that class alone);
         of two classes the default is 50%, 70%, 90% and 98%. Empty: no such curve.
     steps, batch_size: of every training, so that label volumes differ in nothing else.
-    seeds: draws of labels, and weights at the start.
+    seeds: draws of labels, and weights at the start. Of 2 a gain is seen where it is 6.3 times its error, of
+        3 where it is 2.9 times, of 5 where it is 2.1 times (Student's t).
     held_out: share of the labels to score on.
     log_every: steps between two looks at the guesses.
 
