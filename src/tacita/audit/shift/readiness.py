@@ -55,10 +55,10 @@ FEWEST = 50
     tasks=("classification",),
     summary="Tells by hiding labels whether unlabelled samples would help, and whether they are alike.",
     reuses=("fixmatch", "supervised", "views"),
-    claim="Coats against shirts, 500 steps: FixMatch loses 2 points with 10 labels and gains 2, 6 and 10 "
-    "with 40, 200 and 2,000, so that no band is seen; with 40 it is calibrated worse (15% against 5%). The "
-    "shares of the pool cost nothing sure, and its distance orders the gain by rho -0.4, where -0.5 was "
-    "asked.",
+    claim="Coats against shirts, 500 steps: over the better of both baselines FixMatch gains 0.1, 1.1, "
+    "0.3 and -0.1 points with 10, 40, 200 and 2,000 labels, a narrow band. With 40 its calibration error "
+    "is 16% where it has 18% without the pool. The shares of the pool cost nothing sure, and its distance "
+    "orders the gain by rho -0.4, where -0.5 was asked.",
 )
 class Readiness:
     """Compares a semi-supervised method with labels alone, on labels that are hidden on purpose.
