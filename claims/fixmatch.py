@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,33 +14,41 @@ from tacita.baselines.label_spreading import LabelSpreading
 from tacita.claim.check import Claim, Figures, run
 from tacita.claim.data import few_digits
 from tacita.encoders import build
+from tacita.objective import Objective
 from tacita.semisup.fixmatch import FixMatch
 
 CLAIM = Claim(
     slug="fixmatch",
     claim="With two labels a class, learning from confident guesses on unlabelled samples is far "
     "more accurate than learning from the labels alone.",
-    baseline="the same network, augmentation and steps on the labels alone; and label spreading",
+    baseline="the same network and steps on the labels alone: FixMatch itself without its unlabelled "
+    "loss, which has the same weak views of the labels, batches and averaged weights, and the supervised "
+    "network with strong views; and label spreading",
     data="scikit-learn digits (1,797 images 8x8): 2 labels a class, 70% unlabelled, 30% held out",
-    criterion="mean accuracy above the supervised network's by 5 points or more and above label "
-    "spreading's; better than the supervised network in every seed",
+    criterion="mean accuracy above both networks of the labels alone by 5 points or more and above label "
+    "spreading's; better than both networks in every seed",
     paper="CIFAR-10 with 4 labels a class: 86.2% to 93.6%, where supervised networks fail (table 2)",
     differs="a small CNN on 8x8 images and hundreds of steps in place of a million, weights "
-    "averaged faster to suit them; one affine warp in place of RandAugment",
+    "averaged faster to suit them; one affine warp in place of RandAugment; guesses aligned to equal "
+    "classes, which digits have",
 )
 
 
 def measure(seed: int) -> Figures:
-    """The same split, labels and starting weights for both networks."""
+    """The same split, labels and starting weights for all networks."""
     few, test = few_digits(2, seed)
-    torch.manual_seed(seed)
-    encoder = build("residual-cnn", few.spec)
-    torch.manual_seed(seed)
-    same = build("residual-cnn", few.spec)
     steps = {"steps": FixMatch.engine_defaults["steps"]}
+
+    def score(objective: type[Objective[Any]], **options: Any) -> float:
+        torch.manual_seed(seed)
+        encoder = build("residual-cnn", few.spec)
+        learner = Trained(encoder, objective, options=options, engine=steps)
+        return learner.fit(few, seed=seed).score(test)
+
     return {
-        "fixmatch": Trained(encoder, FixMatch).fit(few, seed=seed).score(test),
-        "supervised": Trained(same, Supervised, engine=steps).fit(few, seed=seed).score(test),
+        "fixmatch": score(FixMatch),
+        "labels alone": score(FixMatch, **FixMatch.deaf),
+        "supervised": score(Supervised),
         "label spreading": LabelSpreading().fit(few).score(test),
     }
 
@@ -47,10 +56,11 @@ def measure(seed: int) -> Figures:
 def judge(figures: Sequence[Figures]) -> bool:
     """Far above the labels alone on average, never below in any seed, and above label spreading."""
     mean = {name: np.mean([f[name] for f in figures]) for name in figures[0]}
+    networks = ("labels alone", "supervised")
     return bool(
-        mean["fixmatch"] >= mean["supervised"] + 0.05
-        and mean["fixmatch"] > mean["label spreading"]
-        and all(f["fixmatch"] > f["supervised"] for f in figures)
+        mean["fixmatch"] > mean["label spreading"]
+        and all(mean["fixmatch"] >= mean[name] + 0.05 for name in networks)
+        and all(f["fixmatch"] > f[name] for f in figures for name in networks)
     )
 
 

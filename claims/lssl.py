@@ -24,12 +24,16 @@ CLAIM = Claim(
     baseline="residual blocks of the same width with convolutions over 9 steps in place of the layer, "
     "trained alike; and the same LSSL at half the rate without being told",
     data="BasicMotions of the UEA archive: 6 signals of a watch, 100 steps, 4 activities, 40 series to "
-    "train on and 40 to test on; tested at all and at every second step",
+    "train on and 40 to test on. Each is played twice, its first half as it is and all of it at double "
+    "speed, both 50 steps; the 8 classes are activity and speed, so that a wrong time scale takes slow "
+    "for fast. Tested at all and at every second step",
     criterion="in the mean over seeds, accuracy lost by LSSL with rate=2 at most half of that lost by the "
-    "convolutions, and less than that lost by LSSL with rate=1",
+    "convolutions, and at most half of that lost by LSSL with rate=1, which is 10 points or more",
     paper="Speech Commands, table 4: nearly the same accuracy at half the rate without training again",
     differs="2 layers 32 wide with 32 states, 200 steps of training; a small real data set, not speech; "
-    "tried before this one: ACSF1 (365 steps), where in 5 seeds both lost at most a point, of 51% and 54%",
+    "tried before this one: ACSF1 (365 steps), where in 5 seeds both lost at most a point, of 51% and "
+    "54%; and BasicMotions with its 4 activities alone, where the time scale hardly matters: not told of "
+    "the rate LSSL lost half a point of 100%",
 )
 
 
@@ -50,12 +54,12 @@ class Convolutions(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A linear map of each step, what mixes time, and the mean over time to 4 classes."""
+    """A linear map of each step, what mixes time, and the mean over time to 8 classes."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.enter, self.body = nn.Linear(6, WIDTH), body
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4)
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 8)
 
     def forward(self, x: Tensor, rate: float = 1.0) -> Tensor:
         x = self.enter(x)
@@ -86,10 +90,11 @@ def measure(seed: int) -> Figures:
 
 
 def series(split: str) -> tuple[Tensor, Tensor]:
-    """`(40, 100, 6)` values and `(40,)` classes."""
-    x, y = load_basic_motions(split=split)
-    classes = np.unique(y, return_inverse=True)[1]
-    return torch.tensor(x, dtype=torch.float32).mT.contiguous(), torch.tensor(classes)
+    """`(80, 50, 6)` values and `(80,)` classes: 40 series as they are, then at double speed."""
+    values, y = load_basic_motions(split=split)
+    x = torch.tensor(values, dtype=torch.float32).mT
+    classes = torch.tensor(np.unique(y, return_inverse=True)[1])
+    return torch.cat([x[:, :50], x[:, ::2]]), torch.cat([classes, classes + 4])
 
 
 def trained(model: Classifier, x: Tensor, y: Tensor, seed: int) -> Classifier:
@@ -117,10 +122,8 @@ def judge(figures: Sequence[Figures]) -> bool:
     def lost(full: str, half: str) -> float:
         return float(np.mean([f[full] - f[half] for f in figures]))
 
-    told = lost("lssl", "lssl, half, rate=2")
-    return told <= lost("convolutions", "convolutions, half") / 2 and told < lost(
-        "lssl", "lssl, half, rate=1"
-    )
+    told, untold = lost("lssl", "lssl, half, rate=2"), lost("lssl", "lssl, half, rate=1")
+    return untold >= 0.1 and told <= min(untold, lost("convolutions", "convolutions, half")) / 2
 
 
 if __name__ == "__main__":

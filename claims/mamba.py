@@ -21,6 +21,8 @@ VOCABULARY = 7
 """Blank, five data tokens, and the mark that asks for the next of them."""
 STEPS = 1400
 RATE = 5e-3
+WARMUP = 200
+"""Steps over which the rate rises from zero."""
 
 CLAIM = Claim(
     slug="mamba",
@@ -35,7 +37,10 @@ CLAIM = Claim(
     paper="selective copying at length 4,096: 99.8% with selection, 56.4% without in the same block "
     "(table 1); induction heads carry over to texts 4,000 times as long (table 2)",
     differs="2 blocks 24 wide, state size 4, length 24 rather than 4,096, 1,400 steps rather than "
-    "400,000; at this size the baseline nearly learns the length of training, so longer texts decide",
+    "400,000; at this size the baseline nearly learns the length of training, so longer texts decide. "
+    "With the whole rate from the first step, as first measured, seed 1002 never left chance (a loss of "
+    "log 5 for 1,400 steps, 0.21 at length 96); with 200 steps of warm-up, or a rate of 0.002, it learns "
+    "as others do. So both layers have the warm-up, and these seeds are others",
 )
 
 
@@ -50,7 +55,7 @@ def measure(seed: int) -> Figures:
 
 
 def train(selective: bool, seed: int) -> LanguageModel:
-    """A model of two blocks after a fixed number of steps at a constant rate."""
+    """A model of two blocks after a fixed number of steps, at a constant rate after a warm-up."""
     torch.manual_seed(seed)
     model = LanguageModel(
         InputSpec("text", (LONGEST + 3,), vocabulary=VOCABULARY),
@@ -61,6 +66,7 @@ def train(selective: bool, seed: int) -> LanguageModel:
         norm="layer",
     )
     optimizer = build_optimizer(model, "adamw", RATE, 0.01)
+    rising = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / WARMUP))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(STEPS):
         text, answers = selective_copying(32, TRAINED, generator)
@@ -70,6 +76,7 @@ def train(selective: bool, seed: int) -> LanguageModel:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        rising.step()
     return model.eval()
 
 

@@ -23,7 +23,6 @@ from tacita.semisup.semixup import Semixup
 LABELS = 5
 MULTIPLES = (2, 3, 4, 6)
 TRAIN = {"steps": 400, "batch_size": 32}
-OFF: dict[str, Any] = {"in_weight": 0.0, "interpolation_weight": 0.0, "out_weight": 0.0}
 CLAIM = Claim(
     slug="semixup",
     claim="With five labels a class, tying each sample to a view of it and to its mixtures is more "
@@ -61,10 +60,10 @@ def measure(seed: int) -> Figures:
     views = ImageViews(rotate=10.0, translate=0.25, noise=0.1)
     figures = {
         "semixup": score(Semixup, views=views),
-        "supervised mixup": score(Semixup, views=views, **OFF),
+        "supervised mixup": score(Semixup, views=views, **Semixup.deaf),
         "labels alone": score(Supervised, views=views, mixup=0.75),
-        "pi-model": score(Semixup, views=views, **{**OFF, "in_weight": 2.0}),
-        "ict-like": score(Semixup, views=views, **{**OFF, "interpolation_weight": 4.0}),
+        "pi-model": score(Semixup, views=views, **{**Semixup.deaf, "in_weight": 2.0}),
+        "ict-like": score(Semixup, views=views, **{**Semixup.deaf, "interpolation_weight": 4.0}),
         "semixup, strong views": score(Semixup),
         "labels alone, strong views": score(Supervised, mixup=0.75),
     }

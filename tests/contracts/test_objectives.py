@@ -24,6 +24,7 @@ from tacita.data.dataset import Dataset
 from tacita.encoders import build, default_encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
+from tacita.semisup.base import SemiSupervised
 from tacita.values import Graphs
 from tests.helpers import assert_close, example, same_values, with_examples
 
@@ -39,13 +40,13 @@ def objectives() -> list[Card]:
     return [card for card in known if issubclass(load_class(card.slug), Objective)]
 
 
-def make(method: str, encoder: str, modality: str, seed: int = 0) -> Objective:
+def make(method: str, encoder: str, modality: str, seed: int = 0, **options: object) -> Objective:
     data = data_for(modality)
     torch.manual_seed(seed)
     cls = load_class(method)
     given = [data.task] if "task" in inspect.signature(cls).parameters else []
     small = build(encoder, data.spec, **load_class(encoder).tiny)
-    objective = cls(small, *given, **cls.tiny)
+    objective = cls(small, *given, **{**cls.tiny, **options})
     objective.prepare(data)
     return objective
 
@@ -89,6 +90,12 @@ OTHERS = [
     if encoder.family == "encoder" and modality in reads(encoder)
     if encoder.slug != own_encoder(card, modality)
 ]
+
+
+def is_semi_supervised(method: str) -> bool:
+    return issubclass(load_class(method), SemiSupervised)
+
+
 every_objective = pytest.mark.parametrize("method, encoder, modality", OWN)
 
 
@@ -172,6 +179,32 @@ def test_it_learns_under_any_other_encoder_that_has_what_it_needs(
     check_terms(losses)
     losses.total.backward()
     check_gradients(objective)
+
+
+@pytest.mark.parametrize(
+    "method, encoder, modality", [case for case in OWN if is_semi_supervised(case.values[0])]
+)
+def test_a_deaf_method_learns_the_same_from_any_pool(
+    method: str, encoder: str, modality: str
+) -> None:
+    """In evaluation mode, where batch norm does not mix samples: so nothing but the loss hears the pool."""
+
+    def learnt(pool: Batch, **options: object) -> list[Tensor]:
+        objective = make(method, encoder, modality, **options)
+        objective.start(1)
+        labelled = batch_for(objective).labelled
+        objective.eval().zero_grad()
+        torch.manual_seed(0)
+        losses = objective(SemiBatch(labelled, pool))
+        losses.total.backward()
+        return [losses.total, *(p.grad for p in objective.parameters() if p.grad is not None)]
+
+    pool = batch_for(make(method, encoder, modality)).unlabelled
+    deaf = load_class(method).deaf
+    for one, other in zip(learnt(pool, **deaf), learnt(constant(pool), **deaf), strict=True):
+        assert_close(one, other)
+    listening = zip(learnt(pool), learnt(constant(pool)), strict=True)
+    assert any(not torch.allclose(one, other) for one, other in listening)
 
 
 @every_objective

@@ -98,6 +98,24 @@ def test_of_two_undecided_classes_it_is_two_logs_of_two() -> None:
     assert float(loss) == pytest.approx(2 * np.log(2))
 
 
+def test_of_one_class_alone_it_is_the_log_of_two() -> None:
+    pairs = torch.zeros(3, 2, 1, requires_grad=True)
+    loss = multi_binary_loss(pairs, torch.zeros(3, dtype=torch.int64))
+    assert loss.item() == pytest.approx(np.log(2))
+    loss.backward()
+    assert pairs.grad.isfinite().all()
+    assert (pairs.grad[:, 1] < 0).all()
+
+
+def test_one_known_class_and_strangers_are_learnt() -> None:
+    data = tacita.load("digits")
+    few = data.with_labels(data.y.clamp_max(1), OpenSet(("0",))).normalised()
+    few = few.hide_labels((few.y == 0).nonzero().squeeze(1)[:4])
+    encoder = build("residual-cnn", few.spec, width=4)
+    learner = Trained(encoder, IOMatch, engine={"steps": 3, "batch_size": 8}).fit(few)
+    assert np.isfinite(learner.predict_proba(few)).all()
+
+
 def test_only_the_own_class_and_the_hardest_other_have_a_gradient() -> None:
     pairs = torch.randn(30, 2, 6, requires_grad=True)
     y = torch.arange(30) % 6

@@ -12,7 +12,6 @@ import torch
 from scipy.special import expit, softmax
 from torch import Tensor, nn
 
-from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, SemiBatch
 from tacita.errors import ConfigError
 from tacita.modalities.load import load
@@ -20,7 +19,7 @@ from tacita.semisup.mean_teacher import MeanTeacher
 from tacita.tasks import Ordinal, Regression, Segmentation, Task
 from tests.engine.runs import Flat
 from tests.helpers import assert_close
-from tests.semisup.training import score_on_digits
+from tests.semisup.training import labels_alone, score_on_digits
 
 GRADES = Ordinal(("0", "1", "2", "3"))
 
@@ -140,4 +139,4 @@ def test_a_share_that_is_none_is_refused() -> None:
 
 def test_the_teacher_helps_on_held_out_digits() -> None:
     learnt = score_on_digits(MeanTeacher, momentum=0.95)
-    assert learnt > score_on_digits(Supervised) + 0.03
+    assert learnt > labels_alone(MeanTeacher, momentum=0.95) + 0.03

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tacita.adapt.supervised import Supervised
 from tacita.data.batch import Batch, InputSpec, SemiBatch, together
 from tacita.data.dataset import Dataset
 from tacita.data.modality import default_views, find
@@ -24,7 +23,7 @@ from tacita.semisup.flexmatch import FlexMatch
 from tacita.semisup.saa import SAA, Regrouped
 from tacita.tasks import Regression
 from tests.helpers import BATCHES, assert_close, series_batch
-from tests.semisup.training import score_on_digits, train_on_digits
+from tests.semisup.training import labels_alone, train_on_digits
 
 DATA = load("digits").subset(torch.arange(120)).hide_labels(torch.arange(40)).normalised()
 
@@ -314,6 +313,6 @@ def test_a_task_without_classes_is_refused_by_name() -> None:
 
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
     learnt = train_on_digits(SAA)
-    assert learnt.score > score_on_digits(Supervised) + 0.03
+    assert learnt.score > labels_alone(SAA) + 0.03
     # Some samples have become easy by the end, and not all.
     assert 0.2 < learnt.history.rows[-1]["naive"] < 0.99

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tacita.adapt.supervised import Supervised
 from tacita.adapt.trained import Trained
 from tacita.claim.data import few_digits
 from tacita.encoders import build
 from tacita.engine.history import History
 from tacita.objective import Objective
+from tacita.semisup.base import SemiSupervised
 from tacita.tasks import Task
 
 
@@ -26,6 +28,13 @@ class Learnt(NamedTuple):
 def score_on_digits(objective: type[Objective[Any]], labels: int = 2, **options: Any) -> float:
     """The task's metric after `train_on_digits`."""
     return train_on_digits(objective, labels, **options).score
+
+
+def labels_alone(method: type[SemiSupervised], **options: Any) -> float:
+    """The better of the method itself without its pool, and of the supervised network with strong views."""
+    steps = {name: value for name, value in options.items() if name == "steps"}
+    deaf = score_on_digits(method, **{**options, **method.deaf})
+    return max(deaf, score_on_digits(Supervised, **steps))
 
 
 def train_on_digits(

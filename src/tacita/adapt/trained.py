@@ -17,6 +17,7 @@ from tacita.data.modality import default_views
 from tacita.encoder import Encoder
 from tacita.engine.confidence import ConfidenceAlarm
 from tacita.engine.history import History
+from tacita.engine.stopping import Stopping
 from tacita.engine.train import train
 from tacita.learner import NetworkLearner, features
 from tacita.objective import Objective
@@ -62,10 +63,12 @@ class Trained(NetworkLearner):
     def _fit(self, data: Dataset, seed: int) -> None:
         # The given encoder stays as it is, so that a second fit starts where the first one did.
         self.encoder = copy.deepcopy(self.begin)
-        data, engine = self._watched(data, seed)
+        data, stopping = self._watched(data, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             objective = self.build(data)
+        engine = {name: value for name, value in self.engine.items() if name != "patience"}
+        engine |= {"seed": seed} if stopping is None else {"seed": seed, "stopping": stopping}
         if objective.reads == "both":
             if bool(data.labelled.all()):
                 self.alarm(
@@ -83,12 +86,10 @@ class Trained(NetworkLearner):
         """The objective for this data, ready to be trained."""
         return self.objective(self.encoder, data.task, **self.options)  # type: ignore[call-arg]
 
-    def _watched(self, data: Dataset, seed: int) -> tuple[Dataset, dict[str, Any]]:
-        """The samples to learn from and the engine's arguments, where `patience` is one of the options."""
-        engine = {**self.engine, "seed": seed}
-        patience, steps = engine.pop("patience", None), engine.get("steps", 1000)
-        data, stopping = watch(self, data, steps, seed, patience=patience)
-        return data, engine if stopping is None else engine | {"stopping": stopping}
+    def _watched(self, data: Dataset, seed: int) -> tuple[Dataset, Stopping | None]:
+        """The samples to learn from and how training stops, where `patience` is one of the options."""
+        patience, steps = self.engine.get("patience"), self.engine.get("steps", 1000)
+        return watch(self, data, steps, seed, patience=patience)
 
     def try_out(self, data: Dataset, seed: int) -> None:
         if self.engine.get("patience") is not None:

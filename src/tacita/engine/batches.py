@@ -116,10 +116,11 @@ def pair_sizes(objective: Objective[Any], data: Dataset, batch_size: int) -> tup
     """How many labelled and unlabelled samples a step has, of an objective that reads both.
 
     All samples, the labelled ones too, are unlabelled data: as FixMatch does. Where labels are fewer
-    than a batch, the ratio holds to what there is, down to twice the batch.
+    than a batch, the ratio holds to what there is, but not below what a full batch would have by it, or
+    twice the batch where that is less. With a batch of labels it is exactly the ratio.
     """
-    few = min(batch_size, int(data.labelled.sum()))
-    many = max(few * objective.unlabelled_ratio, 2 * batch_size)
+    few, ratio = min(batch_size, int(data.labelled.sum())), objective.unlabelled_ratio
+    many = max(few * ratio, min(ratio, 2) * batch_size)
     return few, min(many, len(data))
 
 

@@ -35,8 +35,8 @@ FAMILY = ("left", "right", "lower", "diagonal", "upper", "shift", "drive")
     family="layer",
     needs=("steps",),
     summary="Mixes time by a dense state-space system, exact between irregular steps; for small states.",
-    claim="At half the sampling rate it loses no accuracy on BasicMotions (100%), where a CNN falls to 73%; "
-    "telling it the rate changed one series of 200.",
+    claim="At half the sampling rate, and told of it, it tells motions and their speed nearly as well (83% "
+    "after 89%); untold it falls to 45%, and a CNN from 98% to 26%.",
     reuses=("fft_convolution", "hippo", "krylov"),
 )
 class LSSL(SequenceLayer):

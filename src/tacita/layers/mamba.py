@@ -34,7 +34,7 @@ SMALLEST_STEP = 1e-4
     summary="Mixes time by a recurrence that selects by content; linear in length, constant memory a step.",
     reuses=("selective_scan", "causal_conv"),
     claim="Copies scattered tokens out of texts four times as long as in training, where the same layer "
-    "without selection does not: 95.9% against 37.1%, chance 20%.",
+    "without selection does not: 98.3% against 44.0%, chance 20%.",
 )
 class Mamba(SequenceLayer):
     """The gated block: project, convolve the last few steps, scan selectively, gate, project back.

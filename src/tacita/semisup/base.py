@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,10 @@ class SemiSupervised(Objective[SemiBatch]):
     reads = "both"
     weighs = True
     engine_defaults = {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 5e-4}
+
+    deaf: ClassVar[Mapping[str, Any]]
+    """Arguments under which the pool teaches nothing: the method's own labels, views, batches and average
+    alone, which is what a gain by the pool is measured against. Batch norm still sees the pool."""
 
     def __init__(
         self,

@@ -44,15 +44,20 @@ class FixMatch(SemiSupervised):
     momentum: rate of the averaged weights that are kept; with the warm start of the official
         code, 0.99 suits runs of hundreds of steps, where the paper's 0.999 suits a million.
     alignment: which shares of classes guesses are brought to ("distribution alignment", ReMixMatch,
-        section 3.1; table 5 of FixMatch): equal ones, those of the labels, or as they come.
+        section 3.1): equal ones, those of the labels, or as they come, which is the paper's method.
     weak, strong: view makers; default: those of the modality.
 
-    Differs from the paper: the strong view is one affine warp with intensity, noise and erasing
+    Differs from the paper: guesses are aligned to equal shares of the classes by default, which the paper
+    has as an addition only (table 5) and which does harm where shares are far from equal
+    (`alignment="none"` is the paper's); the strong view is one affine warp with intensity, noise and erasing
     in place of RandAugment's list of image operations, so that it runs on a whole batch and on any
     image; the optimiser is AdamW on a cosine to zero.
 
     Raises `ConfigError` for a task that has no classes.
     """
+
+    deaf = {"unlabelled_weight": 0.0}
+    tiny = {"threshold": 0.05}  # else no guess of an untrained network counts
 
     def __init__(
         self,

@@ -68,6 +68,7 @@ class IOMatch(SemiSupervised):
     Raises `ConfigError` for a task without classes, and for a threshold or a share out of range.
     """
 
+    deaf = {"unlabelled_weight": 0.0, "open_weight": 0.0}
     tiny = {"open_threshold": 0.05}  # else no guess of an untrained network counts
     warm: Tensor
 
@@ -190,15 +191,16 @@ def multi_binary_loss(pairs: Tensor, y: Tensor, weights: Tensor | None = None) -
     """L_mb: a sample is of its class, and not of the class that it is taken for most.
 
     `mean_b [-log o_y(b) + max_{k != y} -log(1 - o_k(b))]`. Shapes: `pairs (B, 2, K)` logits, where
-    `[:, 1]` are those of being of a class; `y (B,)` codes of two classes or more;
-    `weights (B,)` how often each sample counts.
+    `[:, 1]` are those of being of a class; `y (B,)` codes; `weights (B,)` how often each sample counts. Of
+    one class alone there is no other: the second term is 0.
 
     >>> round(multi_binary_loss(torch.zeros(1, 2, 2), torch.tensor([0])).item(), 4)  # 2 log 2
     1.3863
     """
     cost = -pairs.log_softmax(1)
     own = functional.one_hot(y, pairs.shape[2]).bool()
-    hardest = cost[:, 0].masked_fill(own, -torch.inf).max(1).values
+    # A cost is never negative, so 0 in the place of the own class is the largest of none alone.
+    hardest = cost[:, 0].masked_fill(own, 0.0).max(1).values
     return weighted_mean(cost[:, 1].gather(1, y[:, None])[:, 0] + hardest, weights)
 
 

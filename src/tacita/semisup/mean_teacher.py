@@ -65,6 +65,8 @@ class MeanTeacher(SemiSupervised):
     2
     """
 
+    deaf = {"consistency_weight": 0.0}
+
     def __init__(
         self,
         encoder: Encoder,

@@ -46,7 +46,8 @@ class MixMatch(SemiSupervised):
     alpha: of the Beta distribution of shares, one a sample (0.75, section 3.5).
     unlabelled_weight: weight of the unlabelled loss after its rise, lambda_U. The paper tunes it a data
         set, 75 for CIFAR-10 (section 4.2); in runs of hundreds of steps 25 did better on digits, and
-        75 could bring all guesses onto few classes.
+        75 could bring all guesses onto few classes. With a weight of 0 guesses count nowhere: labelled
+        views are mixed with each other alone.
     ramp_up: share of the steps over which that weight rises along a line (the first 16,000 steps of the
         paper's runs, section 3.5).
     unlabelled_ratio: unlabelled samples a labelled one in a step (1, algorithm 1).
@@ -59,6 +60,8 @@ class MixMatch(SemiSupervised):
 
     Raises `ConfigError` for a task that has no classes and for options that cannot be.
     """
+
+    deaf = {"unlabelled_weight": 0.0}
 
     def __init__(
         self,
@@ -107,7 +110,11 @@ class MixMatch(SemiSupervised):
         counted = truth if labelled.weights is None else truth * labelled.weights[:, None]
         guesses = [gathered(q)] * self.guesses
         with kinds(*map(len, parts)):
-            order = own(randperm(len(whole), q.device))
+            order = randperm(len(whole), q.device)
+            if self.unlabelled_weight == 0:
+                first = len(gathered(labelled.index))
+                order = torch.cat([order[order < first], order[order >= first]])
+            order = own(order)
             share = own(draw_share(self.alpha, len(others), device=q.device)).to(q.dtype)
             (logits,) = self.logits(mixed(whole, others, order, share, self.encoder.spec))
             # In what is learnt of labels, each counts by its sample's weight; a guess counts once.

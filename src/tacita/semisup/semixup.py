@@ -70,6 +70,8 @@ class Semixup(SemiSupervised):
     4
     """
 
+    deaf = {"in_weight": 0.0, "interpolation_weight": 0.0, "out_weight": 0.0}
+
     def __init__(
         self,
         encoder: Encoder,

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from tacita.adapt.supervised import Supervised
+from tacita.adapt.trained import Trained
 from tacita.audit.shift import readiness
-from tacita.audit.shift.readiness import Comparison, Readiness, ReadinessReport
+from tacita.audit.shift.readiness import Comparison, Readiness, ReadinessReport, Scores
 from tacita.data.dataset import Dataset
 from tacita.data.splits import draw_labels
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load
+from tacita.semisup.fixmatch import FixMatch
 from tacita.tasks import Classification
 
 
@@ -29,40 +32,66 @@ def pair(unlabelled: int = 0) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def seen() -> tuple[ReadinessReport, list[tuple[str, Dataset, Dataset]], Dataset]:
-    """A report of one step a training, and what each training was given."""
-    given: list[tuple[str, Dataset, Dataset]] = []
+def seen() -> tuple[ReadinessReport, list[tuple[Trained, Dataset]], Dataset]:
+    """A report of one step a training, and each learner with the samples that it was given."""
+    given: list[tuple[Trained, Dataset]] = []
+    fit = Trained.fit
 
-    class Spied(readiness._Watched):
-        def fit(self, data: Any, y: Any = None, *, seed: int = 0) -> Any:
-            given.append((self.objective.__name__, data, self.truth))
-            return super().fit(data, y, seed=seed)
+    def spied(self: Trained, data: Any, y: Any = None, *, seed: int = 0) -> Any:
+        given.append((self, data))
+        return fit(self, data, y, seed=seed)
 
     data = pair(60)
-    audit = Readiness(steps=1, seeds=2, per_class=(3, 10), batch_size=4, log_every=1)
+    audit = Readiness(
+        options={"alignment": "none"},
+        steps=1,
+        seeds=2,
+        per_class=(3, 10),
+        batch_size=4,
+        log_every=1,
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readiness, "_Watched", Spied)
+        patch.setattr(Trained, "fit", spied)
         report = audit.measure(data)
     return report, given, data
 
 
-def test_both_networks_get_the_same_samples_and_none_to_be_scored_on(seen: Any) -> None:
+def test_all_learners_get_the_same_samples_and_none_to_be_scored_on(seen: Any) -> None:
     report, given, data = seen
-    assert [name for name, *_ in given[:4]] == ["Supervised", "FixMatch"] * 2
-    trained = torch.cat([few.index for _, few, _ in given]).unique()
+    trained = torch.cat([few.index for _, few in given]).unique()
     held = set(data.index.tolist()) - set(trained.tolist())
     assert len(held) == report.held_out
-    for (_, alone, _), (_, semi, _) in zip(given[::2], given[1::2], strict=True):
-        assert torch.equal(alone.index, semi.index)
-        assert torch.equal(alone.y, semi.y)
-        assert alone.normaliser is semi.normaliser is not None
-        assert torch.equal(alone.x, data.x[alone.index])
+    assert len(given) == 3 * 2 * (len(report.volumes) + len(report.shares))
+    for (_, semi), (_, alone), (_, supervised) in zip(
+        given[::3], given[1::3], given[2::3], strict=True
+    ):
+        for other in (alone, supervised):
+            assert torch.equal(other.index, semi.index)
+            assert torch.equal(other.y, semi.y)
+            assert other.normaliser is semi.normaliser is not None
+            assert torch.equal(other.x, data.x[other.index])
+
+
+def test_a_method_is_compared_with_itself_without_the_pool(seen: Any) -> None:
+    _, given, _ = seen
+    for (semi, _), (alone, _), (supervised, _) in zip(
+        given[::3], given[1::3], given[2::3], strict=True
+    ):
+        assert semi.objective is alone.objective is FixMatch
+        assert semi.options == {"alignment": "none"}
+        assert alone.options == {"alignment": "none", "unlabelled_weight": 0.0}
+        assert semi.engine.items() >= alone.engine.items()
+        assert supervised.objective is Supervised
+        starts = [learner.begin.state_dict() for learner in (semi, alone, supervised)]
+        for name, value in starts[0].items():
+            assert all(torch.equal(start[name], value) for start in starts)
 
 
 def test_labels_are_as_many_as_said_and_the_truth_is_of_hidden_ones(seen: Any) -> None:
     report, given, data = seen
     assert [point.labels for point in report.volumes] == [6, 20]
-    for (_, few, truth), labels in zip(given[:8:2], [6, 6, 20, 20], strict=True):
+    for (semi, few), labels in zip(given[:12:3], [6, 6, 20, 20], strict=True):
+        truth = semi.truth
         assert torch.bincount(few.y[few.labelled]).tolist() == [labels // 2] * 2
         assert len(few) == len(data) - report.held_out
         assert not set(few.index[few.labelled].tolist()) & set(truth.index.tolist())
@@ -73,9 +102,10 @@ def test_labels_are_as_many_as_said_and_the_truth_is_of_hidden_ones(seen: Any) -
 def test_pools_of_other_shares_have_one_size_and_known_classes(seen: Any) -> None:
     report, given, data = seen
     assert [point.share for point in report.shares] == [0.5, 0.7, 0.9, 0.98]
-    common = int(torch.bincount(given[0][2].y).argmax())
+    common = int(torch.bincount(given[0][0].truth.y).argmax())
     sizes = set()
-    for number, (_, few, truth) in enumerate(given[8::2]):
+    for number, (semi, few) in enumerate(given[12::3]):
+        truth = semi.truth
         share = report.shares[number // 2].share
         assert bool(data.labelled[few.index].all())
         assert int(few.labelled.sum()) == report.shares[0].labels
@@ -110,17 +140,24 @@ def test_volumes_go_up_to_the_rarest_class_and_small_pools_have_no_shares() -> N
 
 
 def point(labels: int, gains: list[float]) -> Comparison:
-    alone = (0.7,) * len(gains)
-    semi = tuple(0.7 + gain for gain in gains)
-    return Comparison(labels, alone, semi, alone, semi)
+    alone = Scores((0.7,) * len(gains), (0.1,) * len(gains))
+    worse = Scores((0.6,) * len(gains), (0.1,) * len(gains))
+    semi = Scores(tuple(0.7 + gain for gain in gains), (0.1,) * len(gains))
+    return Comparison(labels, semi=semi, alone=alone, supervised=worse)
 
 
 @pytest.mark.parametrize(
     ("gains", "said"),
     [
-        ([0.10, 0.12, 0.11], "yes: fixmatch gains +11.0 +- 0.6 points with 40 labels"),
-        ([-0.10, -0.12, -0.11], "no: fixmatch loses, -11.0 +- 0.6 points with 40 labels"),
-        ([0.10, -0.12, 0.03], "not that it could be seen: +0.3 +- 6.5 points with 40 labels"),
+        ([0.10, 0.12, 0.11], "yes: fixmatch gains +11.0 +- 0.6 points with 40 labels (p 0.001)"),
+        ([-0.10, -0.12, -0.11], "no: fixmatch loses, -11.0 +- 0.6 points with 40 labels (p 0.001)"),
+        (
+            [0.10, -0.12, 0.03],
+            "not that it could be seen: +0.3 +- 6.5 points with 40 labels (p 0.48)",
+        ),
+        # Over twice its error, but of two seeds.
+        ([0.10, 0.06], "not that it could be seen: +8.0 +- 2.0 points with 40 labels (p 0.08)"),
+        ([0.0, 0.0], "not that it could be seen: +0.0 +- 0.0 points with 40 labels (p 1.00)"),
     ],
 )
 def test_the_answer_is_read_against_its_error(gains: list[float], said: str) -> None:
@@ -130,9 +167,50 @@ def test_the_answer_is_read_against_its_error(gains: list[float], said: str) -> 
     assert report.answer == said
     most = point(40, gains)
     assert most.gain == pytest.approx(np.mean(gains))
-    assert most.error == pytest.approx(np.std(gains, ddof=1) / np.sqrt(3))
+    assert most.error == pytest.approx(np.std(gains, ddof=1) / np.sqrt(len(gains)), abs=1e-12)
     better = replace(report, volumes=(point(8, [0.2, 0.2]), most))
-    assert better.answer == f"{said}; its gain is largest (+20.0) with 8"
+    assert better.answer == f"{said}; its gain is largest (+20.0 +- 0.0) with 8"
+
+
+def test_the_gain_is_over_the_better_of_both_baselines() -> None:
+    few = point(40, [0.1, 0.1])
+    assert few.gain == pytest.approx(0.1)
+    swapped = replace(few, alone=few.supervised, supervised=few.alone)
+    assert swapped.gain == pytest.approx(0.1)
+    assert swapped.baseline is few.baseline is few.alone
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_gains_that_are_noise_are_rarely_taken_for_gains(seeds: int) -> None:
+    draw = np.random.default_rng(seeds)
+    told = {"yes": 0, "no": 0, "not": 0}
+    for _ in range(2000):
+        most = point(40, draw.normal(0, 0.1, seeds).tolist())
+        report = ReadinessReport("fixmatch", 10, (most,), (), (), None, None)
+        told[report.answer.split()[0].strip(":")] += 1
+    # One in twenty of each, and its own chance over 2,000 draws; by twice the error it is 15% of two seeds.
+    assert 0.03 < told["yes"] / 2000 < 0.07
+    assert 0.03 < told["no"] / 2000 < 0.07
+
+
+def test_a_method_that_learns_nothing_from_the_pool_is_never_said_to_gain() -> None:
+    data = load("digits")
+    part = data.subset(torch.arange(0, len(data), 3))
+    audit = Readiness(
+        options={"unlabelled_weight": 0.0},
+        steps=15,
+        batch_size=8,
+        seeds=2,
+        per_class=(4,),
+        lean=(),
+    )
+    for seed in range(1000, 1003):
+        report = audit.measure(part, seed=seed)
+        (most,) = report.volumes
+        assert most.gain <= 0
+        assert report.answer.startswith("not that it could be seen")
+        # Beside the supervised network alone it would have been said to gain: its views are weaker.
+        assert np.mean(most.semi.accuracy) > np.mean(most.supervised.accuracy) + 0.05
 
 
 def test_a_gain_on_real_digits_is_found() -> None:
@@ -147,6 +225,8 @@ def test_a_gain_on_real_digits_is_found() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ConfigError, match="semi='simclr'"):
         Readiness(semi="simclr")
+    with pytest.raises(ConfigError, match=r"options of fixmatch\.lambda: unknown"):
+        Readiness(options={"lambda": 1.0})
     with pytest.raises(ConfigError, match="seeds=0"):
         Readiness(seeds=0)
     with pytest.raises(ConfigError, match="regression"):

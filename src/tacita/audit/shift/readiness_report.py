@@ -6,40 +6,69 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
 from tacita.measures.frechet import FrechetDistance
+
+CHANCE = 0.05
+"""How often a gain, or a loss, that is none may be told as one."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one learner scores, a figure a seed: balanced accuracy and calibration error."""
+
+    accuracy: tuple[float, ...]
+    ece: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two networks on the same labels and pool, a figure a seed; scores are balanced accuracy.
+    """The learners on the same labels and pool.
 
     labels: how many in all; share: of the most frequent class in the pool, where that was set.
+    semi: the method. alone: the method itself without what it learns from the pool, so that nothing but the
+        pool is between the two. supervised: a network of the labels, with the house's strong views.
     """
 
     labels: int
-    alone: tuple[float, ...]
-    semi: tuple[float, ...]
-    alone_ece: tuple[float, ...]
-    semi_ece: tuple[float, ...]
+    semi: Scores
+    alone: Scores
+    supervised: Scores
     share: float | None = None
 
     @property
+    def baseline(self) -> Scores:
+        """The better of the two that learn from labels, in the mean over the seeds."""
+        return max(self.alone, self.supervised, key=lambda scores: np.mean(scores.accuracy))
+
+    @property
     def gain(self) -> float:
-        """What the semi-supervised network has more, in the mean over the seeds."""
-        return float(np.mean(self.semi) - np.mean(self.alone))
+        """What the method has more than the better baseline, in the mean over the seeds."""
+        return float(self._gains().mean())
 
     @property
     def error(self) -> float:
         """Standard error of the gain; NaN of one seed."""
-        gains = np.subtract(self.semi, self.alone)
+        gains = self._gains()
         return float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("nan")
 
+    @property
+    def p(self) -> float:
+        """How often chance alone would gain, or lose, as much (Student's t, one side); NaN of one seed."""
+        if self.error == 0:
+            return float(self.gain == 0)
+        return float(t.sf(abs(self.gain) / self.error, len(self._gains()) - 1))
+
+    def _gains(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.subtract(self.semi.accuracy, self.baseline.accuracy)
+
     def line(self, width: int = 8) -> str:
-        """One line of figures; width: of the column of the semi-supervised network."""
+        """One line of figures; width: of the column of the method."""
         return (
-            f"{np.mean(self.alone):6.1%}  {np.mean(self.semi):{width}.1%}  {self.points():>13}  "
-            f"{np.mean(self.alone_ece):6.1%}  {np.mean(self.semi_ece):6.1%}"
+            f"{np.mean(self.alone.accuracy):6.1%}  {np.mean(self.supervised.accuracy):10.1%}  "
+            f"{np.mean(self.semi.accuracy):{width}.1%}  {self.points():>13}  "
+            f"{np.mean(self.baseline.ece):6.1%}  {np.mean(self.semi.ece):6.1%}"
         )
 
     def points(self) -> str:
@@ -56,9 +85,9 @@ class ReadinessReport:
         of the classes on; empty where labels do not suffice for pools.
     guesses: as `Guesses` has them at the `step`s of the last semi-supervised training, that with the most
         labels; empty where no label was hidden.
-    distance: held-out labelled samples against those that have no label, by features of the network of
-        the labels alone; cheap: as `tacita.audit.shift.pool_shift` has it before any training. None where
-        there are too few of either.
+    distance: held-out labelled samples against those that have no label, by features of the method's
+        network without its pool; cheap: as `tacita.audit.shift.pool_shift` has it before any training.
+        None where there are too few of either.
     """
 
     semi: str
@@ -75,22 +104,25 @@ class ReadinessReport:
         most = self.volumes[-1]
         best = max(self.volumes, key=lambda point: point.gain)
         found = f"{most.points()} points with {most.labels} labels"
-        if most.gain > 2 * most.error:
-            said = f"yes: {self.semi} gains {found}"
-        elif most.gain < -2 * most.error:
-            said = f"no: {self.semi} loses, {found}"
-        elif np.isfinite(most.error):
-            said = f"not that it could be seen: {found}"
-        else:
+        if not np.isfinite(most.error):
             said = f"no error is known of one seed: {found}"
+        elif most.p >= CHANCE:
+            said = f"not that it could be seen: {found} (p {most.p:.2f})"
+        elif most.gain > 0:
+            said = f"yes: {self.semi} gains {found} (p {most.p:.3f})"
+        else:
+            said = f"no: {self.semi} loses, {found} (p {most.p:.3f})"
         if best is not most and best.gain > 0:
-            said += f"; its gain is largest ({100 * best.gain:+.1f}) with {best.labels}"
+            said += f"; its gain is largest ({best.points()}) with {best.labels}"
         return said
 
     def lines(self) -> list[str]:
         """All curves as text, and the answer at the end."""
         width = max(6, len(self.semi))
-        head = f"{'alone':>6}  {self.semi:>{width}}  {'gain':>13}  {'ECE of both':>14}"
+        head = (
+            f"{'alone':>6}  {'supervised':>10}  {self.semi:>{width}}  {'gain':>13}  "
+            f"{'ECE without, with':>17}"
+        )
         said = [f"{'labels':<9} {head}"]
         said += [f"{point.labels:<9} {point.line(width)}" for point in self.volumes]
         if self.shares:
