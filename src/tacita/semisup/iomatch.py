@@ -37,8 +37,9 @@ PROJECTION = 128
     tasks=("classification", "open-set"),
     summary="Classify from a few labels where many unlabelled samples are of no known class, and say so.",
     reuses=("views", "ema", "alignment", "fixmatch"),
-    claim="With unknown classes in the pool, they are told from the known better than by FixMatch: this "
-    "does not hold here in 400 steps, where known classes are told a little better and unknown ones are not.",
+    claim="With unknown classes in the pool, known and unknown are told better than by FixMatch: this "
+    "does not hold here in 400 steps (83.5% against 84.2% on digits, 72.8% of the labels alone). On "
+    "clothes both are worse at it than the labels alone.",
 )
 class IOMatch(SemiSupervised):
     """A closed-set and a multi-binary classifier make K + 1 soft targets for an open-set one.

@@ -70,8 +70,9 @@ class Rollout:
     modalities=("series",),
     summary="Trains a policy with memory for tasks that show only a part of what matters.",
     reuses=("s5", "linear_scan", "stack"),
-    claim="A policy of S5 layers learns to recall a cue 30 steps later in every seed, where one with a GRU "
-    "learns it in one of five within the same updates and one without memory never.",
+    claim="A policy of S5 layers learns to recall a cue 30 steps later in 8 of 10 seeds, where every one "
+    "was asked; one with a GRU in 7 within the same updates, one without memory never. Poles it balances "
+    "in all.",
 )
 class InContextRL(App):
     """Proximal policy optimisation over whole rollouts, with episodes cut inside the layer.
