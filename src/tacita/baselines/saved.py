@@ -201,10 +201,15 @@ CLASSIFIER = Form(_take_linear, _make_linear_classifier)
 REGRESSOR = Form(_take_linear, _make_linear)
 FORMS: dict[str, Form] = {
     **dict.fromkeys(("LogisticRegression", "LinearSVC"), CLASSIFIER),
-    "RidgeClassifierCV": CLASSIFIER,
+    **dict.fromkeys(("RidgeClassifierCV", "LinearDiscriminantAnalysis"), CLASSIFIER),
     **dict.fromkeys(("Ridge", "RidgeCV"), REGRESSOR),
     **dict.fromkeys(
-        ("RandomForestClassifier", "RandomForestRegressor"),
+        (
+            "RandomForestClassifier",
+            "ExtraTreesClassifier",
+            "RandomForestRegressor",
+            "ExtraTreesRegressor",
+        ),
         Form(trees.take_forest, trees.make_forest),
     ),
     **dict.fromkeys(

@@ -37,10 +37,10 @@ class GSS(SequenceLayer):
     d_inner: channels of the state space; by default a quarter of d_model, as in the paper.
 
     Raises `ConfigError` for sizes that are not positive. Differs from the paper: the kernel is as long as
-    the sequence, not cut at a length of training. Differs from common code of others (the
-    authors' was not at hand): there a second norm stands between the narrow map and the state space, so that the skip
-    `D u` is of the normalised input too; the last map has a bias; and the state space has 256 channels
-    whatever `d_model` is.
+    the sequence, not cut at a length of training. Differs from common code of others (the authors' was not
+    at hand): there a second norm stands between the narrow map and the state space, so that the skip `D u` is
+    of the normalised input too; the last map has a bias; and the state space has 256 channels whatever
+    `d_model` is.
 
     >>> GSS(8, d_state=16)(torch.randn(2, 10, 8)).shape
     torch.Size([2, 10, 8])
