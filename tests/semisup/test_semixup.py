@@ -241,8 +241,12 @@ def test_options_that_cannot_be_are_refused(option: dict[str, float]) -> None:
 
 
 def test_agreement_helps_to_grade_held_out_digits() -> None:
-    """The digits as ten grades, by quadratic kappa."""
+    """The digits as ten grades, by quadratic kappa: over three draws of the labels."""
     given = {"labels": 3, "steps": 250, "task": Ordinal(tuple("0123456789"))}
-    views = ImageViews(rotate=10.0, translate=0.25, noise=0.1)
-    learnt = score_on_digits(Semixup, views=views, momentum=0.95, **given)
-    assert learnt > score_on_digits(Supervised, views=views, mixup=0.75, **given) + 0.03
+    given["views"] = ImageViews(rotate=10.0, translate=0.25, noise=0.1)
+    gains = [
+        score_on_digits(Semixup, momentum=0.95, seed=seed, **given)
+        - score_on_digits(Supervised, mixup=0.75, seed=seed, **given)
+        for seed in range(3)
+    ]
+    assert sum(gains) / len(gains) > 0.01

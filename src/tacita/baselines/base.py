@@ -13,10 +13,10 @@ from torch import Tensor
 from tacita.baselines.saved import load_estimator, save_estimator
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
-from tacita.errors import ConfigError, DataError
+from tacita.errors import DataError
 from tacita.learner import Learner
 from tacita.parts.rows import flat_rows, row_width
-from tacita.tasks import Number, Task, require_one_class
+from tacita.tasks import Task, require_number, require_one_class
 
 
 class Baseline(Learner):
@@ -95,8 +95,5 @@ def need_classes(slug: str, task: Task) -> None:
 
 def need_numbers(slug: str, task: Task) -> None:
     """Raise `ConfigError` where a baseline for numbers is asked to do another task."""
-    if not isinstance(task, Number):
-        raise ConfigError(
-            f"{slug} predicts numbers, but the task is {task.name}.",
-            remedy="Take logistic-regression, random-forest or gradient-boosting instead.",
-        )
+    other = "Take logistic-regression, random-forest or gradient-boosting instead."
+    require_number(f"{slug} predicts numbers", task, remedy=other)

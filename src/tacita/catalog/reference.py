@@ -28,7 +28,7 @@ def reference_pages() -> dict[str, str]:
     >>> "## byol" in reference_pages()["pretrain.md"]
     True
     """
-    known = discover.cards().values()
+    known = discover.scan(discover.ROOT).values()
     return {
         f"{family}.md": _page(title, [card for card in known if card.family == family])
         for family, title in FAMILIES.items()

@@ -30,7 +30,7 @@ def method_table() -> str:
         "samples": ", ".join(f"`{name}`" for name in discover.modalities()),
         "tasks": ", ".join(f"`{name}`" for name in task_cards()),
     }
-    known = discover.cards().values()
+    known = discover.scan(discover.ROOT).values()
     for family, title in FAMILIES.items():
         rows[title] = _named([card for card in known if card.family == family])
     lines = [f"| {title} | {names} |" for title, names in rows.items()]

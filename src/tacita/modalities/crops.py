@@ -32,6 +32,7 @@ class Crops(nn.Module):
     `(B, ceil(L size), C)`, its lengths likewise; `(B, F)` to the same. Raises `ConfigError` for a part
     or a size that is nothing or more than the whole.
 
+    >>> import torch
     >>> from tacita.data.batch import InputSpec
     >>> from tacita.data.modality import find
     >>> crops = find("images").crops(InputSpec("images", (1, 8, 8)), scale=(0.1, 0.4), size=0.5)

@@ -20,7 +20,7 @@ from tacita.tasks.classification import Classification, require_classes
 from tacita.tasks.coded import Coded, OneClass, require_one_class
 from tacita.tasks.declared import Declared
 from tacita.tasks.labels import UNLABELLED
-from tacita.tasks.number import Number
+from tacita.tasks.number import Number, require_number
 from tacita.tasks.open_set import UNKNOWN, OpenSet
 from tacita.tasks.ordinal import Ordinal, quadratic_kappa
 from tacita.tasks.regression import Regression
@@ -115,6 +115,7 @@ __all__ = [
     "kinds",
     "quadratic_kappa",
     "require_classes",
+    "require_number",
     "require_one_class",
     "require_voxels",
     "task",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacita.errors import DataError
+from tacita.errors import ConfigError, DataError
 from tacita.measures.errors import largest_errors
 from tacita.tasks.base import Fact, Task
 from tacita.tasks.labels import numbers_of
@@ -104,3 +104,13 @@ class Number(Task):
         predicted, true = self.predict(logits).numpy(), y.numpy()
         worst = largest_errors(predicted, true, top)
         return Shown(fit=(true, predicted), worst=worst, guesses=predicted[worst])
+
+
+def require_number(why: str, task: Task, *, remedy: str) -> Number:
+    """The task, whose labels must be a number each.
+
+    why: the error's beginning. Raises `ConfigError` for any other task.
+    """
+    if not isinstance(task, Number):
+        raise ConfigError(f"{why}, but the task is {task.name}.", remedy=remedy)
+    return task

@@ -218,7 +218,7 @@ def test_the_warp_comes_first_and_is_each_images_own(monkeypatch: pytest.MonkeyP
     same = (0.1 + torch.rand(1, 1, 8, 8)).expand(6, 1, 8, 8)
     seen: list[Tensor] = []
 
-    def remember(x: Tensor, ratio: Tensor, index: Tensor) -> Tensor:
+    def remember(x: Tensor, *_: Tensor, **__: Tensor) -> Tensor:
         seen.append(x)
         return x
 

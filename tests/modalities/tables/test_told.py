@@ -132,6 +132,7 @@ def test_a_data_set_of_other_codes_is_refused():
         model.predict(other)
 
 
+@pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 @pytest.mark.parametrize("missing", ["refuse", "impute"])
 def test_unseen_values_are_taken_wherever_a_model_reads(tmp_path, missing):
     frame = pd.DataFrame({"c": ["a", "b"] * 10, "n": range(20), "y": ["p", "q"] * 10})

@@ -181,7 +181,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         tacita.load(path, text="revew")
     with pytest.raises(ConfigError, match="which column"):
         tacita.load(path, modality="text")
-    with pytest.raises(ConfigError, match="both text and label"):
+    with pytest.raises(ConfigError, match="both the text and its label"):
         tacita.load(path, text="review", labels="review")
     with pytest.raises(ConfigError, match="neither a tokeniser nor a folder"):
         tacita.load(path, text="review", tokeniser="wrods")

@@ -81,7 +81,8 @@ def test_fit_compares_networks_with_the_baselines_of_texts() -> None:
     card = find("text").card
     assert card.usual == ("supervised", "masked-language-modelling-fine-tune")
     baselines = [c.slug for c in cards().values() if c.family == "baseline" and "text" in reads(c)]
-    assert sorted(baselines) == ["tfidf-label-spreading", "tfidf-logistic-regression", "tfidf-svm"]
+    of_classes = ["tfidf-label-spreading", "tfidf-logistic-regression", "tfidf-svm"]
+    assert sorted(baselines) == sorted([*of_classes, "tfidf-ridge"])
 
 
 def test_what_cannot_work_on_tokens_is_not_offered() -> None:
