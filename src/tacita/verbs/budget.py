@@ -103,9 +103,8 @@ def fit_to_budget(
         kept = [each for each in kept if each.name != name]
         alone = SHORTEST * makespan({name: cost}, folds, processes, refit=refit)
         left[name] = (
-            f"a quarter of its usual steps would take {seconds_in_words(alone)}"
-            f" of a budget of {seconds_in_words(budget)}"
-            + (", with the others before it" if alone < room else "")
+            f"a quarter of its usual steps would take {seconds_in_words(alone)},"
+            f" and networks have {seconds_in_words(room)}" + (" together" if alone < room else "")
         )
     steps = 2 ** (math.floor(2 * math.log2(min(longest, max(share, 1e-9)))) / 2)
     costs = {
