@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Unpack, overload
+from typing import Any
 
 import torch
 
@@ -43,7 +43,7 @@ from tacita.verbs.common import (
 )
 from tacita.verbs.folder import PLAN, work_folder
 from tacita.verbs.measured import measured
-from tacita.verbs.options import Running, VerbOptions
+from tacita.verbs.options import Running
 from tacita.verbs.page import RunPage
 from tacita.verbs.plan import (
     Plan,
@@ -60,38 +60,6 @@ from tacita.verbs.screen import Screen
 from tacita.verbs.start import check_start, mark_of, opened, started, starting_from
 from tacita.verbs.timing import budgeted, expected_in_words, processes_of, time_for_folds
 from tacita.verbs.workers import Workers, on_one_thread, one_thread
-
-
-@overload
-def fit(
-    data: Any,
-    y: Any = None,
-    *,
-    recipe: str | Sequence[str] = "auto",
-    start: Model | str | Path | None = None,
-    test: Any = None,
-    unlabelled: Any = None,
-    labels_per_class: int | None = None,
-    draws: int | None = None,
-    metric: str | None = None,
-    **options: Unpack[VerbOptions],
-) -> Model: ...
-
-
-@overload
-def fit(
-    data: Any,
-    y: Any = None,
-    *,
-    recipe: str,
-    start: Model | str | Path | None = None,
-    test: Any = None,
-    unlabelled: Any = None,
-    labels_per_class: int | None = None,
-    draws: int | None = None,
-    metric: str | None = None,
-    **options: Any,
-) -> Model: ...
 
 
 @taking(Reading, Running)
