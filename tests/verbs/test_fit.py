@@ -360,6 +360,13 @@ def test_a_budget_sets_the_steps_and_is_kept_roughly() -> None:
     assert all(row.mean is not None or "budget" in str(row.error) for row in rows)
 
 
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="torchrun started several"):
+        fit("wine", quiet=True)
+
+
 RUN = """
 import sys, torch
 torch.set_num_threads(1)

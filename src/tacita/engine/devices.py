@@ -26,7 +26,7 @@ def make_fabric(device: str, precision: Precision) -> Fabric:
         raise ConfigError(
             "precision='16-mixed' needs a GPU.", remedy="Take bf16-mixed or 32-true on a CPU."
         )
-    if not (torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()):
+    if not under_torchrun():
         return Fabric(accelerator=device, devices=1, precision=precision)
     local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     return Fabric(
@@ -36,6 +36,11 @@ def make_fabric(device: str, precision: Precision) -> Fabric:
         num_nodes=world // local,
         precision=precision,
     )
+
+
+def under_torchrun() -> bool:
+    """Whether this is one of the processes that torchrun has started."""
+    return torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
 
 
 def seed_step(device: torch.device, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -19,7 +20,7 @@ from tacita.catalog.recipe import FAMILIES, Recipe, recipe_from_options
 from tacita.data.check import check_trainable
 from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Reading
-from tacita.engine.devices import make_fabric
+from tacita.engine.devices import make_fabric, under_torchrun
 from tacita.errors import ConfigError, DataError, DryRun
 from tacita.modalities.load import read_like
 from tacita.modalities.memory import as_dataset
@@ -122,6 +123,11 @@ def fit(
             chosen = [recipe_from_options(key, chosen, settings, running.seed)]
     else:
         reading, running = told(fit, options)
+    if under_torchrun() and int(os.environ["WORLD_SIZE"]) > 1:
+        raise ConfigError(
+            "A comparison runs in one process, and torchrun started several.",
+            remedy="Run it without torchrun, or call tacita.train in a script of your own.",
+        )
     make_fabric(running.device, running.precision)  # Refuses a device that is not there.
     with run_folder(data, running) as folder:
         return _fit(

@@ -34,7 +34,7 @@ from tacita.catalog.discover import HOUSE, scan
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
-from tacita.engine.devices import make_fabric
+from tacita.engine.devices import make_fabric, under_torchrun
 from tacita.errors import CheckpointError, TacitaError
 from tacita.files import WriteError
 from tacita.verbs.run import Run, file_name, pretraining_key, pretraining_name
@@ -69,9 +69,7 @@ class Done(NamedTuple):
 
 def on_one_thread(device: str) -> bool:
     """Whether trainings have one thread each: on a CPU, and not where processes train together."""
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        return False
-    return make_fabric(device, "32-true").device.type == "cpu"
+    return not under_torchrun() and make_fabric(device, "32-true").device.type == "cpu"
 
 
 @contextmanager
