@@ -136,6 +136,7 @@ def test_training_in_parallel_sees_what_acting_saw(layer: str | None) -> None:
     assert_close(value, rollout.value)
 
 
+@pytest.mark.long
 def test_a_policy_with_memory_learns_what_one_without_cannot() -> None:
     def final(layer: str | None) -> float:
         task = MemoryLength(64, length=4)

@@ -72,6 +72,7 @@ def test_torchrun_with_the_command_line_says_how(monkeypatch, capsys) -> None:
     assert "call tacita.train in a script" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_everything_is_imported_without_the_modules_of_one_system() -> None:
     hidden = ["resource", "fcntl", "pwd", "grp", "termios", "tty"]
     script = (

@@ -118,6 +118,7 @@ def of_two(
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_learn_what_one_learns(name: str, of_two: list[dict[str, Result]]) -> None:
     run, case = RUNS[name]

@@ -67,6 +67,7 @@ def test_dropout_acts_in_training_alone_and_must_be_a_share() -> None:
         TangCNN(SPEC, dropout=1.0)
 
 
+@pytest.mark.long
 def test_trained_on_turned_digits_it_knows_them_lying_down() -> None:
     data = load("digits")
     two = replace(data.subset(data.y < 2), task=Classification(("0", "1")))

@@ -56,6 +56,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"use_bias": True, "use_conv_bias": False, "expand": 3}])
 @pytest.mark.parametrize("form", ["model", "state dict", "folder"])
 def test_logits_are_those_of_transformers_in_parallel_and_in_steps(

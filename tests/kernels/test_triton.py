@@ -21,6 +21,7 @@ interpreted = pytest.mark.skipif(
 )
 
 
+@pytest.mark.long
 def test_under_the_interpreter():
     pytest.importorskip("triton")
     if os.environ.get("TRITON_INTERPRET") == "1":

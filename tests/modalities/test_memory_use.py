@@ -45,6 +45,7 @@ def sparse(path, dtype, shape):
         file.truncate(file.tell() + size)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("dtype", "shape"), [("uint8", (50_000, 64, 64)), ("float32", (12_800, 2048, 2))]

@@ -373,6 +373,7 @@ def test_options_that_make_no_sense_are_refused(options):
         make(**options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options, least, most",
     [({}, 0.05, 1.0), ({"centre_momentum": 1.0, "teacher_temperature": (0.1, 0.1)}, 0.0, 0.02)],

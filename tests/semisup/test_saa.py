@@ -311,6 +311,7 @@ def test_a_task_without_classes_is_refused_by_name() -> None:
         SAA(build("residual-cnn", DATA.spec, width=4), Regression())
 
 
+@pytest.mark.long
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
     learnt = train_on_digits(SAA)
     assert learnt.score > labels_alone(SAA) + 0.03

@@ -240,6 +240,7 @@ def test_options_that_cannot_be_are_refused(option: dict[str, float]) -> None:
         semixup(**option)
 
 
+@pytest.mark.long
 def test_agreement_helps_to_grade_held_out_digits() -> None:
     """The digits as ten grades, by quadratic kappa: over three draws of the labels."""
     given = {"labels": 3, "steps": 250, "task": Ordinal(tuple("0123456789"))}

@@ -44,6 +44,7 @@ def written(folder: Path) -> tuple[Path, Dataset]:
     return folder / "docs.csv", data
 
 
+@pytest.mark.long
 def test_a_network_learns_from_a_file_and_is_the_same_once_saved(tmp_path: Path) -> None:
     path, truth = written(tmp_path)
     data = tacita.load(path, text="said", labels="kind")
