@@ -101,6 +101,11 @@ class Ragged:
         """Of the values."""
         return (self.padded if "padded" in vars(self) else self.flat).dtype
 
+    @property
+    def nbytes(self) -> int:
+        """What the values take, without padding."""
+        return self.flat.nbytes
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -185,6 +190,11 @@ class Graphs:
     def dtype(self) -> torch.dtype:
         """Of the nodes."""
         return self.nodes.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """What nodes and edges take."""
+        return self.nodes.nbytes + self.ends.nbytes
 
     def __len__(self) -> int:
         return len(self.node_counts)

@@ -10,9 +10,9 @@ import sys
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,7 +20,7 @@ from tacita.catalog.recipe import Recipe, Section
 from tacita.data.splits import Fold
 from tacita.errors import CheckpointError, DataError, MissingExtraError
 from tacita.modalities.load import load
-from tacita.modalities.memory import as_dataset
+from tacita.values import Ragged
 from tacita.verbs.plan import resolved
 from tacita.verbs.run import Run
 from tacita.verbs.workers import Done, Job, Workers, one_thread, processes_for
@@ -100,6 +100,15 @@ def test_an_error_of_ours_is_the_candidates_and_one_of_the_folder_ends_the_run(
         workers._note({fake(Done([], CheckpointError("full"))): Job(FOREST, 0)})
 
 
+def test_a_pretraining_that_fails_is_not_tried_for_each_that_shares_it(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    workers = Workers(run, 2)
+    other = PRETRAINED.model_copy(update={"name": "other"})
+    workers._recipes = [NETWORK, PRETRAINED, other]
+    workers._note({fake(Done([], DataError("astray"))): Job(PRETRAINED, None)})
+    assert run.failed == {"pretrained": "astray", "other": "astray"}
+
+
 def test_a_killed_process_is_tried_again_alone_and_then_named(tmp_path: Path) -> None:
     run = run_in(tmp_path)
     workers = Workers(run, 3)
@@ -117,9 +126,13 @@ def test_what_another_process_would_not_know_stays_in_this_one() -> None:
     assert processes_for(DATA, [NETWORK], "cpu") >= 1
     own = Recipe(name="mine", learn=Section(method="not-of-the-house"))
     assert processes_for(DATA, [own], "cpu") == 1
-    huge = as_dataset(np.zeros((4, 2)), [0, 1, 0, 1])
-    huge = huge.subset(torch.zeros(1, dtype=torch.int64).expand(4))
-    assert processes_for(huge, [NETWORK], "cpu") <= (os.cpu_count() or 1)
+
+
+def test_samples_of_very_unequal_lengths_are_not_padded_to_be_counted() -> None:
+    lengths = torch.tensor([10**8, *[1] * (len(DATA) - 1)])
+    flat = torch.zeros(1, 1).expand(int(lengths.sum()), 1)
+    uneven = replace(DATA, samples=Ragged(flat, lengths))
+    assert processes_for(uneven, [NETWORK], "cpu") >= 1
 
 
 def test_errors_can_be_sent_from_process_to_process() -> None:

@@ -91,24 +91,24 @@ def _contents(samples: Values) -> Iterator[bytes]:
     for start in range(0, len(samples), _CHUNK):
         part = samples[torch.arange(start, min(start + _CHUNK, len(samples)))]
         if isinstance(part, Ragged):
-            yield from map(_bytes, _apart(part.flat, part.lengths))
+            yield from map(np.ndarray.tobytes, _apart(part.flat, part.lengths))
         elif isinstance(part, Graphs):
             nodes, ends = (
                 _apart(part.nodes, part.node_counts),
                 _apart(part.ends.T, part.edge_counts),
             )
-            yield from (_bytes(a) + _bytes(b) for a, b in zip(nodes, ends, strict=True))
+            yield from (a.tobytes() + b.tobytes() for a, b in zip(nodes, ends, strict=True))
         else:
-            yield from map(_bytes, part.numpy())
+            yield from map(np.ndarray.tobytes, _plain(part))
 
 
 def _apart(flat: Tensor, counts: Tensor) -> list[NDArray[Any]]:
-    return np.split(flat.numpy(), counts.cumsum(0)[:-1].numpy())
+    return np.split(_plain(flat), counts.cumsum(0)[:-1].numpy())
 
 
-def _bytes(values: NDArray[Any]) -> bytes:
+def _plain(values: Tensor) -> NDArray[np.float32]:
     # Minus zero is zero, and there are many NaN.
     with np.errstate(over="ignore"):
-        plain = values.astype(np.float32) + np.float32(0)
+        plain = values.numpy().astype(np.float32) + np.float32(0)
     plain[np.isnan(plain)] = np.nan
-    return plain.tobytes()
+    return plain

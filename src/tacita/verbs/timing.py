@@ -10,7 +10,7 @@ from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.model.build import trains
-from tacita.verbs.budget import DEFAULT_BUDGET, Cost, costs_of, fit_to_budget, makespan
+from tacita.verbs.budget import DEFAULT_BUDGET, LONGEST, Cost, costs_of, fit_to_budget, makespan
 from tacita.verbs.options import Running
 from tacita.verbs.plan import Plan, Splits
 from tacita.verbs.workers import WORTH, on_one_thread, one_thread, processes_for
@@ -21,6 +21,7 @@ TOO_FEW = 200
 OVER, OVER_SECONDS = 0.15, 10.0
 """By which share or by how many seconds, whichever is more, a budget may be overrun."""
 REPORT = 5.0
+"""Seconds that the report takes, about."""
 START = 5.0
 """Seconds that processes take to begin, about."""
 
@@ -43,10 +44,9 @@ def budgeted(
     folds = len(splits.train)
     if running.seconds is None and _steps(recipes) * folds <= TOO_FEW:
         return recipes, {}, {}
-    alone = on_one_thread(running.device)
-    with one_thread() if alone else nullcontext():
+    with one_thread() if on_one_thread(running.device) else nullcontext():
         costs = costs_of(recipes, data, **running.engine)
-    budget = running.seconds or (DEFAULT_BUDGET if running.budget is None else math.inf)
+    budget = _budget(running)
     if not costs or budget == math.inf:
         return recipes, costs, {}
     takes = makespan(costs, folds, 1, refit=not splits.score_on_held_out)
@@ -58,8 +58,8 @@ def budgeted(
         max(0.0, budget - spent - START * (processes > 1)),
         processes=processes,
         refit=not splits.score_on_held_out,
+        longest=1.0 if running.seconds is None else LONGEST,
         leave_out=leave_out,
-        **({"longest": 1.0} if running.seconds is None else {}),
     )
 
 
@@ -85,12 +85,15 @@ def time_for_folds(plan: Plan, running: Running) -> float:
 
     What fits the winner stays over, and what writes the report.
     """
-    if running.seconds is None and running.budget is not None:
-        return math.inf
-    budget = running.seconds or DEFAULT_BUDGET
+    budget = _budget(running)
     longest = max((cost.learn for cost in plan.expected.values()), default=0.0)
     refit = 0.0 if plan.splits.score_on_held_out else longest
     return max(budget * (1 + OVER), budget + OVER_SECONDS) - refit - REPORT
+
+
+def _budget(running: Running) -> float:
+    """Seconds: those given, the default, or no end of them where the budget is "none"."""
+    return running.seconds or (DEFAULT_BUDGET if running.budget is None else math.inf)
 
 
 def _steps(recipes: Sequence[Recipe]) -> int:

@@ -95,8 +95,7 @@ def processes_for(
         return 1
     if not _elsewhere(recipes, (data.kind, data.task, *(() if start is None else start.modules()))):
         return 1
-    size = data.x.numel() * data.x.element_size() if isinstance(data.x, torch.Tensor) else 0
-    room = _free_memory() // (MEMORY + COPIES * size)
+    room = _free_memory() // (MEMORY + COPIES * data.samples.nbytes)
     return max(1, min(joblib.cpu_count(), room))
 
 
@@ -134,6 +133,7 @@ class Workers:
         self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
         self._at: dict[Future[Done], Job] = {}
+        self._recipes: list[Recipe] = []
         self._pretrained: set[str] = set()
         self._read: dict[Path, int] = {}
 
@@ -152,7 +152,7 @@ class Workers:
         if self.processes < 2:
             yield from recipes
             return
-        left = list(recipes)
+        self._recipes = left = list(recipes)
         while left:
             over = [each for each in left if self._is_over(each)]
             left = [each for each in left if each not in over]
@@ -200,9 +200,7 @@ class Workers:
             except BrokenProcessPool:
                 self._end()
                 if self.processes == 1:
-                    self.run.failed[job.recipe.name] = (
-                        "its process was killed, by the system if memory ran out"
-                    )
+                    self._fail(job, "its process was killed, by the system if memory ran out")
                 # Which of several it was cannot be told: all that ran go again, one at a time.
                 self.processes = 1
                 return
@@ -211,9 +209,16 @@ class Workers:
             if isinstance(done.error, CheckpointError | WriteError):
                 raise done.error
             if done.error is not None:
-                self.run.failed[job.recipe.name] = done.error.message
+                self._fail(job, done.error.message)
             elif job.number is None:
                 self._pretrained.add(_name(job))
+
+    def _fail(self, job: Job, why: str) -> None:
+        """A fold fails its candidate; a pretraining all that share it, which would only fail again."""
+        self.run.failed[job.recipe.name] = why
+        for each in self._recipes if job.number is None else ():
+            if each.pretrain is not None and pretraining_key(each) == _name(job):
+                self.run.failed[each.name] = why
 
     def _show_progress(self) -> None:
         """Move the bar by the rows that the trainings have written since the last look."""
