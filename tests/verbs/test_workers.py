@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tacita.values import Ragged
 from tacita.verbs.plan import resolved
 from tacita.verbs.run import Run
 from tacita.verbs.workers import Done, Job, Workers, one_thread, processes_for
+from tests.helpers import example
 
 DATA = load("wine").normalised()
 
@@ -129,9 +129,13 @@ def test_what_another_process_would_not_know_stays_in_this_one() -> None:
 
 
 def test_samples_of_very_unequal_lengths_are_not_padded_to_be_counted() -> None:
-    lengths = torch.tensor([10**8, *[1] * (len(DATA) - 1)])
-    flat = torch.zeros(1, 1).expand(int(lengths.sum()), 1)
-    uneven = replace(DATA, samples=Ragged(flat, lengths))
+    lengths = torch.tensor([10**7, *[1] * 9999])
+    data = example("series")
+    uneven = data.subset(torch.arange(10**4) % len(data)).with_samples(
+        Ragged(torch.zeros(int(lengths.sum()), *data.samples[:1].flat.shape[1:]), lengths)
+    )
+    with pytest.raises(DataError, match="would be padded"):
+        _ = uneven.x
     assert processes_for(uneven, [NETWORK], "cpu") >= 1
 
 
