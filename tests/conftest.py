@@ -19,3 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="a long test: CI=1 runs it"))
+
+
+@pytest.fixture(autouse=True)
+def errors_of_candidates_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would leave a candidate out for its users is a fault to be seen here."""
+    monkeypatch.setattr("tacita.verbs.run.SPARED", ())

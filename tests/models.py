@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from tacita.catalog.recipe import Recipe, Section
+from tacita.catalog.recipe import Member, Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
-from tacita.model.build import encoder_for, is_baseline, learner_for, needs_encoder
+from tacita.model.build import (
+    encoder_for,
+    ensemble_of,
+    is_baseline,
+    learner_for,
+    needs_encoder,
+)
 from tacita.model.metrics import Metrics, Row
 from tacita.model.model import Model
 
@@ -50,6 +56,8 @@ def data_of(modality: str) -> Dataset:
 
 def quick_model(method: str, kind: str, **options: Any) -> Model:
     """A model of one method; a trained one takes three steps."""
+    if method == "ensemble":
+        return quick_ensemble(kind)
     data = data_of(kind)
     key = "pretrain" if method in ("barlow-twins", "mae") else "learn"
     section = {"method": method, **options}
@@ -73,6 +81,22 @@ def quick_model(method: str, kind: str, **options: Any) -> Model:
     return Model(recipe, learner, Metrics(winner=method, leaderboard=[row]))
 
 
+def quick_ensemble(kind: str) -> Model:
+    """Two models that answer together: on images both are networks."""
+    members = {
+        "images": ("supervised", "knn"),
+        "tables": ("supervised", "random-forest"),
+        "regression": ("linear-probe", "ridge"),
+    }[kind]
+    models = [model_of(name, kind) for name in members]
+    both = [Member(weight=0.25, temperature=2.0, recipe=models[0].recipe),
+            Member(weight=0.75, recipe=models[1].recipe)]  # fmt: skip
+    recipe = Recipe(name="ensemble", members=both)
+    learner = ensemble_of(recipe, [each.learner for each in models]).of_fitted()
+    row = models[0].metrics.leaderboard[0].model_copy(update={"name": "ensemble"})
+    return Model(recipe, learner, Metrics(winner="ensemble", leaderboard=[row]))
+
+
 TRAINED = ("supervised", "fixmatch", "fine-tune")
 
 KINDS: list[tuple[str, str]] = [
@@ -92,6 +116,7 @@ KINDS: list[tuple[str, str]] = [
     ("label-spreading", "images"),
     ("label-spreading", "tables"),
     ("minirocket", "series"),
+    *(("ensemble", kind) for kind in ("images", "tables", "regression")),
 ]
 """Method and data of every kind of model."""
 

@@ -57,6 +57,10 @@ class OutOfMemoryError(TacitaError, MemoryError):
     """A step did not fit into memory: names the batch size that was tried and the next to try."""
 
 
+class CandidateError(TacitaError, RuntimeError):
+    """One of several candidates stopped at an error that is none of ours; the run goes on without it."""
+
+
 class DryRun(TacitaError):
     """Not a mistake: how a run that was only to be planned stops, with its `plan`."""
 

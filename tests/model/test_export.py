@@ -23,6 +23,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 MODELS = [
     ("linear-probe", "regression", "values"),
     ("knn", "series", "probabilities"),
+    ("ensemble", "images", "probabilities"),
     pytest.param("fixmatch", "images", "probabilities", marks=pytest.mark.slow),
     pytest.param("supervised", "tables", "probabilities", marks=pytest.mark.slow),
     pytest.param("barlow-twins", "images", "features", marks=pytest.mark.slow),

@@ -38,12 +38,12 @@ def test_what_is_planned_fits_unless_it_cannot_be_cut_further(
     recipes = [network(f"n{i}") for i in range(len(each))]
     costs = {recipe.name: Cost(0.0, took) for recipe, took in zip(recipes, each, strict=True)}
     kept, planned, left = fit_to_budget(
-        recipes, costs, folds, budget, processes=processes, refit=True, leave_out=True
+        recipes, costs, folds, budget, processes=processes, refits=1, leave_out=True
     )
     assert {recipe.name for recipe in kept} | set(left) == set(costs)
     assert kept
     assert set(planned) == {recipe.name for recipe in kept}
-    takes = makespan(planned, folds, processes, refit=True)
+    takes = makespan(planned, folds, processes, refits=1)
     shares = {steps(recipe) / 600 for recipe in kept}
     if len(kept) > 1:
         assert min(shares) >= SHORTEST / 2**0.5
@@ -82,11 +82,11 @@ def test_timings_that_differ_a_little_make_one_plan() -> None:
 def test_processes_share_the_work_but_not_a_chain() -> None:
     costs = {"a": Cost(10.0, 1.0, "k"), "b": Cost(10.0, 2.0, "k"), "c": Cost(0.0, 3.0)}
     # The pretraining that two share is done once.
-    assert makespan(costs, 5, 1, refit=False) == pytest.approx(10 + 5 * 6)
-    assert makespan(costs, 5, 2, refit=False) == pytest.approx(20)
-    assert makespan(costs, 5, 100, refit=False) == pytest.approx(12)
-    assert makespan(costs, 5, 2, refit=True) == pytest.approx(23)
-    assert makespan({}, 5, 2, refit=True) == 0
+    assert makespan(costs, 5, 1, refits=0) == pytest.approx(10 + 5 * 6)
+    assert makespan(costs, 5, 2, refits=0) == pytest.approx(20)
+    assert makespan(costs, 5, 100, refits=0) == pytest.approx(12)
+    assert makespan(costs, 5, 2, refits=1) == pytest.approx(23)
+    assert makespan({}, 5, 2, refits=1) == 0
 
 
 def test_the_cheapest_is_tried_first_and_baselines_before_all() -> None:

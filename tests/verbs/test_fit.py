@@ -301,17 +301,50 @@ def test_an_existing_folder_is_refused_before_any_work(tmp_path: Path) -> None:
 def test_too_few_labels_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     data = load("wine")
     y = torch.full_like(data.y, -1)
+    one_each = y.clone()
+    one_each[[0, 60, 140]] = data.y[[0, 60, 140]]
     for codes, words in (
         (y, "none of the 178"),
         (torch.where(data.y == 0, 0, -1), "one class"),
-        (
-            torch.where(torch.arange(178) == 177, 2, torch.where(data.y < 2, data.y, -1)),
-            "has 1 label",
-        ),
+        (one_each, "has 1 label"),
     ):
         with pytest.raises(DataError, match=words):
             fit(data.with_labels(codes), recipe=["knn"], out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_only_label_of_a_class_is_learnt_and_never_scored() -> None:
+    data = load("wine")
+    rare = (data.y == 2).nonzero().squeeze(1)[1:]
+    y = data.y.clone()
+    y[rare] = -1
+    with pytest.raises(DryRun) as planned:
+        fit(data.with_labels(y), recipe=["logistic-regression"], dry_run=True, quiet=True)
+    single = int(data.index[data.y == 2][0])
+    splits = planned.value.plan.splits
+    assert splits.train
+    assert all(single in each for each in splits.train)
+    assert all(single not in each for each in splits.score)
+
+
+def test_with_one_label_a_class_all_candidates_count_alike_and_nobody_has_a_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load("wine")
+    y = torch.full_like(data.y, -1)
+    y[[0, 60, 140]] = data.y[[0, 60, 140]]
+    few = data.with_labels(y)
+    model = fit(few, out=tmp_path / "run", budget="1s")
+    assert "nobody has a score" in capsys.readouterr().out
+    members = model.recipe.members
+    assert members is not None
+    assert len({each.weight for each in members}) == 1
+    assert all(row.mean is None for row in model.metrics.leaderboard)
+    assert model.metrics.winner == "ensemble"
+    # Three labels tell a good deal of the others.
+    assert model.evaluate(data.subset(~few.labelled))["accuracy"] > 0.7
+    again = Model.load(tmp_path / "run")
+    assert np.array_equal(again.predict(data), model.predict(data))
 
 
 def test_a_candidate_that_cannot_run_is_left_out_with_its_reason(

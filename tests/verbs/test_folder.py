@@ -100,8 +100,11 @@ def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -
         PLAN, "recipe.yaml", "labels.json", "metrics.json", "model.safetensors",
         "baseline.safetensors", "report.html", "history.jsonl", "work/a.0.json", "work/a.0.safetensors",
         "work/.a.0.json.k3j_8ab2", "encoders/a/recipe.yaml", ".plan.json.abcdefgh",
+        "member-0/baseline.safetensors", "work/a.0.model/recipe.yaml",
+        "work/a.5.model/member-1/baseline.safetensors",
     )  # fmt: skip
-    others = ("notes.txt", "work/mine.csv", "photos/model.safetensors", "encoders/a/mine.txt")
+    others = ("notes.txt", "work/mine.csv", "photos/model.safetensors", "encoders/a/mine.txt",
+              "member-0/mine.txt", "member-x/baseline.safetensors")  # fmt: skip
     for name in (*ours, *others):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('{"format":1,')

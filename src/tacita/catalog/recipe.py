@@ -36,6 +36,7 @@ from tacita.catalog.signature import (
 from tacita.errors import ConfigError
 
 LARGEST_FILE = 1_000_000
+MOST_MEMBERS = 100
 TRAIN = "tacita.engine.train:train"
 WATCH = "tacita.adapt.watching:watch"
 FAMILIES = {
@@ -136,6 +137,8 @@ class Recipe(_Strict):
     encoder: Section | None = None
     pretrain: Section | None = None
     learn: Section | None = None
+    members: Annotated[list[Member], Field(min_length=1, max_length=MOST_MEMBERS)] | None = None
+    """Of an ensemble, which has no section of its own."""
 
     @property
     def sections(self) -> dict[str, Section]:
@@ -148,6 +151,9 @@ class Recipe(_Strict):
 
         Raises `ConfigError` with the whole key, such as `learn.train.stepz`.
         """
+        if self.members is not None:
+            self._check_members(modality)
+            return
         cards = {key: _check_section(key, section) for key, section in self.sections.items()}
         if not {"pretrain", "learn"} & set(cards):
             raise ConfigError(
@@ -163,6 +169,20 @@ class Recipe(_Strict):
                     )
         _check_modalities(cards, modality)
 
+    def _check_members(self, modality: str | None) -> None:
+        if self.sections or any(each.recipe.members for each in self.members or ()):
+            raise ConfigError(
+                f"members: the ensemble {self.name!r} has sections of its own, or ensembles in it.",
+                remedy="Give recipes with their own sections as members, and nothing beside them.",
+            )
+        for number, each in enumerate(self.members or ()):
+            try:
+                each.recipe.check(modality)
+            except ConfigError as error:
+                raise ConfigError(
+                    f"members.{number}.recipe: {error.message}", remedy=error.remedy
+                ) from None
+
     def arguments(self, key: str) -> dict[str, Any]:
         """The constructor's arguments of one section, in the types that it is annotated with."""
         section = self.sections[key]
@@ -172,6 +192,18 @@ class Recipe(_Strict):
         """The arguments of `train` that one section overrides."""
         train = self.sections[key].train
         return check_arguments(f"{key}.train", training_parameters(key), train) if train else {}
+
+
+class Member(_Strict):
+    """One model of an ensemble.
+
+    weight: how much its answers count in the mean of all, beside the other members' weights.
+    temperature: what its logits are divided by before.
+    """
+
+    weight: float = Field(gt=0, le=1)
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    recipe: Recipe
 
 
 def training_parameters(key: str = "learn") -> dict[str, Parameter]:

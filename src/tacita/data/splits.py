@@ -110,7 +110,9 @@ def enough_to_hold_out(data: Dataset) -> bool:
 def cross_validation(data: Dataset, seed: int) -> list[Fold]:
     """Folds over all labels: up to five, as many as the rarest class or the groups allow.
 
-    With labels for two folds only, they are drawn twice, so that a mean has four scores.
+    With labels for two folds only, they are drawn twice, so that a mean has four scores. The only label of
+    a class is learnt from in every fold and scored in none. No folds where fewer than two classes have two
+    labels: nothing could be told of a model then. Raises `DataError` where the groups or targets are too few.
 
     >>> from tacita.modalities.load import load
     >>> len(cross_validation(load("wine"), seed=0))
@@ -119,6 +121,13 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
     _check_parts(data)
     positions = data.labelled.nonzero().squeeze(1)
     stratum = data.task.stratum(data.targets[positions])
+    alone = torch.zeros(len(positions), dtype=torch.bool)
+    if stratum is not None:
+        alone = torch.bincount(stratum)[stratum] == 1
+        if len(torch.unique(stratum[~alone])) < 2:
+            return []
+        stratum = stratum[~alone]
+    positions, single = positions[~alone], positions[alone]
     y = None if stratum is None else stratum.numpy()
     most = len(positions) // 2 if y is None else int(np.unique(y, return_counts=True)[1].min())
     groups = None if data.groups is None else data.groups[positions].numpy()
@@ -138,11 +147,16 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
         kind = KFold if y is None else StratifiedKFold
         repeats = 2 if count == 2 else 1
         splitters = [kind(count, shuffle=True, random_state=seed + i) for i in range(repeats)]
-    return [
-        Fold(positions[torch.as_tensor(train)], positions[torch.as_tensor(test)])
-        for splitter in splitters
-        for train, test in splitter.split(positions.numpy(), y, groups)
-    ]
+    folds = []
+    for splitter in splitters:
+        for train, test in splitter.split(positions.numpy(), y, groups):
+            score = positions[torch.as_tensor(test)]
+            also = single
+            if data.groups is not None:
+                also = also[~torch.isin(data.groups[also], data.groups[score])]
+            learnt = torch.cat([positions[torch.as_tensor(train)], also]).sort().values
+            folds.append(Fold(learnt, score))
+    return folds
 
 
 def draw_labels(data: Dataset, per_class: int, seed: int) -> Tensor:

@@ -20,6 +20,7 @@ from tacita.engine.history import Callback, History
 from tacita.engine.train import train
 from tacita.errors import ConfigError
 from tacita.learner import EncoderOnly, Learner
+from tacita.model.ensemble import Ensemble, member_name
 from tacita.objective import Objective
 
 
@@ -102,13 +103,33 @@ def learner_for(
     return cls(encoder, **options, engine=training)
 
 
+def unfitted(recipe: Recipe, spec: InputSpec) -> Learner:
+    """The recipe's learner with an untrained encoder, if it has one; an ensemble's with all its members."""
+    if recipe.members is not None:
+        learners = [unfitted(each.recipe, spec) for each in recipe.members]
+        return ensemble_of(recipe, learners)
+    return learner_for(recipe, encoder_for(recipe, spec) if needs_encoder(recipe) else None)
+
+
+def ensemble_of(recipe: Recipe, learners: Sequence[Learner]) -> Ensemble:
+    """An ensemble's learners, fitted or not, as one."""
+    assert recipe.members is not None
+    weights = [each.weight for each in recipe.members]
+    return Ensemble(learners, weights, [each.temperature for each in recipe.members])
+
+
 def needs_encoder(recipe: Recipe) -> bool:
     """Whether the recipe has an encoder; a baseline and others that take samples as they are have none."""
+    if recipe.members is not None:
+        return False
     return recipe.learn is None or discover.get(recipe.learn.method).needs_encoder
 
 
 def kept_files(recipe: Recipe) -> tuple[str, ...]:
     """The files that the recipe's learner keeps in a model's folder beside its tensors."""
+    if recipe.members is not None:
+        named = ((member_name(number), each) for number, each in enumerate(recipe.members))
+        return tuple(f"{name}/{file}" for name, each in named for file in kept_files(each.recipe))
     if recipe.learn is None:
         return ()
     files: tuple[str, ...] = getattr(discover.load_class(recipe.learn.method), "files", ())
@@ -122,6 +143,8 @@ def is_baseline(recipe: Recipe) -> bool:
 
 def uses_unlabelled(recipe: Recipe) -> bool:
     """Whether it learns from samples without a label: by pretraining, or beside the labelled ones."""
+    if recipe.members is not None:
+        return any(uses_unlabelled(each.recipe) for each in recipe.members)
     if recipe.pretrain is not None or recipe.learn is None:
         return recipe.pretrain is not None
     return getattr(discover.load_class(recipe.learn.method), "reads", "") == "both"

@@ -1,6 +1,7 @@
 """A model as one file that runs without tacita: raw samples in, probabilities or values out.
 
-The file holds normaliser, encoder and head. Inputs, batch dimension free:
+The file holds normaliser, encoder and head; of an ensemble of networks, those of all its members.
+Inputs, batch dimension free:
 
 - `x`: as the training data came, in floats of 32 or 64 bits as they were: images `(B, C, H, W)` and
   volumes `(B, C, D, H, W)` with 8-bit values scaled to 0..1 (divide by 255), series `(B, L, C)` at the
@@ -28,6 +29,7 @@ from tacita.data.batch import Batch
 from tacita.errors import ConfigError, MissingExtraError, TacitaError
 from tacita.files import replacing
 from tacita.learner import NetworkLearner
+from tacita.model.ensemble import Ensemble
 from tacita.values import Ragged, as_tensor
 
 if TYPE_CHECKING:
@@ -47,17 +49,16 @@ class ExportError(TacitaError, RuntimeError):
 
 
 class Exported(nn.Module):
-    """A network learner as one module over raw samples.
+    """A network learner, or an ensemble of such, as one module over raw samples.
 
     Shapes: `x`, `lengths` and the output as in the module's docstring.
     """
 
-    def __init__(self, learner: NetworkLearner) -> None:
+    def __init__(self, learner: NetworkLearner | Ensemble) -> None:
         super().__init__()
         assert learner.data_.normaliser is not None
         self.normaliser = learner.data_.normaliser
-        self.encoder = learner.encoder
-        self.head = learner.head
+        self.parts = nn.ModuleList(learner.modules().values())
         self.learner = learner
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -82,7 +83,9 @@ def export(model: Model, out: Path, format: str = "onnx") -> Path:
             f"--out {out}: a file of format {format} ends in {SUFFIX[format]}.",
             remedy="Name it so.",
         )
-    if not isinstance(learner, NetworkLearner):
+    if isinstance(learner, Ensemble):
+        learner.networks("The ensemble cannot be exported")
+    elif not isinstance(learner, NetworkLearner):
         raise ConfigError(
             f"{model.recipe.name} is no network, as a baseline is none, and cannot be exported.",
             remedy="Export a network: run fit with --recipe fixmatch, or another that has an encoder.",

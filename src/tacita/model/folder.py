@@ -22,7 +22,7 @@ from tacita.engine.checkpoint import add_to_digest, check_tensors, read_tensors,
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import check_plain, read_json, write_text
 from tacita.learner import Learner
-from tacita.model.build import encoder_for, kept_files, learner_for, needs_encoder
+from tacita.model.build import kept_files, needs_encoder, unfitted
 from tacita.model.labels_file import (
     DAMAGED,
     FORMAT,
@@ -79,8 +79,9 @@ def _read(folder: Path) -> tuple[Recipe, Learner, Metrics]:
     recipe = load_recipe(folder / "recipe.yaml")
     labels = read_json(LabelsFile, folder / "labels.json", remedy=DAMAGED)
     recipe.check(labels.modality)
-    if needs_encoder(recipe) and recipe.encoder is None:
-        raise CheckpointError(f"{folder / 'recipe.yaml'}: encoder: is missing.", remedy=DAMAGED)
+    for each in (recipe, *(member.recipe for member in recipe.members or ())):
+        if needs_encoder(each) and each.encoder is None:
+            raise CheckpointError(f"{folder / 'recipe.yaml'}: encoder: is missing.", remedy=DAMAGED)
     metrics = read_json(Metrics, folder / "metrics.json", remedy=DAMAGED)
     empty = empty_dataset(folder, labels)
     tensors, metadata = read_tensors(folder / WEIGHTS, remedy=DAMAGED)
@@ -171,7 +172,6 @@ def _untrained(
 
 
 def _made(recipe: Recipe, spec: InputSpec, task: Task, shapes: Shapes) -> Learner:
-    encoder = encoder_for(recipe, spec) if needs_encoder(recipe) else None
-    learner = learner_for(recipe, encoder)
+    learner = unfitted(recipe, spec)
     learner.rebuild(task, shapes)
     return learner

@@ -175,7 +175,7 @@ def verdict(metrics: Metrics) -> str:
     """Who is kept, in a sentence, also when a baseline is; and where unlabelled samples did no good.
 
     The latter is said of candidates that use them and are below `supervised`, which learns from the
-    labels alone. Empty where nobody has a score.
+    labels alone.
 
     >>> fixmatch = Row(name="fixmatch", metric="accuracy", mean=0.96, std=0.01)
     >>> spreading = Row(name="label spreading", metric="accuracy", mean=0.77, std=0.02, baseline=True)
@@ -184,7 +184,7 @@ def verdict(metrics: Metrics) -> str:
     """
     scored = [row for row in metrics.leaderboard if math.isfinite(row.merit)]
     if not scored:
-        return ""
+        return "" if not metrics.leaderboard else f"{metrics.winner} is kept; nobody has a score."
     found = [row for row in scored if row.name == metrics.winner]
     winner = found[0] if found else max(scored, key=lambda row: row.merit)
     rivals = [row for row in scored if row.baseline != winner.baseline]

@@ -58,6 +58,8 @@ class Task(ABC):
     """Whether its classes have an order that can be told."""
     further: ClassVar[tuple[str, ...]] = ()
     """What may be answered and is no class to learn; its codes come after those of the classes."""
+    blends: ClassVar[bool] = False
+    """Whether the answers of several models have a mean, see `blended`."""
     output: ClassVar[str] = "probabilities"
     """What an exported model gives, by name; see `exported`."""
 
@@ -245,6 +247,21 @@ class Task(ABC):
     def joined(self, logits: Sequence[Tensor], y: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits and targets of several pieces of data as one, to be scored."""
         return torch.cat(list(logits)), torch.cat(list(y))
+
+    # Several models at once
+
+    def blended(self, logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """Logits whose answer is the weighted mean of several models' answers for the same samples."""
+        answers = zip(weights, map(self.exported, logits), strict=True)
+        return self.logits_from(torch.stack([weight * answer for weight, answer in answers]).sum(0))
+
+    def tempered(self, logits: Tensor, temperature: float) -> Tensor:
+        """Logits that are less sure of their answers, or surer below 1; the answers stay what they are."""
+        return logits
+
+    def log_likelihoods(self, logits: Tensor, y: Tensor) -> Tensor:
+        """`(n,)` of each known target under what a model says of it."""
+        raise self.cannot("has no likelihood of a target")
 
     # Models of other kinds
 

@@ -35,6 +35,8 @@ from tacita.values import Values, as_tensor
 from tacita.words import SHOWN, nearest, plural
 
 _UNEVEN = 10
+_LEAST = 1e-6
+"""No label is thought less likely than that."""
 _CURVES = 12
 """Classes that get a curve of their own in a report, the commonest."""
 
@@ -134,6 +136,7 @@ class OneClass(Coded):
     """
 
     of_few = "accuracy"
+    blends = True
 
     label_type: LabelType = field(default="words", compare=False)
 
@@ -244,6 +247,14 @@ class OneClass(Coded):
                     f"{source}: the class {name!r} has {plural(count, 'label')}.",
                     remedy=f"Give at least {plural(fewest, 'label')} a class, or leave the class out.",
                 )
+
+    def tempered(self, logits: Tensor, temperature: float) -> Tensor:
+        return logits / temperature
+
+    def log_likelihoods(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The logarithm of the probability of the label; none is thought impossible."""
+        shares = self.probabilities(logits).double()
+        return shares.gather(1, y.long()[:, None]).squeeze(1).clamp_min(_LEAST).log()
 
     def votes(self, y: Tensor) -> Tensor:
         """One-hot classes."""

@@ -23,6 +23,7 @@ class Number(Task):
     """A label is a number, `(N,)`; logits are `(B, 1)` unless a subclass says otherwise."""
 
     output = "values"
+    blends = True
     of_few = "mean_absolute_error"
 
     @classmethod
@@ -68,6 +69,14 @@ class Number(Task):
 
     def exported(self, logits: Tensor) -> Tensor:
         return self.predict(logits)
+
+    def log_likelihoods(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Of errors that are normal, with the deviation that the model's errors have here."""
+        losses = self.losses(logits, y).double()
+        if not len(losses):
+            return losses
+        variance = losses.mean().clamp_min(torch.finfo(torch.float32).tiny)
+        return -0.5 * (losses / variance + variance.log())
 
     def votes(self, y: Tensor) -> Tensor:
         """The numbers themselves."""

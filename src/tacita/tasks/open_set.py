@@ -42,6 +42,7 @@ class OpenSet(Classification):
     ranking = ("accuracy",)
     lower = ()
     sensitive = ""
+    blends = False  # Models that know of an unknown and those whose answer a threshold makes have no mean.
     further = (UNKNOWN,)
 
     @property

@@ -74,7 +74,7 @@ def adapt(
     reading, running, settings = told_with_method(adapt, method, options)
     whole = read_dataset(data, y, reading)
     whole = with_unlabelled(whole, unlabelled, Screen(quiet=running.quiet))
-    check_trainable(whole)
+    check_trainable(whole, fewest=1)
     recipe = recipe_from_options("learn", method, settings, running.seed)
     encoder = None
     first = None if start is None else opened(start)
@@ -92,10 +92,13 @@ def adapt(
         outside = torch.isin(torch.arange(len(whole)), aside)
         held, whole = whole.subset(aside), whole.subset(~outside)
     else:
+        reason = "fewer than two classes have two labels."
         try:
             folds = cross_validation(whole, running.seed)
         except DataError as error:
-            Screen(quiet=running.quiet).warning(f"no score: {error.message}")
+            reason = error.message
+        if not folds:
+            Screen(quiet=running.quiet).warning(f"no score: {reason}")
     if whole.normaliser is None:
         whole = whole.normalised()
 

@@ -62,15 +62,23 @@ def costs_of(recipes: Sequence[Recipe], data: Dataset, **run: Any) -> dict[str, 
     return found
 
 
-def makespan(costs: Costs, folds: int, processes: int, *, refit: bool) -> float:
-    """Seconds until all of it is done, by so many at once; `refit`: and the winner is fitted once more."""
+def makespan(costs: Costs, folds: int, processes: int, *, refits: int) -> float:
+    """Seconds until all of it is done, by so many at once.
+
+    refits: how many are fitted once more at the end: the winner, or an ensemble's members; the dearest count.
+    """
     if not costs:
         return 0.0
     shared = {cost.key: cost.pretrain for cost in costs.values()}
     work = sum(shared.values()) + folds * sum(cost.learn for cost in costs.values())
     chain = max(cost.pretrain + cost.learn for cost in costs.values())
-    again = max(cost.learn for cost in costs.values()) if refit else 0.0
-    return max(work / processes, chain) + again
+    return max(work / processes, chain) + refitting(costs, processes, refits)
+
+
+def refitting(costs: Costs, processes: int, refits: int) -> float:
+    """The last of it: seconds until so many are fitted once more."""
+    again = sorted((cost.learn for cost in costs.values()), reverse=True)[:refits]
+    return max(sum(again) / processes, *again[:1], 0.0)
 
 
 def fit_to_budget(
@@ -80,7 +88,7 @@ def fit_to_budget(
     budget: float,
     *,
     processes: int = 1,
-    refit: bool = False,
+    refits: int = 0,
     longest: float = LONGEST,
     leave_out: bool = False,
 ) -> tuple[list[Recipe], dict[str, Cost], dict[str, str]]:
@@ -94,14 +102,14 @@ def fit_to_budget(
     left: dict[str, str] = {}
     room = USABLE * budget
     while True:
-        takes = makespan(costs, folds, processes, refit=refit)
+        takes = makespan(costs, folds, processes, refits=refits)
         share = room / takes if takes else longest
         if share >= SHORTEST or not leave_out or len(kept) < 2 or not costs:
             break
         name = max(costs, key=lambda each: costs[each].pretrain + folds * costs[each].learn)
         cost = costs.pop(name)
         kept = [each for each in kept if each.name != name]
-        alone = SHORTEST * makespan({name: cost}, folds, processes, refit=refit)
+        alone = SHORTEST * makespan({name: cost}, folds, processes, refits=refits)
         left[name] = (
             f"a quarter of its usual steps would take {seconds_in_words(alone)},"
             f" and networks have {seconds_in_words(room)}" + (" together" if alone < room else "")

@@ -22,6 +22,7 @@ from tacita.data.dataset import Dataset, joined
 from tacita.data.reading import Reading
 from tacita.engine.devices import make_fabric, under_torchrun
 from tacita.errors import ConfigError, DataError, DryRun
+from tacita.learner import Learner
 from tacita.modalities.load import read_like
 from tacita.modalities.memory import as_dataset
 from tacita.model.metrics import Row
@@ -42,6 +43,7 @@ from tacita.verbs.common import (
     told_with_method,
     with_unlabelled,
 )
+from tacita.verbs.ensembling import blend, in_words
 from tacita.verbs.folder import PLAN, work_folder
 from tacita.verbs.measured import measured
 from tacita.verbs.options import Running
@@ -55,7 +57,7 @@ from tacita.verbs.plan import (
     parts,
 )
 from tacita.verbs.pretrainings import Comparison, compare_pretrainings, only_pretraining
-from tacita.verbs.ranking import ranked
+from tacita.verbs.ranking import ranked, with_ensemble
 from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
 from tacita.verbs.start import check_start, mark_of, opened, started, starting_from
@@ -167,7 +169,7 @@ def _fit(
     replayed = _replayed(recipe, folder, running.resume)
     pretraining = only_pretraining(recipe, replayed)
     if not pretraining:
-        check_trainable(whole)
+        check_trainable(whole, fewest=1)
     held = _test_set(test, whole)
     first = None if start is None else opened(start)
     encoder, by = None, None
@@ -235,8 +237,9 @@ def _fit(
             metric=plan.metric,
             start=encoder,
             keep_learners=held is None and bool(pool.kind.features(pool)),
+            alone=len(plan.recipes) == 1,
             engine=running.engine,
-            until=began + time_for_folds(plan, running),
+            until=began + time_for_folds(plan, processes, running),
             tick=screen.tick,
             warn=screen.warning,
         )
@@ -252,22 +255,32 @@ def _fit(
                 pretrained = run.new_health(each)
                 if pretrained is not None:
                     screen.line("health", f"{each.name}: {pretrained.line()}")
-        ranking = ranked([found[each.name] for each in plan.recipes], plan.recipes, run.folds)
-        winner = ranking.winner
+            ranking = ranked([found[each.name] for each in plan.recipes], plan.recipes, run.folds)
+            together = blend(run, plan.recipes, found) if plan.ensemble else None
+            if together is not None:
+                screen.row(together.row)
+                screen.line("ensemble", in_words(together.recipe))
+                ranking = with_ensemble(ranking, together.recipe, together.row, run.folds)
+            winner = ranking.winner
+            workers.refit([each.recipe for each in winner.members or ()])
         # Where labels are hidden on purpose, the model is that of the first draw.
+        learner: Learner
         if plan.splits.score_on_held_out:
             learner = run.learner(winner)
             pool = pool.hide_labels(run.folds[0].train)
+        elif winner.members is not None:
+            winner, learner = run.refit_members(winner)
         else:
-            learner = run.fitted(winner, pool, len(run.folds))
+            learner = run.refit(winner)
             if isinstance(learner, Trained) and learner.history_.ended:
                 screen.line("stopped", f"{winner.name}: {learner.history_.ended}")
         gauges = gauges_of(learner, pool)
-        metrics = measured(run, plan, ranking, learner, held, gauges)
+        pooled = together.out_of_fold if winner.members and together else run.out_of_fold(winner)
+        metrics = measured(run, plan, ranking, learner, held, gauges, pooled)
         model = Model(_as_made(winner, first), learner, metrics)
         model.page = RunPage(
             model, pool, held, description=description, curves=run.histories, command=command,
-            out_of_fold=run.out_of_fold(winner), outside=run.outside(winner),
+            out_of_fold=pooled, outside=run.outside(winner),
         )  # fmt: skip
         if folder is not None:
             save_run(model, run.histories, folder)
@@ -285,6 +298,12 @@ def _folder_of(start: Model | str | Path | None) -> Any:
 
 def _as_made(recipe: Recipe, first: Model | None) -> Recipe:
     """The recipe with how its encoder was pretrained before, where it started from a model's."""
+    if recipe.members is not None:
+        members = [
+            each.model_copy(update={"recipe": _as_made(each.recipe, first)})
+            for each in recipe.members
+        ]
+        return recipe.model_copy(update={"members": members})
     if first is None or recipe.encoder is None:
         return recipe
     return recipe.model_copy(update={"pretrain": recipe.pretrain or first.recipe.pretrain})
@@ -331,10 +350,16 @@ def _plan(
     seed = running.seed
     chosen, why = whole.task.ranked_by(whole.targets[whole.labelled], metric)
     splits, protocol = make_splits(whole, held, labels_per_class, draws, seed)
+    together = recipe == "auto" and whole.task.blends
+    if not splits.train and not together:
+        check_trainable(whole)  # Without a score there is nothing to choose one by.
     begin = None if first is None else partial(starting_from, first)
     recipes, skipped = candidates(whole, recipe, seed, begin)
-    learnt = torch.isin(whole.index, torch.tensor(splits.train[0], dtype=torch.int64))
-    timed = whole.hide_labels(learnt).normalised(None if first is None else whole.normaliser)
+    timed = whole
+    if splits.train:
+        learnt = torch.tensor(splits.train[0], dtype=torch.int64)
+        timed = whole.hide_labels(torch.isin(whole.index, learnt))
+    timed = timed.normalised(None if first is None else whole.normaliser)
     recipes, expected, left = budgeted(
         recipes,
         timed,
@@ -342,7 +367,7 @@ def _plan(
         running,
         monotonic() - began,
         start=None if first is None else first.learner.encoder,
-        leave_out=recipe == "auto",
+        auto=recipe == "auto",
     )
     return Plan(
         seed=seed,
@@ -352,6 +377,7 @@ def _plan(
         start=mark_of(first),
         recipes=recipes,
         skipped={**skipped, **left},
+        ensemble=together,
         expected=expected,
         splits=splits,
     )

@@ -35,6 +35,10 @@ OURS = (
 UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What a killed process left of a file in the making."""
 IN_WORK = re.compile(r".+\.(json|jsonl|safetensors)|\..+\.[a-z0-9_]{8}")
+MODEL_IN_WORK = re.compile(r".+\.[0-9]+\.model")
+"""A fold's learner, where a process fitted it for another."""
+MEMBER = re.compile(r"member-[0-9]+")
+"""What the members of an ensemble keep beside the tensors."""
 LONGEST_NAME = 200
 """Bytes of a default folder's name: file systems take 255, and a number may follow."""
 
@@ -141,13 +145,9 @@ def work_folder(folder: Path | None, *, resume: bool, stack: ExitStack) -> Path:
     if not resume:
         # The model first: without it nothing is taken for whole.
         _remove(folder, keep=(LOCK, HOLDER))
-        encoders = folder / ENCODERS
-        if encoders.is_dir() and not encoders.is_symlink():
-            for each in encoders.iterdir():
-                if each.is_dir() and not each.is_symlink():
-                    _remove(each)
-                    _remove_empty(each)
-            _remove_empty(encoders)
+        for each in _folders(folder / ENCODERS):
+            _remove_model(each)
+        _remove_empty(folder / ENCODERS)
         remove_work(folder)
     (folder / WORK).mkdir(parents=True, exist_ok=True)
     return folder / WORK
@@ -160,10 +160,29 @@ def remove_work(folder: Path) -> None:
         for each in work.iterdir():
             if IN_WORK.fullmatch(each.name) and (each.is_file() or each.is_symlink()):
                 each.unlink(missing_ok=True)
+        for each in _folders(work):
+            if MODEL_IN_WORK.fullmatch(each.name):
+                _remove_model(each)
         _remove_empty(work)
 
 
+def _remove_model(folder: Path) -> None:
+    _remove(folder)
+    _remove_empty(folder)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in one, none of which is a link; none where it is a link itself or not there."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [each for each in folder.iterdir() if each.is_dir() and not each.is_symlink()]
+
+
 def _remove(folder: Path, keep: tuple[str, ...] = ()) -> None:
+    """Remove the files of a model and a run, and those of an ensemble's members."""
+    for member in _folders(folder):
+        if MEMBER.fullmatch(member.name):
+            _remove_model(member)
     for each in folder.iterdir():
         ours = each.name in OURS or UNFINISHED.fullmatch(each.name)
         if ours and each.name not in keep and (each.is_file() or each.is_symlink()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+from torch import Tensor
 
 from tacita.audit.health.health import Health
 from tacita.data.dataset import Dataset
@@ -24,13 +25,14 @@ def measured(
     learner: Learner,
     held: Dataset | None,
     gauges: Health | None,
+    pooled: tuple[Tensor, Tensor] | None,
 ) -> Metrics:
     """Everything that is known of the candidates and of the one that is kept.
 
-    learner: the winner as it is returned; `gauges`: of its encoder.
+    learner: the winner as it is returned; `gauges`: of its encoder. pooled: positions in `run.scored`, and
+    its logits for them out of fold.
     """
     task = run.data.task
-    pooled = run.out_of_fold(ranking.winner)
     out_of_fold, intervals = None, {}
     if pooled is not None:
         at, logits = pooled

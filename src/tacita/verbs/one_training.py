@@ -89,7 +89,7 @@ def run_one(
             if running.seconds is not None:
                 costs = costs_of(recipes, data, **running.engine)
                 seconds = running.seconds / trainings
-                recipes, _, _ = fit_to_budget(recipes, costs, len(folds), seconds, refit=True)
+                recipes, _, _ = fit_to_budget(recipes, costs, len(folds), seconds, refits=1)
             plan = Plan(
                 seed=recipe.seed,
                 protocol="one training" + f", and one for each of {len(folds)} folds" * bool(folds),

@@ -64,6 +64,7 @@ class Plan(BaseModel):
     start: what tells the encoder that the candidates start from, if they start from a model's.
     recipes: the candidates, every section with its method and all of its training options.
     skipped: candidates that cannot run here or have no room in the budget, with the reason.
+    ensemble: whether the candidates may be kept together, as one model.
     expected: by name, what the candidates that are trained by steps take on one thread; empty where that
         was not looked at.
     """
@@ -78,6 +79,7 @@ class Plan(BaseModel):
     start: str = ""
     recipes: list[Recipe]
     skipped: dict[str, str] = Field(default_factory=dict)
+    ensemble: bool = False
     expected: dict[str, Cost] = Field(default_factory=dict)
     splits: Splits
 
@@ -154,6 +156,10 @@ def make_splits(
         rest = data.hide_labels(kept)
     folds = cross_validation(rest, seed)
     protocol = f"{len(folds)} folds of cross-validation over {int(rest.labelled.sum())} labels"
+    if not folds:
+        protocol = (
+            "no cross-validation, as fewer than two classes have two labels; nobody has a score"
+        )
     if len(held) or test is not None:
         protocol += f"; {len(held) or len(test or ())} held out for the last figure"
     return Splits(

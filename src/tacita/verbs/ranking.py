@@ -13,6 +13,9 @@ from tacita.data.splits import Fold
 from tacita.errors import ConfigError
 from tacita.model.metrics import Row
 
+SURE = 2.0
+"""Standard errors by which the best candidate must be ahead of the ensemble of all."""
+
 
 class Ranking(NamedTuple):
     """The rows best first, those without a score last; the recipe that is kept; and why, if not the best."""
@@ -28,8 +31,11 @@ def ranked(rows: Sequence[Row], recipes: Sequence[Recipe], folds: Sequence[Fold]
     Simpler is a baseline than a network, and one that learns from labels alone than one that pretrains
     or learns from unlabelled samples too. Two are told apart where the mean difference over the folds
     exceeds one standard error of it (see `standard_error`), the usual rule for choosing what is simple
-    (Breiman et al., 1984). Raises `ConfigError` where nobody has a score.
+    (Breiman et al., 1984). Without folds nobody has a score, and the order stays. Raises `ConfigError`
+    where there are folds and nobody has a score.
     """
+    if not folds:
+        return Ranking(list(rows), recipes[0], "")
     order = sorted(range(len(rows)), key=lambda place: rows[place].merit, reverse=True)
     ordered = [(rows[place], recipes[place]) for place in order]
     if not ordered or ordered[0][0].mean is None:
@@ -49,6 +55,26 @@ def ranked(rows: Sequence[Row], recipes: Sequence[Recipe], folds: Sequence[Fold]
             tie += f" (by {gap:.2g}, standard error {error:.2g}), so the simpler is kept"
             return Ranking([each for each, _ in ordered], recipe, tie)
     return Ranking([each for each, _ in ordered], winner, "")
+
+
+def with_ensemble(ranking: Ranking, recipe: Recipe, row: Row, folds: Sequence[Fold]) -> Ranking:
+    """The ensemble among the others; it is kept, unless the best is ahead by more than chance explains.
+
+    The best of many was lucky besides, so it has to be ahead by two standard errors. Without folds nobody
+    has a score, and the ensemble of all is kept.
+    """
+    if not folds:
+        return Ranking([row, *ranking.rows], recipe, "")
+    rows = sorted([row, *ranking.rows], key=lambda each: each.merit, reverse=True)
+    best = ranking.rows[0]
+    gap, error = best.merit - row.merit, standard_error(best.folds, row.folds, folds)
+    if gap > SURE * error and gap > 0:
+        return ranking._replace(rows=rows)
+    tie = ""
+    if gap > 0:
+        tie = f"{best.name} is ahead of it by no more than the folds can tell from chance"
+        tie += f" (by {gap:.2g}, standard error {error:.2g}), and of many one is the luckiest"
+    return Ranking(rows, recipe, tie)
 
 
 def standard_error(a: Sequence[float], b: Sequence[float], folds: Sequence[Fold]) -> float:

@@ -7,8 +7,10 @@ import hashlib
 import json
 import math
 import time
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from tacita.adapt.trained import Trained
 from tacita.audit.health.health import Health, health
-from tacita.catalog.recipe import Recipe, Section
+from tacita.catalog.recipe import Member, Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.data.splits import Fold
 from tacita.encoder import Encoder
@@ -32,11 +34,18 @@ from tacita.engine.history import (
     reset_peak_memory,
 )
 from tacita.engine.loggers import JsonLines
-from tacita.errors import CheckpointError, ConfigError, DataError, TacitaError
+from tacita.errors import (
+    CandidateError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    TacitaError,
+)
 from tacita.files import WriteError, write_text
 from tacita.learner import Learner
 from tacita.model.build import (
     encoder_for,
+    ensemble_of,
     is_baseline,
     learner_for,
     needs_encoder,
@@ -60,6 +69,7 @@ class Run:
     metric: the figure that ranks.
     start: the encoder that all candidates start from, in place of random weights.
     keep_learners: those of all folds are kept, for whoever asks for them again.
+    alone: whether there is one candidate; an error that is none of ours is then raised as it is.
     in_worker: whether this is a process that works for another, which finds the learners on disk.
     engine: what every training is told: device, precision.
     until: the moment (of `time.monotonic`) from which no training begins, once a candidate has a score.
@@ -74,6 +84,7 @@ class Run:
     metric: str = ""
     start: Encoder | None = None
     keep_learners: bool = False
+    alone: bool = False
     in_worker: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
     until: float = math.inf
@@ -97,14 +108,15 @@ class Run:
     def row(self, recipe: Recipe) -> Row:
         """A candidate's line of the leaderboard; an error of ours becomes words in it."""
         results: list[FoldResult] = []
+        if recipe.name in self.failed:
+            return self._made(recipe, results, error=self.failed[recipe.name])
         try:
             for number in range(len(self.folds)):
-                if recipe.name in self.failed:
-                    return self._made(recipe, results, error=self.failed[recipe.name])
                 if self.out_of_time and not self.is_done(recipe, number):
                     done = f"{number} of {plural(len(self.folds), 'fold')} were done"
                     raise ConfigError(f"The budget had no time left for it: {done}.")
-                results.append(self.fold(recipe, number))
+                with self.spared():
+                    results.append(self.fold(recipe, number))
                 if not math.isfinite(results[-1].scores.get(self.metric, math.nan)):
                     raise DataError(
                         f"{self.metric} cannot be told of fold {number + 1}: its labels are all alike,"
@@ -114,8 +126,26 @@ class Run:
             raise  # No fault of the candidate's: the run stops, and can be resumed.
         except TacitaError as error:
             return self._made(recipe, results, error=error.message)
-        self._scored.add(recipe.name)
+        if results:
+            self._scored.add(recipe.name)
         return self._made(recipe, results)
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """Within the block an error that is none of ours becomes one, unless the candidate is alone."""
+        try:
+            yield
+        except TacitaError:
+            raise
+        except SPARED as error:
+            if self.alone:
+                raise
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            said = next(iter(str(error).splitlines()), "")[:200]
+            raise CandidateError(
+                f"{type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno}).",
+                remedy="Run it alone with --recipe to see the whole of the error.",
+            ) from error
 
     @property
     def out_of_time(self) -> bool:
@@ -127,25 +157,32 @@ class Run:
         return self._result(recipe, number).exists()
 
     def _made(self, recipe: Recipe, results: list[FoldResult], error: str | None = None) -> Row:
-        told = [] if error else [result.scores for result in results]
-        folds = [scores[self.metric] for scores in told]
-        common = [name for name in (told[0] if told else ()) if all(name in each for each in told)]
         seconds = [result.seconds for result in results]
-        return Row(
-            name=recipe.name,
-            metric=self.metric,
-            lower=self.metric in self.data.task.lower,
-            mean=float(np.mean(folds)) if folds else None,
-            std=float(np.std(folds)) if folds else None,
-            folds=folds,
+        return self.row_of(
+            recipe.name,
+            [] if error else [result.scores for result in results],
             interval=None if error else self._interval(recipe),
-            scores=finite({name: float(np.mean([s[name] for s in told])) for name in common}),
             seconds=round(float(np.mean(seconds)) if seconds else 0.0, 2),
             peak_mb=max((result.peak_mb for result in results), default=0.0),
             baseline=is_baseline(recipe),
             unlabelled=uses_unlabelled(recipe),
             rank=None if error or recipe.pretrain is None else self.health(recipe).rank,
             error=error,
+        )
+
+    def row_of(self, name: str, told: Sequence[Mapping[str, float]], **figures: Any) -> Row:
+        """A line of the leaderboard from the scores of the folds, and further fields of a `Row`."""
+        folds = [scores[self.metric] for scores in told]
+        common = [key for key in (told[0] if told else ()) if all(key in each for each in told)]
+        return Row(
+            name=name,
+            metric=self.metric,
+            lower=self.metric in self.data.task.lower,
+            mean=float(np.mean(folds)) if folds else None,
+            std=float(np.std(folds)) if folds else None,
+            folds=folds,
+            scores=finite({each: float(np.mean([s[each] for s in told])) for each in common}),
+            **figures,
         )
 
     def _interval(self, recipe: Recipe) -> tuple[float, float] | None:
@@ -183,6 +220,12 @@ class Run:
         at, logits = (torch.cat(each) for each in zip(*parts, strict=True))
         positions, first = np.unique(at.numpy(), return_index=True)
         return torch.from_numpy(positions), logits[torch.from_numpy(first)]
+
+    def predicted(self, recipe: Recipe, number: int) -> Tensor:
+        """Logits of a fold's samples, in its own order, as they are kept on disk."""
+        kept = self._kept(recipe, number)
+        assert kept is not None
+        return kept[1]
 
     def _kept(self, recipe: Recipe, number: int) -> tuple[Tensor, Tensor] | None:
         path = self._predicted(recipe, number)
@@ -277,6 +320,9 @@ class Run:
 
     def learner(self, recipe: Recipe, number: int = 0) -> Learner:
         """The learner of a fold: what was fitted for it here or by a worker, or (resumed) once more."""
+        if recipe.members is not None:
+            members = [self.learner(each.recipe, number) for each in recipe.members]
+            return ensemble_of(recipe, members).of_fitted()
         if (recipe.name, number) not in self._learners:
             folder = self._folder(recipe, number)
             # The weights are written last.
@@ -288,6 +334,42 @@ class Run:
                 )
             self._learners[recipe.name, number] = learner
         return self._learners[recipe.name, number]
+
+    def is_refitted(self, recipe: Recipe) -> bool:
+        """Whether a worker has fitted it on all labels."""
+        return (self._folder(recipe, len(self.folds)) / WEIGHTS).is_file()
+
+    def refit(self, recipe: Recipe) -> Learner:
+        """The recipe's learner fitted on all labels, here or by a worker."""
+        number = len(self.folds)
+        if recipe.name in self.failed:
+            raise ConfigError(self.failed[recipe.name])
+        folder = self._folder(recipe, number)
+        if self.is_refitted(recipe):
+            return read_folder(folder)[1]
+        with self.spared():
+            learner = self.fitted(recipe, self.data, number)
+        if self.in_worker:
+            write_folder(folder, recipe, learner, Metrics())
+        return learner
+
+    def refit_members(self, recipe: Recipe) -> tuple[Recipe, Learner]:
+        """An ensemble of members fitted on all labels; one that fails is left out by name.
+
+        Raises the error of the last where none is left.
+        """
+        found: list[tuple[Member, Learner]] = []
+        last: TacitaError | None = None
+        for each in recipe.members or ():
+            try:
+                found.append((each, self.refit(each.recipe)))
+            except TacitaError as error:
+                self.alarm(f"{each.recipe.name} is left out of the ensemble: {error.message}")
+                last = error
+        if not found and last is not None:
+            raise last
+        recipe = recipe.model_copy(update={"members": [each for each, _ in found]})
+        return recipe, ensemble_of(recipe, [each for _, each in found]).of_fitted()
 
     def outside(self, recipe: Recipe) -> list[tuple[Learner, Dataset]]:
         """Each fold's learner and the samples that it was scored on; none unless learners are kept."""
@@ -365,6 +447,10 @@ class Run:
     def progress(self, training: str) -> Path:
         """The file with the rows of one training, as they come."""
         return self.work / f"{training}.jsonl"
+
+
+SPARED: tuple[type[Exception], ...] = (Exception,)
+"""What ends a candidate and not the run."""
 
 
 class Pretrained(NamedTuple):

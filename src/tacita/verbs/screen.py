@@ -78,8 +78,8 @@ class Screen:
         if row.error is not None:
             self.line("failed", f"{row.name}: {row.error}")
             return
-        assert row.mean is not None
-        assert row.std is not None
+        if row.mean is None:
+            return  # Nobody has a score; it is not trained yet.
         text = f"{_figures(row)}  {row.seconds:6.1f} s a fold"
         self.line("ran", f"{row.name:<30} {text}")
 
@@ -101,11 +101,11 @@ class Screen:
         table.add_column("s/fold", justify="right")
         table.add_column("MB", justify="right")
         for row in rows:
-            mark = "*" if row.name == metrics.winner and row.mean is not None else ""
+            mark = "*" if row.name == metrics.winner and row.error is None else ""
             # A text, since a name may look like markup.
             name = Text(printable(f"{row.name} (baseline)" if row.baseline else row.name))
             if row.mean is None or row.std is None:
-                table.add_row(mark, name, "failed")
+                table.add_row(mark, name, "no score" if row.error is None else "failed")
                 continue
             rank = "" if row.rank is None else f"{row.rank:.1f}"
             table.add_row(

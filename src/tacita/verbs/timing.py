@@ -10,7 +10,15 @@ from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.model.build import trains
-from tacita.verbs.budget import DEFAULT_BUDGET, LONGEST, Cost, costs_of, fit_to_budget, makespan
+from tacita.verbs.budget import (
+    DEFAULT_BUDGET,
+    LONGEST,
+    Cost,
+    costs_of,
+    fit_to_budget,
+    makespan,
+    refitting,
+)
 from tacita.verbs.options import Running
 from tacita.verbs.plan import Plan, Splits
 from tacita.verbs.workers import WORTH, on_one_thread, one_thread, processes_for
@@ -34,14 +42,16 @@ def budgeted(
     spent: float,
     *,
     start: Encoder | None,
-    leave_out: bool,
+    auto: bool,
 ) -> tuple[list[Recipe], dict[str, Cost], dict[str, str]]:
     """Recipes whose steps fit into the budget, what they are expected to take, and who was left out.
 
     Without a budget they are cut to the default one, and never stretched. spent: seconds of it so far.
-    start: the encoder that all candidates start from, if they do.
+    start: the encoder that all candidates start from, if they do. auto: whether candidates may be left out,
+    and an ensemble made of the others.
     """
     folds = len(splits.train)
+    refits = refits_of(splits, len(recipes) if auto else 1)
     if running.seconds is None and _steps(recipes) * folds <= TOO_FEW:
         return recipes, {}, {}
     with one_thread() if on_one_thread(running.device) else nullcontext():
@@ -49,7 +59,7 @@ def budgeted(
     budget = _budget(running)
     if not costs or budget == math.inf:
         return recipes, costs, {}
-    takes = makespan(costs, folds, 1, refit=not splits.score_on_held_out)
+    takes = makespan(costs, folds, 1, refits=refits)
     processes = processes_for(data, recipes, running.device, start) if takes > WORTH else 1
     return fit_to_budget(
         recipes,
@@ -57,38 +67,43 @@ def budgeted(
         folds,
         max(0.0, budget - spent - START * (processes > 1)),
         processes=processes,
-        refit=not splits.score_on_held_out,
+        refits=refits,
         longest=1.0 if running.seconds is None else LONGEST,
-        leave_out=leave_out,
+        leave_out=auto,
     )
 
 
 def processes_of(plan: Plan, data: Dataset, device: str, start: Encoder | None) -> int:
     """How many processes a plan's folds are shared out to; 1 for those that would hardly have begun."""
-    takes = makespan(plan.expected, len(plan.splits.train), 1, refit=False)
+    takes = makespan(plan.expected, len(plan.splits.train), 1, refits=0)
     return processes_for(data, plan.recipes, device, start) if takes > WORTH else 1
 
 
 def expected_in_words(plan: Plan, processes: int, spent: float) -> str:
     """What the whole will take, and of what."""
-    refit = not plan.splits.score_on_held_out
     folds = len(plan.splits.train)
-    whole = spent + makespan(plan.expected, folds, processes, refit=refit)
+    refits = refits_of(plan.splits, len(plan.recipes) if plan.ensemble else 1)
+    whole = spent + makespan(plan.expected, folds, processes, refits=refits)
     each = {name: cost.pretrain + folds * cost.learn for name, cost in plan.expected.items()}
     parts = ", ".join(f"{name} {seconds_in_words(takes)}" for name, takes in each.items())
     how = f"in {processes} processes of one thread" if processes > 1 else "in this process"
     return f"about {seconds_in_words(whole)} {how}: {parts}; beside baselines and the report"
 
 
-def time_for_folds(plan: Plan, running: Running) -> float:
+def time_for_folds(plan: Plan, processes: int, running: Running) -> float:
     """Seconds from the start of the run until which folds may begin, should they take longer than planned.
 
-    What fits the winner stays over, and what writes the report.
+    What fits the winner or the ensemble's members stays over, and what writes the report.
     """
     budget = _budget(running)
-    longest = max((cost.learn for cost in plan.expected.values()), default=0.0)
-    refit = 0.0 if plan.splits.score_on_held_out else longest
-    return max(budget * (1 + OVER), budget + OVER_SECONDS) - refit - REPORT
+    refits = refits_of(plan.splits, len(plan.recipes) if plan.ensemble else 1)
+    kept = refitting(plan.expected, processes, refits)
+    return max(budget * (1 + OVER), budget + OVER_SECONDS) - kept - REPORT
+
+
+def refits_of(splits: Splits, candidates: int) -> int:
+    """How many candidates may be fitted once more on all labels; a draw's model is there already."""
+    return 0 if splits.score_on_held_out else candidates
 
 
 def _budget(running: Running) -> float:

@@ -54,7 +54,7 @@ COPIES = 4
 
 
 class Job(NamedTuple):
-    """A fold of a candidate, or (None) its pretraining."""
+    """A fold of a candidate, its fit on all labels (under the next number), or its pretraining (None)."""
 
     recipe: Recipe
     number: int | None
@@ -131,6 +131,7 @@ class Workers:
     def __init__(self, run: Run, processes: int) -> None:
         self.run = run
         self.processes = processes
+        self.apart = processes > 1
         self._pool: ProcessPoolExecutor | None = None
         self._at: dict[Future[Done], Job] = {}
         self._recipes: list[Recipe] = []
@@ -149,7 +150,7 @@ class Workers:
         From the run's `until` on nothing more is begun, once there is one with a score: the others are
         given as they are. Raises what is no candidate's fault: a folder that cannot be written.
         """
-        if self.processes < 2:
+        if not self.apart:
             yield from recipes
             return
         self._recipes = left = list(recipes)
@@ -165,6 +166,26 @@ class Workers:
             self._show_progress()
             self._note({future: self._at.pop(future) for future in ended})
 
+    def refit(self, recipes: Sequence[Recipe]) -> None:
+        """Fit each on all labels; `Run.refit` finds them then, and fits itself what is not there."""
+        if not self.apart or len(recipes) < 2:
+            return
+        if self._at:  # Folds for which there was no time.
+            self._end()
+        left = [Job(each, len(self.run.folds)) for each in recipes]
+        while left or self._at:
+            while left and len(self._at) < self.processes:
+                self._submit(left.pop(0))
+            ended, _ = wait(self._at, timeout=POLL, return_when=FIRST_COMPLETED)
+            self._show_progress()
+            jobs = list(self._at.values())
+            self._note({future: self._at.pop(future) for future in ended})
+            if ended and not self._at:  # All of them ended, or their processes were killed.
+                left = [job for job in jobs if not self._is_fitted(job)] + left
+
+    def _is_fitted(self, job: Job) -> bool:
+        return job.recipe.name in self.run.failed or self.run.is_refitted(job.recipe)
+
     def _is_over(self, recipe: Recipe) -> bool:
         numbers = range(len(self.run.folds))
         return recipe.name in self.run.failed or all(self.run.is_done(recipe, n) for n in numbers)
@@ -174,9 +195,12 @@ class Workers:
         for job in self._jobs(recipes):
             if len(self._at) >= self.processes:
                 return
-            if self._pool is None:
-                self._pool = _pool(self.run, self.processes)
-            self._at[self._pool.submit(_do, job)] = job
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        if self._pool is None:
+            self._pool = _pool(self.run, self.processes)
+        self._at[self._pool.submit(_do, job)] = job
 
     def _jobs(self, recipes: Sequence[Recipe]) -> Iterator[Job]:
         """What can be begun now: folds wait for the pretraining that they share."""
@@ -256,7 +280,7 @@ def _name(job: Job) -> str:
 def _pool(run: Run, processes: int) -> ProcessPoolExecutor:
     theirs = Run(
         run.data, run.scored, run.folds, run.work, metric=run.metric, start=run.start,
-        keep_learners=run.keep_learners, in_worker=True, engine=run.engine,
+        keep_learners=run.keep_learners, alone=run.alone, in_worker=True, engine=run.engine,
     )  # fmt: skip
     # Unlike those of the standard library, it starts from scripts whose main part has no guard.
     return ProcessPoolExecutor(
@@ -293,10 +317,13 @@ def _do(job: Job) -> Done:
     run = _RUN[0]
     run.warn = said.append
     try:
-        if job.number is None:
-            run.encoder(job.recipe)
-        else:
-            run.fold(job.recipe, job.number)
+        with run.spared():
+            if job.number is None:
+                run.encoder(job.recipe)
+            elif job.number == len(run.folds):
+                run.refit(job.recipe)
+            else:
+                run.fold(job.recipe, job.number)
     except TacitaError as error:
         return Done(said, error)
     return Done(said, None)
