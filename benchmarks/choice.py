@@ -19,7 +19,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,16 +109,19 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict[str, Any]:
         return in_a_process(cell, options.data)
     if cell.what == "autogluon":
         seconds = parse_duration(cell.budget)
-        accuracy, told = peers.autogluon(pool, test, options.autogluon, seconds)
-        return {**({} if accuracy is None else {"accuracy": {"autogluon": accuracy}}), **told}
+        accuracy, more = peers.autogluon(pool, test, options.autogluon, seconds)
+        return {**({} if accuracy is None else {"accuracy": {"autogluon": accuracy}}), **more}
     if cell.what == "semilearn":
         return with_fixmatch(pool, test, cell.draw)
-    of_library: dict[str, Callable[..., peers.Scores]] = {
-        "scikit-learn": peers.sklearn,
-        "aeon": peers.aeon,
-    }
-    found, errors = of_library[cell.what](pool, test, cell.labels, cell.draw)
-    return {"accuracy": found, **({"errors": errors} if errors else {})}
+    if cell.what == "aeon":
+        return told(*peers.aeon(pool, test, cell.labels, cell.draw))
+    sizes = {"pool": len(pool), "test": len(test), "classes": len(pool.task.classes)}
+    return {**told(*peers.sklearn(pool, test, cell.labels, cell.draw)), **sizes}
+
+
+def told(accuracy: dict[str, float], errors: dict[str, str]) -> dict[str, Any]:
+    """A library's scores as they stand in the record."""
+    return {"accuracy": accuracy, **({"errors": errors} if errors else {})}
 
 
 def add(cell: Cell, options: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from statistics import mean
 from typing import NamedTuple
 
@@ -20,7 +19,16 @@ from benchmarks.choice_sums import (
     regrets,
     verdict,
 )
-from benchmarks.few_label_tasks import DEVELOPMENT, DRAWS, LABELS, MOST, TASKS, FewLabelTask
+from benchmarks.few_label_tasks import (
+    DEVELOPMENT,
+    DRAWS,
+    ENOUGH,
+    LABELS,
+    MOST,
+    TASKS,
+    WINDOW,
+    FewLabelTask,
+)
 from tacita.catalog.durations import parse_duration
 
 MODALITIES = ("images", "series", "tables")
@@ -125,7 +133,9 @@ def page(record: Record) -> str:
             lines += [f"## {labels} label{'s' * (labels > 1)} a class{said}", ""]
             for each in groups:
                 lines += table(record, each)
-    return "\n".join([*lines, *HOW.splitlines(), "", *measured(record), ""])
+    return "\n".join(
+        [*lines, *HOW.splitlines(), "", *list_of_tasks(record), "", *measured(record), ""]
+    )
 
 
 def summary(record: Record, budget: str) -> list[str]:
@@ -223,7 +233,7 @@ def measured(record: Record) -> list[str]:
         said.append(f"{what} {counts[True]} of {whole * len(tasks) * budgets}")
     tried = sorted({key[2] for key in record if key[2] not in DRAWS})
     few = sorted({(key[0], key[1]) for key in record if impossible(record, key[0], key[1])})
-    lines = ["## What is there", ""]
+    lines = ["## What is there"]
     lines.append(f"Cells measured, of all tasks, labels and reported draws: {', '.join(said)}.")
     lines.append(
         "An empty cell is not measured; a number in brackets is of how many draws a mean is."
@@ -260,9 +270,16 @@ def measured(record: Record) -> list[str]:
     return [part for line in lines for part in ((line, "") if line else ("",))]
 
 
-def list_of_tasks(tasks: Sequence[FewLabelTask]) -> str:
-    """Each with how its test part is had."""
-    return "; ".join(f"{task.name} ({task.how})" for task in tasks)
+def list_of_tasks(record: Record) -> list[str]:
+    """Each task with its sizes, as far as they were measured, and how its test part is had."""
+    sizes = {key[0]: entry for key, entry in record.items() if "classes" in entry}
+    lines = ["| task | of | classes | pool | test | test part |", "|---|---|---|---|---|---|"]
+    for task in TASKS:
+        numbers = [
+            str(sizes.get(task.name, {}).get(name, "")) for name in ("classes", "pool", "test")
+        ]
+        lines.append(f"| {task.name} | {task.modality} | {' | '.join(numbers)} | {task.how} |")
+    return lines
 
 
 HEAD = f"""\
@@ -281,14 +298,12 @@ of the same run, fitted on all labels, is ahead on the test part of what was ret
 HOW = f"""\
 ## How it was measured
 
-- **Tasks.** Images: {list_of_tasks([t for t in TASKS if t.modality == "images"])}. Series:
-  {list_of_tasks([t for t in TASKS if t.modality == "series"])}. Tables:
-  {list_of_tasks([t for t in TASKS if t.modality == "tables"])}. What is held out is held out anew for
-  each draw, stratified by class; pools and test parts have {MOST} samples at most. Published training
-  parts of less than 100 series would leave hardly any unlabelled, so both parts are joined and halved.
-  digits are the test part of optdigits, so these two are not independent. Patches of textures are of
-  one picture a class, learnt from one part and tested on the other. A window of the watch is 200 steps
-  long, and its subjects are not told to anyone. Emoji have many near-copies, on both sides.
+- **Tasks** are listed below. What is held out is held out anew for each draw, stratified by class; pools
+  and test parts have {MOST} samples at most. Published training parts of less than {ENOUGH} series would
+  leave hardly any unlabelled, so both parts are joined and halved. digits are the test part of optdigits,
+  so these two are not independent. Patches of textures are of one picture a class, learnt from one part
+  and tested on the other. A window of the watch is {WINDOW} steps long, and nobody is told its subject.
+  Emoji have many near-copies, on both sides.
 - **Nothing is tuned on the draws reported** (0 to {len(DRAWS) - 1}); those from {DEVELOPMENT} on are to
   look at. Every method sees the same labels of a draw.
 - **`fit`** is called as `tacita.fit(pool, budget=..., seed=draw)` in a process of its own. Its accuracy is
