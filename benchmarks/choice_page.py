@@ -6,6 +6,7 @@ from collections import Counter
 from statistics import mean
 from typing import NamedTuple
 
+from benchmarks.choice_peers import WIDE
 from benchmarks.choice_sums import (
     PAGE,
     RECORD,
@@ -310,7 +311,8 @@ HOW = f"""\
   that of the model that it returns. Its candidates, also those that had no time for a score, are then
   fitted once more on all labels by the recipes of its plan, for the regret.
 - **scikit-learn**: its estimators one by one, with usual settings: defaults, logistic regression with
-  1,000 iterations, LDA with automatic shrinkage, as many neighbours as labels a class but 5 at most,
+  1,000 iterations, LDA with automatic shrinkage (of more than {WIDE} columns, on the principal components
+  of the labelled rows), as many neighbours as labels a class but 5 at most,
   label spreading over 10 neighbours with the whole pool. Pixels are from 0 to 1; columns of tables and
   channels of series are scaled by the pool, labelled or not. "Best single" is the one with the best mean
   over the tasks of the modality at so many labels, which favours it: it is known only afterwards. The

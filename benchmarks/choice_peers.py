@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -26,6 +27,7 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
@@ -34,6 +36,8 @@ from tacita.data.dataset import Dataset
 Array = NDArray[Any]
 AUTOGLUON = Path(__file__).parent / "autogluon_peer.py"
 NEIGHBOURS = 5
+WIDE = 1000
+"""Columns from which on LDA works on the principal components of the labelled rows, to save time."""
 
 
 def samples(data: Dataset, pool: Dataset) -> Array:
@@ -120,6 +124,8 @@ def sklearn(pool: Dataset, test: Dataset, labels: int, seed: int) -> Scores:
         return lambda: estimator.fit(rows, targets).predict(test_x)
 
     peers = sklearn_peers(labels, seed)
+    if x.shape[1] > WIDE:
+        peers["shrinkage-lda"] = make_pipeline(PCA(), peers["shrinkage-lda"])
     return scored({name: predict(name, each) for name, each in peers.items()}, test.y.numpy())
 
 
