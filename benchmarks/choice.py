@@ -2,7 +2,8 @@
 
 On 26 tasks with few labels, with 1, 2, 5 and 10 labels a class and five draws of them. Every result is a
 line of `docs/choice.jsonl` as soon as it is there, so that a kill loses one; what stands there is not
-measured again. The page `docs/choice.md` is written from that file.
+measured again (once `fit` has changed, take its lines out first). The page `docs/choice.md` is written from
+that file.
 
 `--fetch` takes the data from the package indexes into `--data`, and nothing else; a task whose data are not
 there is named and left out. `--draws 100 101` measures draws that are not reported: nothing is tuned on

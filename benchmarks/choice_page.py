@@ -13,11 +13,11 @@ from benchmarks.choice_sums import (
     Column,
     Record,
     Verdict,
-    best_single,
     column,
     oracle,
     read_record,
     regrets,
+    singles,
     verdict,
 )
 from benchmarks.few_label_tasks import (
@@ -108,7 +108,8 @@ def group(record: Record, modality: str, labels: int, budget: str) -> Group:
         for what in ("aeon", "autogluon", "semilearn")
         for method, limit in methods[what]
     }
-    return Group(modality, labels, budget, tasks, best_single(sklearn), sklearn, others)
+    single = next(iter(singles(sklearn)), "")
+    return Group(modality, labels, budget, tasks, single, sklearn, others)
 
 
 def impossible(record: Record, task: str, labels: int) -> bool:
@@ -208,7 +209,9 @@ def table(record: Record, group: Group) -> list[str]:
         f"{100 * mean(found):.1f}" if len(found) == len(group.tasks) else "" for found in means
     ]
     lines.append("| mean of all | " + " | ".join(whole) + " |")
-    return [*lines, ""]
+    ranked = singles(group.sklearn)
+    named = ", ".join(f"{NAMES[method]} {100 * value:.1f}" for method, value in ranked.items())
+    return [*lines, "", f"Means of scikit-learn's over what is there: {named}.", ""]
 
 
 def cell(found: Column) -> str:
@@ -267,7 +270,8 @@ def measured(record: Record) -> list[str]:
     dates = sorted({entry["date"] for entry in record.values()})
     machines = sorted({entry["machine"] for entry in record.values()})
     if dates:
-        lines.append(f"Measured {dates[0]} to {dates[-1]} on {'; '.join(machines)}.")
+        when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        lines.append(f"Measured {when} on {'; '.join(machines)}.")
     return [part for line in lines for part in ((line, "") if line else ("",))]
 
 

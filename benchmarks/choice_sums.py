@@ -71,10 +71,10 @@ def not_behind(ours: Column, theirs: Column) -> bool:
     return mean(gaps) <= max(NEAR, error) + 1e-9
 
 
-def best_single(columns: Mapping[str, Mapping[str, Column]]) -> str:
-    """The method whose mean over tasks is the best, of those with a result on every draw of every task.
+def singles(columns: Mapping[str, Mapping[str, Column]]) -> dict[str, float]:
+    """Means over tasks, the best first, of the methods with a result on every draw of every task.
 
-    columns: by method, then by task. Empty where no method is everywhere.
+    columns: by method, then by task.
     """
     draws = {
         task: set().union(*(each.get(task, {}) for each in columns.values()))
@@ -85,7 +85,7 @@ def best_single(columns: Mapping[str, Mapping[str, Column]]) -> str:
         for method, each in columns.items()
         if draws and all(draws[task] and set(each.get(task, {})) == draws[task] for task in draws)
     }
-    return max(whole, key=lambda method: whole[method], default="")
+    return dict(sorted(whole.items(), key=lambda pair: pair[1], reverse=True))
 
 
 def oracle(columns: Sequence[Column]) -> Column:

@@ -12,12 +12,12 @@ import torch
 from benchmarks.choice_page import page
 from benchmarks.choice_sums import (
     Record,
-    best_single,
     column,
     not_behind,
     oracle,
     read_record,
     regrets,
+    singles,
     verdict,
 )
 from benchmarks.few_label_sources import Absent
@@ -53,9 +53,10 @@ def test_the_best_single_is_best_on_average_and_everywhere() -> None:
         "uneven": {"a": {0: 0.9}, "b": {0: 0.4}},
         "absent": {"a": {0: 1.0}},
     }
-    assert best_single(columns) == "even"
-    assert best_single({"absent": {"a": {0: 1.0}}, "other": {"b": {0: 1.0}}}) == ""
-    assert best_single({}) == ""
+    assert singles(columns) == {"even": 0.7, "uneven": pytest.approx(0.65)}
+    assert list(singles(columns)) == ["even", "uneven"]
+    assert singles({"absent": {"a": {0: 1.0}}, "other": {"b": {0: 1.0}}}) == {}
+    assert singles({}) == {}
     assert oracle([each["a"] for each in columns.values()]) == {0: 1.0}
     assert oracle([]) == {}
 
