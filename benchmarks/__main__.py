@@ -16,8 +16,12 @@ from tacita.files import write_text
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-NOT_RUN = {"__init__", "__main__", "timing", "gpu_kernels", "semilearn_fixmatch", "semisup_quality"}
-"""`gpu_kernels` needs a GPU and prints its own table, `semisup_quality` takes an hour for its own page."""
+NOT_RUN = {
+    "__init__", "__main__", "timing", "gpu_kernels", "semilearn_fixmatch", "semisup_quality",
+    "autogluon_peer", "choice", "choice_fit", "choice_page", "choice_peers", "choice_sums",
+    "few_label_sources", "few_label_tasks",
+}  # fmt: skip
+"""`gpu_kernels` needs a GPU and prints its own table, `semisup_quality` and `choice` take hours for pages."""
 
 
 def main() -> None:
@@ -35,7 +39,8 @@ def main() -> None:
         "",
         "Written by `make bench`. Both sides run in turns in one process, medians; memory is measured in a",
         "process for each side. A ratio above 1 means that tacita is faster or smaller; the last column is",
-        "the ratio to reach. [Accuracy with few labels](semi-supervised-quality.md) has a page of its own.",
+        "the ratio to reach. Accuracy with few labels has pages of its own: of",
+        "[methods](semi-supervised-quality.md) and of [what `fit` chooses](choice.md).",
         "",
         "| what | peer | tacita | peer | ratio | aim |",
         "|---|---|---|---|---|---|",

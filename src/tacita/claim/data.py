@@ -199,13 +199,14 @@ def mnist(size: int = 28) -> Dataset:
     return _grey(x, torch.from_numpy(table[:, -1]).long(), size, "mnist")
 
 
-def fashion_mnist(size: int = 28, part: str = "train") -> Dataset:
+def fashion_mnist(size: int = 28, part: str = "train", folder: Path = FASHION_MNIST) -> Dataset:
     """Fashion-MNIST, 60,000 images (`part="test"`: 10,000) of ten kinds of clothes, grey.
 
-    Raises `DataError` where Debian's package dataset-fashion-mnist is not installed.
+    `folder`: of the IDX files. Raises `DataError` where they are not there, as Debian's package
+    dataset-fashion-mnist is not installed.
     """
     prefix = {"train": "train", "test": "t10k"}[part]
-    images = FASHION_MNIST / f"{prefix}-images-idx3-ubyte.gz"
+    images = folder / f"{prefix}-images-idx3-ubyte.gz"
     if not images.is_file():
         raise DataError(
             f"{images} is missing.", remedy="apt-get install dataset-fashion-mnist (31 MB, MIT)."
