@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 from tacita.catalog.recipe import Recipe
@@ -29,6 +30,8 @@ LONGEST, SHORTEST = 4.0, 0.25
 """A budget stretches or cuts the methods' own number of steps by at most this. With fewer steps a network
 says little of its method, and is left out instead."""
 FEWEST_STEPS = 20
+LONG = 1.0
+"""Seconds of two steps from which no more of them are timed."""
 
 
 class Cost(NamedTuple):
@@ -45,13 +48,21 @@ class Cost(NamedTuple):
 Costs = Mapping[str, Cost]
 
 
-def costs_of(recipes: Sequence[Recipe], data: Dataset, **run: Any) -> dict[str, Cost]:
-    """By name, what the candidates that are trained by steps will take; a few steps of each are timed."""
+def costs_of(
+    recipes: Sequence[Recipe], data: Dataset, *, room: float = math.inf, **run: Any
+) -> dict[str, Cost]:
+    """By name, what the candidates that are trained by steps will take; a few steps of each are timed.
+
+    room: seconds for it. Once they are used up, no further candidate is timed, and it has no cost.
+    """
     found: dict[str, Cost] = {}
     pretrained: dict[str, float] = {}
+    began = monotonic()
     for recipe in recipes:
-        if not any(trains(recipe, key) for key in ("pretrain", "learn")):
+        if not steps_by(recipe):
             continue
+        if monotonic() - began > room:
+            break
         key = ""
         if recipe.pretrain is not None:
             key = pretraining_key(recipe)
@@ -60,6 +71,11 @@ def costs_of(recipes: Sequence[Recipe], data: Dataset, **run: Any) -> dict[str, 
         learn = _seconds(recipe, "learn", data, **run) if trains(recipe, "learn") else 0.0
         found[recipe.name] = Cost(pretrained.get(key, 0.0), learn, key)
     return found
+
+
+def steps_by(recipe: Recipe) -> bool:
+    """Whether anything in a recipe is trained by steps."""
+    return any(trains(recipe, key) for key in ("pretrain", "learn"))
 
 
 def makespan(costs: Costs, folds: int, processes: int, *, refits: int) -> float:
@@ -141,7 +157,10 @@ def _seconds(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:
         objective = learner_for(recipe, encoder).build(data)  # type: ignore[attr-defined]
     options = training_options(recipe, key) | run
     options.pop("patience", None)  # All steps are timed.
-    train(copy.deepcopy(objective), data, **{**options, "steps": 2})
+    # The first steps are slower; where they take long, that is little beside what they do.
+    few = train(copy.deepcopy(objective), data, **{**options, "steps": 2})
+    if few.seconds > LONG:
+        return options["steps"] * few.seconds / 2
     history = train(objective, data, **{**options, "steps": 6})
     return options["steps"] * history.seconds / 6
 

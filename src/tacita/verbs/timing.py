@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from time import monotonic
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
@@ -18,6 +19,7 @@ from tacita.verbs.budget import (
     fit_to_budget,
     makespan,
     refitting,
+    steps_by,
 )
 from tacita.verbs.options import Running
 from tacita.verbs.plan import Plan, Splits
@@ -28,6 +30,8 @@ TOO_FEW = 200
 """Steps of a whole comparison that are not worth being timed."""
 OVER, OVER_SECONDS = 0.15, 10.0
 """By which share or by how many seconds, whichever is more, a budget may be overrun."""
+TIMING = 0.15
+"""Share of a budget in which networks are timed; where several are usual, the others are left out by name."""
 REPORT = 5.0
 """Seconds that the report takes, about."""
 START = 5.0
@@ -54,23 +58,31 @@ def budgeted(
     refits = refits_of(splits, len(recipes) if auto else 1)
     if running.seconds is None and _steps(recipes) * folds <= TOO_FEW:
         return recipes, {}, {}
-    with one_thread() if on_one_thread(running.device) else nullcontext():
-        costs = costs_of(recipes, data, **running.engine)
     budget = _budget(running)
+    room = TIMING * budget if auto else math.inf
+    began = monotonic()
+    with one_thread() if on_one_thread(running.device) else nullcontext():
+        costs = costs_of(recipes, data, room=room, **running.engine)
+    timing = monotonic() - began
+    untimed = [each.name for each in recipes if steps_by(each) and each.name not in costs]
+    late = f"to time a few steps of those before it took {seconds_in_words(timing)} of the budget"
+    left = dict.fromkeys(untimed, late)
+    recipes = [each for each in recipes if each.name not in left]
     if not costs or budget == math.inf:
-        return recipes, costs, {}
+        return recipes, costs, left
     takes = makespan(costs, folds, 1, refits=refits)
     processes = processes_for(data, recipes, running.device, start) if takes > WORTH else 1
-    return fit_to_budget(
+    recipes, costs, dear = fit_to_budget(
         recipes,
         costs,
         folds,
-        max(0.0, budget - spent - START * (processes > 1)),
+        max(0.0, budget - spent - timing - START * (processes > 1)),
         processes=processes,
         refits=refits,
         longest=1.0 if running.seconds is None else LONGEST,
         leave_out=auto,
     )
+    return recipes, costs, {**left, **dear}
 
 
 def processes_of(plan: Plan, data: Dataset, device: str, start: Encoder | None) -> int:
