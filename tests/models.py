@@ -92,6 +92,8 @@ KINDS: list[tuple[str, str]] = [
     ("label-spreading", "images"),
     ("label-spreading", "tables"),
     ("minirocket", "series"),
+    ("minirocket-self-training", "series"),
+    ("quant", "series"),
 ]
 """Method and data of every kind of model."""
 

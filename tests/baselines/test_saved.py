@@ -29,6 +29,8 @@ CASES = {
     "gradient-boosting": "tables",
     "label-spreading": "tables",
     "minirocket": "series",
+    "minirocket-self-training": "series",
+    "quant": "series",
     "tfidf-svm": "text",
     "supervised-dictionary": "tables",
 }
@@ -55,7 +57,7 @@ def loaded(learner: Baseline, path: Path) -> Any:
 
 @pytest.mark.parametrize("method", CASES)
 def test_every_array_is_looked_at(method: str, tmp_path: Path) -> None:
-    if method == "minirocket":
+    if CASES[method] == "series":
         pytest.importorskip("aeon")
     data = data_of(CASES[method])
     if method == "supervised-dictionary":

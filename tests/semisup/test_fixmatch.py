@@ -99,7 +99,7 @@ def test_guesses_take_a_pass_of_their_own_unless_batch_norm_wants_all_in_one(enc
     each = nn.functional.cross_entropy(strong, q.argmax(1), reduction="none")
     expected = nn.functional.cross_entropy(labelled, batch.labelled.y) + (sure * each).mean()
     expected.backward()
-    assert 0 < float(sure.mean())
+    assert float(sure.mean()) > 0
     assert_close(losses.total, expected)
     for mine, parameter in zip(ours, objective.encoder.parameters(), strict=True):
         assert_close(mine, parameter.grad)
