@@ -75,7 +75,7 @@ def test_guesses_that_bring_too_little_are_dropped():
 
 
 def test_the_gain_is_the_labels_error_by_leaving_each_out():
-    x, y, truth = clusters(1.0)
+    x, _, truth = clusters(1.0)
     known = np.arange(12)
     ridge = SelfTrainedRidge()
     error = ridge._of(x[:60], truth[:60], len(known))
