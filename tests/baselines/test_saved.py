@@ -89,6 +89,21 @@ def test_every_array_is_looked_at(method: str, tmp_path: Path) -> None:
     refused({**whole, "0/more": torch.zeros(1)}, "0/more")
 
 
+@pytest.mark.parametrize("method", ["minirocket", "minirocket-self-training", "quant"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_baselines_of_series_come_back_to_the_bit(
+    method: str, classes: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("aeon")
+    x = torch.randn(12, 20, 2, generator=torch.Generator().manual_seed(0))
+    data = as_dataset(x, ["abc"[i % classes] for i in range(12)])
+    learner = fitted(method, data.hide_labels(torch.arange(9)))
+    save_estimator(learner.estimator_, tmp_path / "e.safetensors")
+    expected = learner.logits(data)
+    learner.estimator_ = loaded(learner, tmp_path / "e.safetensors")
+    assert torch.equal(learner.logits(data), expected)
+
+
 def test_categories_are_coded_as_scikit_learn_codes_them() -> None:
     learner, data = load_class("gradient-boosting")(), mixed_tables()
     x, y = data.x.numpy(), data.y.numpy()

@@ -106,6 +106,17 @@ def _make_linear_classifier(unfitted: Any, arrays: Arrays, columns: int, spec: I
     return rows
 
 
+def _take_ridge(fitted: Any) -> Taken:
+    return {**_take_linear(fitted), "coef": np.atleast_2d(fitted.coef_)}
+
+
+def _make_ridge_classifier(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
+    rows = _make_linear_classifier(unfitted, arrays, columns, spec)
+    if rows == 1:  # of two classes, cross-validated ridge keeps a vector
+        unfitted.coef_ = unfitted.coef_[0]
+    return rows
+
+
 def _make_linear(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
     unfitted.coef_ = arrays.numbers("coef", columns)
     unfitted.intercept_ = arrays.numbers("intercept")[()]
@@ -204,10 +215,11 @@ def _keep(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
 
 
 CLASSIFIER = Form(_take_linear, _make_linear_classifier)
+RIDGE = Form(_take_ridge, _make_ridge_classifier)
 REGRESSOR = Form(_take_linear, _make_linear)
 FORMS: dict[str, Form] = {
     **dict.fromkeys(("LogisticRegression", "LinearSVC"), CLASSIFIER),
-    **dict.fromkeys(("RidgeClassifierCV", "SelfTrainedRidge"), CLASSIFIER),
+    **dict.fromkeys(("RidgeClassifierCV", "SelfTrainedRidge"), RIDGE),
     "LinearDiscriminantAnalysis": CLASSIFIER,
     **dict.fromkeys(("Ridge", "RidgeCV"), REGRESSOR),
     **dict.fromkeys(
