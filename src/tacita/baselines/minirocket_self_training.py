@@ -47,7 +47,8 @@ class MiniRocketSelfTraining(MiniRocket):
     rounds: how often the unlabelled series are guessed; in round `r` the surest `r / rounds` of them count,
         at most as many of each class as equal classes would have.
     gain: the share of the labels' squared error that must be left at most, when each is predicted by leaving
-        it out; else the guesses are dropped, and what is left is ridge on the labels alone.
+        it out; else the guesses are dropped, and what is left is ridge on the labels alone. It is half of
+        that where a class has one label only: without it, the class is known by its guesses alone.
 
     Without unlabelled series it is `minirocket`. Both defaults were chosen on draws of labels that no table
     reports.
@@ -107,7 +108,8 @@ class SelfTrainedRidge(RidgeClassifierCV):
             rows, codes = np.r_[known, unknown[sure]], np.r_[y[known], guesses[sure]]
             after = self._of(x[rows], codes, len(known))
         self.guessed_ = len(sure)
-        if after > self.gain * before:
+        single = np.unique(y[known], return_counts=True)[1].min() == 1
+        if after > self.gain * before / (2 if single else 1):
             self.__dict__.update(alone)
         return self
 
