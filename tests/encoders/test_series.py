@@ -66,7 +66,7 @@ def test_a_convolution_is_that_of_one_dimension(length, channels, reach, stride,
 
 @settings(deadline=None, max_examples=50)
 @given(length=st.integers(1, 10**6))
-def test_the_default_stride_leaves_64_to_127_tokens_of_what_is_long(length):
+def test_the_default_stride_leaves_128_to_256_tokens_of_what_is_long(length):
     tokens = -(-length // default_stride(length))
     assert tokens == length if length < FEWEST else FEWEST <= tokens <= 2 * FEWEST
 

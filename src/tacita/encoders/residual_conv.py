@@ -17,8 +17,9 @@ from tacita.errors import ConfigError
 
 DEEPEST = 16
 """The dilation doubles with every block: beyond this many they look further than any series."""
-FEWEST = 64
-"""Tokens that the default stride leaves, where there are as many steps."""
+FEWEST = 128
+"""Tokens that the default stride leaves, where there are as many steps. With 64 the labels of GunPoint, of 150
+steps, were learnt less well (one draw of five labels a class: 79% in place of 90%)."""
 
 
 @method(
@@ -36,7 +37,7 @@ class ResidualConv(Encoder):
     width: channels of the convolutions; features have twice as many.
     depth: number of residual blocks; the default sees about 130 tokens.
     stride: steps from one token to the next; by default `default_stride` of the longest length, which
-        leaves 64 to 127 tokens of long series. Give 1 where each step needs a token of its own.
+        leaves 128 to 256 tokens of long series. Give 1 where each step needs a token of its own.
 
     Shapes: `x (B, L, C)`, any L from 1 up; `tokens (B, ceil(L / stride), 2 * width)`, the token `t` around
     the step `t * stride`, zero where that is not valid; features are the mean over the valid tokens of the
@@ -127,8 +128,8 @@ class Convolution(nn.Conv2d):
 def default_stride(length: int) -> int:
     """The largest power of two that leaves `FEWEST` tokens of a series, and 1 for a short one.
 
-    >>> [default_stride(length) for length in (24, 127, 128, 275, 1000)]
-    [1, 1, 2, 4, 8]
+    >>> [default_stride(length) for length in (24, 128, 255, 275, 1000)]
+    [1, 1, 1, 2, 4]
     """
     stride = 1
     while length >= 2 * stride * FEWEST:
