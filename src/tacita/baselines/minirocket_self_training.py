@@ -50,12 +50,12 @@ class MiniRocketSelfTraining(MiniRocket):
         it out; else the guesses are dropped, and what is left is ridge on the labels alone. It is half of
         that where a class has one label only: without it, the class is known by its guesses alone.
 
-    Without unlabelled series it is `minirocket`. Measured on the eight sets of series that aeon ships, on five
-    draws of the labels by which nothing was chosen, it is right in 73.8, 81.5, 89.4 and 95.3% with 1, 2, 5 and
-    10 labels a class where `minirocket` is in 68.2, 78.2, 87.4 and 93.1%: a gain of 3.5 points (standard error
-    0.6 over 140 pairs, 1.1 over the sets), from 8.8 on japanese-vowels to -0.7 on gunpoint. Where every feature
-    of the pool was shuffled among its series, the guesses were dropped in most cases and nothing was gained or
-    lost. Label spreading over these features lost 3 points to `minirocket` instead.
+    Without unlabelled series it is `minirocket`. Measured on the eight sets of series that aeon ships, on
+    five draws of the labels by which nothing was chosen, it is right in 73.8, 81.5, 89.4 and 95.3% with 1,
+    2, 5 and 10 labels a class where `minirocket` is in 68.2, 78.2, 87.4 and 93.1%: a gain of 3.5 points
+    (standard error 0.6 over 140 pairs, 1.1 over the sets), from 8.8 on japanese-vowels to -0.7 on gunpoint.
+    Where every feature of the pool was shuffled among its series, the guesses were dropped in most cases,
+    and less than a point was lost. Label spreading over these features lost 3 points to `minirocket`.
 
     Raises `ConfigError` for other tasks than classes, for series of fewer than 9 steps, and for options that
     cannot be.
