@@ -117,6 +117,8 @@ KINDS: list[tuple[str, str]] = [
     ("label-spreading", "tables"),
     ("minirocket", "series"),
     *(("ensemble", kind) for kind in ("images", "tables", "regression")),
+    ("minirocket-self-training", "series"),
+    ("quant", "series"),
 ]
 """Method and data of every kind of model."""
 

@@ -29,6 +29,8 @@ CASES = {
     "gradient-boosting": "tables",
     "label-spreading": "tables",
     "minirocket": "series",
+    "minirocket-self-training": "series",
+    "quant": "series",
     "tfidf-svm": "text",
     "supervised-dictionary": "tables",
 }
@@ -55,7 +57,7 @@ def loaded(learner: Baseline, path: Path) -> Any:
 
 @pytest.mark.parametrize("method", CASES)
 def test_every_array_is_looked_at(method: str, tmp_path: Path) -> None:
-    if method == "minirocket":
+    if CASES[method] == "series":
         pytest.importorskip("aeon")
     data = data_of(CASES[method])
     if method == "supervised-dictionary":
@@ -85,6 +87,21 @@ def test_every_array_is_looked_at(method: str, tmp_path: Path) -> None:
             bad.view(-1)[0] = -7
             refused({**whole, name: bad}, name)
     refused({**whole, "0/more": torch.zeros(1)}, "0/more")
+
+
+@pytest.mark.parametrize("method", ["minirocket", "minirocket-self-training", "quant"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_baselines_of_series_come_back_to_the_bit(
+    method: str, classes: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("aeon")
+    x = torch.randn(12, 20, 2, generator=torch.Generator().manual_seed(0))
+    data = as_dataset(x, ["abc"[i % classes] for i in range(12)])
+    learner = fitted(method, data.hide_labels(torch.arange(9)))
+    save_estimator(learner.estimator_, tmp_path / "e.safetensors")
+    expected = learner.logits(data)
+    learner.estimator_ = loaded(learner, tmp_path / "e.safetensors")
+    assert torch.equal(learner.logits(data), expected)
 
 
 def test_categories_are_coded_as_scikit_learn_codes_them() -> None:

@@ -41,7 +41,7 @@ def kinds() -> list[Any]:
         pytest.param(
             *kind,
             marks=[pytest.mark.slow, pytest.mark.skipif(not HAS_AEON, reason="needs aeon")]
-            if kind[0] == "minirocket"
+            if kind[0] in ("minirocket", "minirocket-self-training", "quant")
             else [],
         )
         for kind in KINDS

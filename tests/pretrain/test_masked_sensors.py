@@ -146,6 +146,11 @@ def test_any_encoder_of_a_token_a_row_will_do(encoder, options):
     assert objective(batch()).total.isfinite()
 
 
+def test_an_encoder_of_a_token_for_several_rows_is_refused():
+    with pytest.raises(ConfigError, match=r"token a row(?s:.)*stride=1"):
+        MaskedSensors(build("residual-conv", SPEC, stride=2))
+
+
 def test_making_it_leaves_the_encoder_as_it_was():
     encoder = build("e4mer", SPEC)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}

@@ -73,6 +73,38 @@ def test_no_gradient_passes_through_a_guess() -> None:
     assert float(objective.strong.offset.grad.abs().max()) > 0.0
 
 
+@pytest.mark.parametrize("encoder, passes", [("residual-cnn", [72]), ("vit", [32, 40])])
+def test_guesses_take_a_pass_of_their_own_unless_batch_norm_wants_all_in_one(encoder, passes):
+    objective, batch = fixmatch(threshold=0.05)
+    torch.manual_seed(0)
+    if encoder == "vit":
+        objective = FixMatch(
+            build("vit", objective.encoder.spec, dim=16, heads=2, depth=1),
+            objective.task,
+            weak=nn.Identity(),
+            strong=nn.Identity(),
+            threshold=0.05,
+        )
+    seen: list[int] = []
+    objective.encoder.register_forward_hook(lambda _, args, out: seen.append(len(args[0])))
+    losses = objective.loss(batch)
+    losses.total.backward()
+    assert seen == passes
+    ours = [parameter.grad.clone() for parameter in objective.encoder.parameters()]
+    # Written out: one pass with a gradient over all, and guesses that are cut off from it.
+    objective.zero_grad()
+    weak, labelled, strong = objective.logits(batch.unlabelled, batch.labelled, batch.unlabelled)
+    q = objective.alignment(weak.detach().softmax(1))
+    sure = (q.max(1).values >= 0.05).float()
+    each = nn.functional.cross_entropy(strong, q.argmax(1), reduction="none")
+    expected = nn.functional.cross_entropy(labelled, batch.labelled.y) + (sure * each).mean()
+    expected.backward()
+    assert float(sure.mean()) > 0
+    assert_close(losses.total, expected)
+    for mine, parameter in zip(ours, objective.encoder.parameters(), strict=True):
+        assert_close(mine, parameter.grad)
+
+
 def test_the_labels_of_unlabelled_samples_are_never_read() -> None:
     objective, batch = fixmatch(threshold=0.05)
     other = SemiBatch(

@@ -33,6 +33,8 @@ except RuntimeError as error:
 
 SHORTEST = 9
 """The length of MiniRocket's kernels."""
+ALPHAS = tuple(np.logspace(-3, 3, 10).tolist())
+"""Penalties of ridge that are tried, as in the paper's code."""
 
 
 @method(
@@ -62,7 +64,7 @@ class MiniRocket(Baseline):
         return make_pipeline(
             AeonMiniRocket(random_state=seed, n_jobs=1),
             StandardScaler(with_mean=False),
-            ridge(alphas=np.logspace(-3, 3, 10)),
+            ridge(alphas=ALPHAS),
         )
 
     def _fit(self, data: Dataset, seed: int) -> None:

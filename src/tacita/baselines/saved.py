@@ -106,6 +106,17 @@ def _make_linear_classifier(unfitted: Any, arrays: Arrays, columns: int, spec: I
     return rows
 
 
+def _take_ridge(fitted: Any) -> Taken:
+    return {**_take_linear(fitted), "coef": np.atleast_2d(fitted.coef_)}
+
+
+def _make_ridge_classifier(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
+    rows = _make_linear_classifier(unfitted, arrays, columns, spec)
+    if rows == 1:  # of two classes, cross-validated ridge keeps a vector
+        unfitted.coef_ = unfitted.coef_[0]
+    return rows
+
+
 def _make_linear(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
     unfitted.coef_ = arrays.numbers("coef", columns)
     unfitted.intercept_ = arrays.numbers("intercept")[()]
@@ -188,6 +199,12 @@ def _make_rocket(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -
     return len(biases)
 
 
+def _make_quant(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
+    """Its intervals are those of the length, so that nothing of it is in the file."""
+    length, channels = spec.shape
+    return int(unfitted.fit_transform(np.zeros((2, channels, length), np.float32)).shape[1])
+
+
 def _nothing(fitted: Any) -> Taken:
     return {}
 
@@ -198,10 +215,12 @@ def _keep(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
 
 
 CLASSIFIER = Form(_take_linear, _make_linear_classifier)
+RIDGE = Form(_take_ridge, _make_ridge_classifier)
 REGRESSOR = Form(_take_linear, _make_linear)
 FORMS: dict[str, Form] = {
     **dict.fromkeys(("LogisticRegression", "LinearSVC"), CLASSIFIER),
-    **dict.fromkeys(("RidgeClassifierCV", "LinearDiscriminantAnalysis"), CLASSIFIER),
+    **dict.fromkeys(("RidgeClassifierCV", "SelfTrainedRidge"), RIDGE),
+    "LinearDiscriminantAnalysis": CLASSIFIER,
     **dict.fromkeys(("Ridge", "RidgeCV"), REGRESSOR),
     **dict.fromkeys(
         (
@@ -221,6 +240,7 @@ FORMS: dict[str, Form] = {
     "TruncatedSVD": Form(lambda fitted: {"components": fitted.components_}, _make_directions),
     "StandardScaler": Form(lambda fitted: {"scale": fitted.scale_}, _make_scale),
     "MiniRocket": Form(_take_rocket, _make_rocket),
+    "Quantiles": Form(_nothing, _make_quant),
     "Normalizer": Form(_nothing, _keep),
 }
 """By the names of the types; a learner with an estimator of its own adds it here."""

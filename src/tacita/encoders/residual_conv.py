@@ -17,6 +17,9 @@ from tacita.errors import ConfigError
 
 DEEPEST = 16
 """The dilation doubles with every block: beyond this many they look further than any series."""
+FEWEST = 128
+"""Tokens that the default stride leaves, where there are as many steps. With 64, series of 150 steps were
+learnt less well: on GunPoint 79% right in place of 90%, on one of two draws of five labels a class."""
 
 
 @method(
@@ -32,15 +35,20 @@ class ResidualConv(Encoder):
     """A convolution of width 7, then `depth` residual ones of width 3 with dilation 1, 2, 4, ...
 
     width: channels of the convolutions; features have twice as many.
-    depth: number of residual blocks; the default sees about 130 steps.
+    depth: number of residual blocks; the default sees about 130 tokens.
+    stride: steps from one token to the next; by default `default_stride` of the longest length, which
+        leaves 128 to 256 tokens of long series. Give 1 where each step needs a token of its own.
 
-    Shapes: `x (B, L, C)`, any L from 1 up; `tokens (B, L, 2 * width)`, zero where not valid; features are
-    the mean over the valid steps of the first half of the channels, the maximum of the second.
+    Shapes: `x (B, L, C)`, any L from 1 up; `tokens (B, ceil(L / stride), 2 * width)`, the token `t` around
+    the step `t * stride`, zero where that is not valid; features are the mean over the valid tokens of the
+    first half of the channels, the maximum of the second.
 
     Differs from the paper: dilated, one convolution a block, and layer norm over the channels of
-    each step rather than batch norm, since padding must not enter the statistics. Half of the
+    each token rather than batch norm, since padding must not enter the statistics. Half of the
     features are maxima, which notice a short pattern anywhere: after 80 steps on the 50 training
     series of GunPoint 98% of the test series are right, with means alone 71% (three seeds).
+
+    Raises `ConfigError` for sizes that cannot be.
 
     >>> encoder = ResidualConv(InputSpec("series", (50, 3)), width=8)
     >>> encoder(torch.zeros(2, 50, 3)).tokens.shape
@@ -50,7 +58,9 @@ class ResidualConv(Encoder):
     tiny = {"width": 8, "depth": 2}
     modalities = ("series",)
 
-    def __init__(self, spec: InputSpec, *, width: int = 64, depth: int = 6) -> None:
+    def __init__(
+        self, spec: InputSpec, *, width: int = 64, depth: int = 6, stride: int | None = None
+    ) -> None:
         super().__init__()
         self.require(spec)
         if width < 1 or not 1 <= depth <= DEEPEST:
@@ -58,18 +68,27 @@ class ResidualConv(Encoder):
                 f"width={width} must be positive and depth={depth} from 1 to {DEEPEST}.",
                 remedy="The defaults are 64 and 6.",
             )
+        if stride is not None and stride < 1:
+            raise ConfigError(
+                f"stride={stride} is not positive.", remedy="Give 1 for a token a step."
+            )
         self.spec = spec
         self.dim = 2 * width
-        self.stem = nn.Conv1d(spec.channels, width, 7, padding=3)
+        self.stride = default_stride(spec.shape[0]) if stride is None else stride
+        # No step is skipped, and neighbouring tokens share some.
+        reach = max(3, self.stride)
+        self.stem = Convolution(spec.channels, width, reach, stride=self.stride)
         self.layers = nn.ModuleList(Residual(width, 2**level) for level in range(depth))
         self.widen = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.dim))
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, batch: Batch) -> Encoding:
         x, mask = batch.x, batch.mask
-        steps = self.stem(hide_padding(x, mask).transpose(1, 2)).transpose(1, 2)  # (B, L, width)
+        tokens = self.stem(hide_padding(x, mask))  # (B, T, width)
+        mask = None if mask is None else mask[:, :: self.stride]
         for layer in self.layers:
-            steps = layer(steps, mask)
-        tokens = hide_padding(self.widen(steps), mask)
+            tokens = layer(tokens, mask)
+        tokens = hide_padding(self.widen(tokens), mask)
         average, peak = tokens.chunk(2, 2)
         return Encoding(tokens, torch.cat([masked_mean(average, mask), masked_max(peak, mask)], 1))
 
@@ -80,11 +99,42 @@ class Residual(nn.Module):
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.convolution = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.convolution = Convolution(width, width, 1, dilation=dilation)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         active = hide_padding(torch.relu(self.norm(x)), mask)
-        return x + self.convolution(active.transpose(1, 2)).transpose(1, 2)
+        return x + self.convolution(active)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution over time of `(B, L, C)` to `(B, ceil(L / stride), C')`, `reach` taps to either side.
+
+    What bounds a step of training are the convolutions, and after them layer norm, which goes over memory
+    alone. Seen as an image of one row in the layout of channels last, a series is already what both want:
+    `nn.Conv1d` wants the time last instead, and takes three times as long on a CPU (64 channels).
+    """
+
+    def __init__(
+        self, channels: int, width: int, reach: int, *, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__(
+            channels, width, (1, 2 * reach + 1), (1, stride), (0, reach * dilation), (1, dilation)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+
+
+def default_stride(length: int) -> int:
+    """The largest power of two that leaves `FEWEST` tokens of a series, and 1 for a short one.
+
+    >>> [default_stride(length) for length in (24, 128, 255, 275, 1000)]
+    [1, 1, 1, 2, 4]
+    """
+    stride = 1
+    while length >= 2 * stride * FEWEST:
+        stride *= 2
+    return stride
 
 
 def masked_max(tokens: Tensor, mask: Tensor | None) -> Tensor:

@@ -23,12 +23,14 @@ from tacita.modalities.tables.read import row_array
 from tacita.words import nearest
 
 _SERIES = {
+    "acsf1": "ACSF1",
     "arrow-head": "ArrowHead",
     "basic-motions": "BasicMotions",
     "gunpoint": "GunPoint",
     "italy-power-demand": "ItalyPowerDemand",
     "japanese-vowels": "JapaneseVowels",
     "osu-leaf": "OSULeaf",
+    "pickup-gesture-wiimote-z": "PickupGestureWiimoteZ",
 }
 
 

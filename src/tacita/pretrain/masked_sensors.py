@@ -177,5 +177,5 @@ def require_token_a_row(encoder: Encoder) -> None:
     if tokens != rows:
         raise ConfigError(
             f"masked-sensors needs a token a row, and {type(encoder).__name__} gives {tokens} for {rows}.",
-            remedy="Choose encoder=e4mer, or residual-conv; series-transformer with patch=1.",
+            remedy="Choose e4mer, residual-conv with stride=1, or series-transformer with patch=1.",
         )

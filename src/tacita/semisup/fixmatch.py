@@ -92,9 +92,9 @@ class FixMatch(SemiSupervised):
     def loss(self, batch: SemiBatch) -> Losses:
         labelled = self.weak(batch.labelled)
         weak, strong = self.weak(batch.unlabelled), self.strong(batch.unlabelled)
-        on_labelled, on_weak, on_strong = self.logits(labelled, weak, strong)
+        on_weak, on_labelled, on_strong = self.logits_of_guessed(weak, labelled, strong)
 
-        q = self.alignment(on_weak.detach().softmax(1))
+        q = self.alignment(on_weak.softmax(1))
         confidence, guesses = q.max(1)
         confident = (confidence >= self.thresholds(guesses)).float()
         supervised = self.supervised(on_labelled, labelled)
