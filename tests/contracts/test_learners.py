@@ -228,7 +228,7 @@ def weighted(name: str) -> Dataset:
 FIRST = list({case.values[0]: case for case in reversed(CASES)}.values())
 """Every learner once."""
 UNWEIGHED = {
-    "linear-discriminant", "minirocket-self-training",
+    "linear-discriminant", "lda-probe", "minirocket-self-training",
     "label-spreading", "tfidf-label-spreading", "knn", "wad", "supervised-dictionary", "segmentation",
 }  # fmt: skip
 """Those that cannot weigh samples."""

@@ -12,7 +12,13 @@ from tacita.encoders import build
 from tacita.errors import ConfigError
 from tacita.parts.masking import hide
 from tacita.parts.reconstruction import data_weights
-from tacita.pretrain.mae import MAE, reconstruction_loss, standardise
+from tacita.pretrain.mae import (
+    MAE,
+    AttentionDecoder,
+    MeanDecoder,
+    reconstruction_loss,
+    standardise,
+)
 from tests.helpers import BATCHES, assert_close, samples_of, series_batch, table_batch
 from tests.pretrain.training import neighbour_accuracy, train_on_digits
 
@@ -74,8 +80,9 @@ def test_predictions_at_visible_patches_do_not_count(modality):
 
 
 @pytest.mark.parametrize("modality", ENCODERS)
-def test_the_encoder_sees_visible_tokens_only(modality):
-    objective, batch = make(modality)
+@pytest.mark.parametrize("decoder", ["attention", "mean"])
+def test_the_encoder_sees_visible_tokens_only(modality, decoder):
+    objective, batch = make(modality, decoder=decoder)
     encoder, x = objective.encoder, batch.x.clone().requires_grad_()
     hiding = hide(torch.rand(len(x), len(encoder.positions)), objective.mask_ratio)
     objective.reconstruct(x, hiding).square().sum().backward()
@@ -115,16 +122,43 @@ def test_predictions_stand_at_the_places_of_their_patches():
     # a decoder without blocks predicts from each place its own token.
     objective, batch = make("images")
     hiding = hide(torch.rand(len(batch), 16), 0.75)
-    objective.decoder.layers = torch.nn.ModuleList()
+    decoder = objective.decoder
+    decoder.blocks.layers = torch.nn.ModuleList()
     predicted = objective.reconstruct(batch.x, hiding)
-    prior = objective.leave(
-        objective.decoder.norm(
-            objective.hidden_token + objective.place(objective.encoder.positions)
-        )
+    prior = decoder.leave(
+        decoder.blocks.norm(decoder.hidden_token + decoder.place(objective.encoder.positions))
     )
     expected = prior.expand_as(predicted)
     assert_close(predicted[hiding.hidden], expected[hiding.hidden])
     assert (predicted - expected)[~hiding.hidden].abs().amax(1).min() > 1e-4
+
+
+def test_the_mean_decoder_reads_each_place_off_the_mean_of_the_visible_tokens():
+    objective, batch = make("series", decoder="mean")
+    encoder, decoder = objective.encoder, objective.decoder
+    mask = encoder.token_mask(batch.mask)
+    hiding = hide(torch.rand(mask.shape), 0.5, mask)
+    x = batch.x.masked_fill(~batch.mask[:, :, None], 0)
+    predicted = objective.reconstruct(x, hiding, mask)
+    for row in range(len(batch)):
+        at = hiding.visible[row][hiding.valid[row]]
+        seen = encoder.blocks(encoder.embed(x[row : row + 1])[:, at])
+        entered = decoder.enter(seen[0].mean(0))
+        for place, position in enumerate(encoder.positions):
+            expected = decoder.leave(entered * decoder.place(position))
+            assert_close(predicted[row, place], expected)
+
+
+@pytest.mark.parametrize("columns, decoder", [(32, AttentionDecoder), (33, MeanDecoder)])
+def test_tables_with_many_columns_are_reconstructed_from_a_mean(columns, decoder):
+    spec = InputSpec("tables", (columns,), cardinalities=(0,) * columns)
+    assert type(MAE(build("feature-tokens", spec, dim=8)).decoder) is decoder
+
+
+def test_images_of_as_many_patches_are_reconstructed_by_attention():
+    encoder = build("vit", InputSpec("images", (1, 16, 16)), patch=2, dim=12)
+    assert len(encoder.positions) == 64
+    assert type(MAE(encoder).decoder) is AttentionDecoder
 
 
 def test_padding_of_series_is_neither_read_nor_predicted():
@@ -177,12 +211,13 @@ def test_a_single_token_is_refused():
         MAE(build("vit", InputSpec("images", (1, 8, 8)), patch=8))
 
 
-def test_hidden_patches_are_learnt_beyond_the_mean_of_their_place():
+@pytest.mark.parametrize("decoder", ["attention", "mean"])
+def test_hidden_patches_are_learnt_beyond_the_mean_of_their_place(decoder):
     # The best guess that ignores what is visible is the mean of each column, with an error of its
     # variance, 1. Wines' columns are correlated, so there is more to know.
     spec, batch = table_batch(178)
     torch.manual_seed(0)
-    objective = MAE(build("feature-tokens", spec, dim=32))
+    objective = MAE(build("feature-tokens", spec, dim=32), decoder=decoder)
     optimiser = torch.optim.Adam(objective.parameters(), lr=3e-3)
     totals = []
     for _ in range(150):

@@ -56,7 +56,11 @@ def hide(noise: Tensor, ratio: float, mask: Tensor | None = None) -> Hiding:
 
 def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     """`(B, T, D)` at the positions `(B, K)` of each row: `(B, K, D)`."""
-    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[2]))
+    batch, length, width = tokens.shape
+    # Whole tokens by one index each: twice as fast as `gather`, which takes one a number.
+    first = length * torch.arange(batch, device=index.device)
+    flat = tokens.reshape(batch * length, width).index_select(0, (index + first[:, None]).flatten())
+    return flat.view(batch, index.shape[1], width)
 
 
 def scatter_tokens(
