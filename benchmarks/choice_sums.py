@@ -107,6 +107,21 @@ def regrets(record: Record, task: str, labels: int, budget: str) -> Column:
     return found
 
 
+def by_score(record: Record, task: str, labels: int, budget: str) -> Column:
+    """By draw, the test accuracy of the single candidate that had the best score in the run of `fit`.
+
+    Of equal scores the one that the leaderboard has first. Candidates are only known by what ranked them.
+    """
+    found = {}
+    for draw in DRAWS:
+        run = record.get((task, labels, draw, "fit", budget), {})
+        every = record.get((task, labels, draw, "candidates", budget), {}).get("accuracy", {})
+        scored = {name: value for name, value in run.get("validated", {}).items() if name in every}
+        if scored:
+            found[draw] = every[max(scored, key=lambda name: scored[name])]
+    return found
+
+
 class Verdict(NamedTuple):
     """On one task with so many labels a class.
 

@@ -12,6 +12,7 @@ import torch
 from benchmarks.choice_page import page
 from benchmarks.choice_sums import (
     Record,
+    by_score,
     column,
     not_behind,
     oracle,
@@ -78,6 +79,16 @@ def test_regret_is_against_the_best_candidate_on_the_test_part() -> None:
     }
     assert regrets(record, "wine", 5, "30s") == {0: pytest.approx(0.1)}
     assert regrets(record, "wine", 5, "60s") == {}
+
+
+def test_the_candidate_of_the_best_score_is_looked_up_on_the_test_part() -> None:
+    scores = {"ensemble": 1.0, "trees": 0.9, "ridge": 0.9}
+    record = {
+        **entry("wine", 0, "fit", {"fit": 0.8}, budget="30s", validated=scores),
+        **entry("wine", 0, "candidates", {"ridge": 0.9, "trees": 0.7}, budget="30s"),
+    }
+    # The ensemble is no candidate, and of equal scores the first in the leaderboard counts.
+    assert by_score(record, "wine", 5, "30s") == {0: 0.7}
 
 
 def test_only_the_reported_draws_count() -> None:

@@ -90,8 +90,8 @@ class Metrics(BaseModel):
     """The whole file.
 
     protocol: how the folds were made, in words.
-    winner: the name of the candidate that was kept: the leaderboard's first row, or a simpler one that
-        noise cannot tell from it; or of the pretraining that was kept.
+    winner: the name of the candidate that was kept: the leaderboard's first row, or one that noise cannot
+        tell from it (a simpler one, or the ensemble); or of the pretraining that was kept.
     ranked_by: why this metric ranks, in words, where it is not the task's usual one.
     tie: why the winner is not the leaderboard's first row, in words; else empty.
     spread: what the deviation over the folds takes in, in words.
