@@ -124,7 +124,8 @@ class Model:
         encoder = self.learner.encoder
         if encoder is None:
             raise ConfigError(
-                f"{self.recipe.name} has no encoder, as a baseline or an ensemble has none, and so no features.",
+                f"{self.recipe.name} has no encoder, as a baseline or an ensemble has none,"
+                " and so no features.",
                 remedy="Run fit with --recipe barlow-linear-probe to get an encoder.",
             )
         return features(encoder, self.learner.like_training(data, strict=strict)).numpy()
