@@ -211,6 +211,7 @@ def test_a_single_token_is_refused():
         MAE(build("vit", InputSpec("images", (1, 8, 8)), patch=8))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("decoder", ["attention", "mean"])
 def test_hidden_patches_are_learnt_beyond_the_mean_of_their_place(decoder):
     # The best guess that ignores what is visible is the mean of each column, with an error of its
@@ -232,6 +233,7 @@ def test_hidden_patches_are_learnt_beyond_the_mean_of_their_place(decoder):
     assert np.mean(totals[-10:]) < 0.75 * by_place.mean().item()
 
 
+@pytest.mark.long
 def test_training_gives_digits_better_neighbours():
     torch.manual_seed(0)
     encoder = build("vit", InputSpec("images", (1, 8, 8)), dim=48, depth=2)

@@ -101,6 +101,7 @@ def test_options_that_make_no_sense_are_refused():
         make(projector=())
 
 
+@pytest.mark.long
 def test_training_gives_digits_better_neighbours():
     torch.manual_seed(0)
     objective = SimSiam(build("residual-cnn", InputSpec("images", (1, 8, 8)), width=16))

@@ -143,5 +143,6 @@ def test_samples_that_were_not_prepared_are_refused() -> None:
         objective.loss(SemiBatch(batch, batch))
 
 
+@pytest.mark.long
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
     assert score_on_digits(FlexMatch) > labels_alone(FlexMatch) + 0.03

@@ -126,6 +126,7 @@ def test_options_that_cannot_be_are_refused(option: dict[str, float]) -> None:
         mixmatch(**option)
 
 
+@pytest.mark.long
 def test_unlabelled_samples_help_on_held_out_digits() -> None:
     learnt = score_on_digits(MixMatch, steps=250, momentum=0.95)
     assert learnt > labels_alone(MixMatch, steps=250, momentum=0.95) + 0.02

@@ -98,6 +98,7 @@ def test_an_encoder_named_beside_it_and_other_data_are_refused(
         tacita.adapt("random-forest", wine(), start=first, quiet=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["compare", "adapt"])
 def test_a_run_is_resumed_with_the_same_encoder_or_not_at_all(
     verb: str, first: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -47,6 +47,7 @@ def run_in(work: Path, **settings: object) -> Run:
     return Run(DATA, DATA, folds, work, engine={"device": "cpu"}, **settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_workers_leave_what_one_process_would_and_tell_of_their_steps(tmp_path: Path) -> None:
     recipes = [FOREST, NETWORK, PRETRAINED]
     (tmp_path / "here").mkdir()

@@ -199,13 +199,14 @@ def mnist(size: int = 28) -> Dataset:
     return _grey(x, torch.from_numpy(table[:, -1]).long(), size, "mnist")
 
 
-def fashion_mnist(size: int = 28, part: str = "train", folder: Path = FASHION_MNIST) -> Dataset:
+def fashion_mnist(size: int = 28, part: str = "train", folder: Path | None = None) -> Dataset:
     """Fashion-MNIST, 60,000 images (`part="test"`: 10,000) of ten kinds of clothes, grey.
 
-    `folder`: of the IDX files. Raises `DataError` where they are not there, as Debian's package
-    dataset-fashion-mnist is not installed.
+    folder: of the IDX files; by default where Debian's package dataset-fashion-mnist puts them. Raises
+    `DataError` where they are not there.
     """
     prefix = {"train": "train", "test": "t10k"}[part]
+    folder = folder or FASHION_MNIST
     images = folder / f"{prefix}-images-idx3-ubyte.gz"
     if not images.is_file():
         raise DataError(
