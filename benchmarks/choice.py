@@ -147,7 +147,10 @@ def add(cell: Cell, options: argparse.Namespace) -> None:
 
 
 def wanted(options: argparse.Namespace) -> Iterator[Cell]:
-    """The cells that are asked for, the draws outermost, so that a stop leaves whole draws."""
+    """The cells that are asked for, the draws outermost, so that a stop leaves whole draws.
+
+    What `fit` returns comes before what its candidates would have got.
+    """
     for draw in options.draws:
         for labels in options.labels:
             for task in TASKS:
@@ -163,6 +166,8 @@ def wanted(options: argparse.Namespace) -> Iterator[Cell]:
                         yield Cell(task, labels, draw, "semilearn")
                 if not options.peers_only:
                     yield Cell(task, labels, draw, "fit", options.budget)
+            for task in TASKS if not options.peers_only else ():
+                if task.name in options.tasks:
                     yield Cell(task, labels, draw, "candidates", options.budget)
 
 
