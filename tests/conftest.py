@@ -24,4 +24,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def errors_of_candidates_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would leave a candidate out for its users is a fault to be seen here."""
-    monkeypatch.setattr("tacita.verbs.run.SPARED", ())
+    monkeypatch.setattr("tacita.verbs.results.SPARED", ())

@@ -129,7 +129,7 @@ def test_an_error_that_is_none_of_ours_leaves_a_candidate_out_unless_it_is_alone
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("nothing\nto see")
 
-    monkeypatch.setattr("tacita.verbs.run.SPARED", (Exception,))
+    monkeypatch.setattr("tacita.verbs.results.SPARED", (Exception,))
     monkeypatch.setattr("tacita.baselines.random_forest.RandomForest.estimator", broken)
     run = run_of(few(), tmp_path)
     row = run.row(RECIPES[1])

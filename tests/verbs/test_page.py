@@ -70,9 +70,7 @@ def test_a_model_in_memory_writes_its_report(model: Model, tmp_path: Path) -> No
 
 
 def test_a_run_on_disk_has_both_and_its_metrics_are_read_again(tmp_path: Path) -> None:
-    model = tacita.fit(
-        X[:90, :3], Y[:90], recipe=["knn"], out=tmp_path / "run", quiet=True
-    )
+    model = tacita.fit(X[:90, :3], Y[:90], recipe=["knn"], out=tmp_path / "run", quiet=True)
     assert model.page is None
     assert model.report() == tmp_path / "run" / "report.html"
     assert model.report(tmp_path / "m.md", markdown=True).read_text().startswith("# knn on")

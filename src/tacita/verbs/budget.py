@@ -19,7 +19,7 @@ from tacita.model.build import (
     training_options,
     trains,
 )
-from tacita.verbs.run import pretraining_key
+from tacita.verbs.results import pretraining_key
 from tacita.words import seconds_in_words
 
 DEFAULT_BUDGET = 600.0

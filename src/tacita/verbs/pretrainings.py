@@ -44,7 +44,8 @@ from tacita.verbs.plan import (
     named_recipe,
     parts,
 )
-from tacita.verbs.run import Run, file_name
+from tacita.verbs.results import file_name
+from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
 from tacita.verbs.start import mark_of, starting_from
 

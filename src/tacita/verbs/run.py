@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tacita.adapt.trained import Trained
 from tacita.audit.health.health import Health, health
-from tacita.catalog.recipe import Member, Recipe, Section
+from tacita.catalog.recipe import Member, Recipe
 from tacita.data.dataset import Dataset
 from tacita.data.splits import Fold
 from tacita.encoder import Encoder
@@ -35,7 +31,6 @@ from tacita.engine.history import (
 )
 from tacita.engine.loggers import JsonLines
 from tacita.errors import (
-    CandidateError,
     CheckpointError,
     ConfigError,
     DataError,
@@ -54,10 +49,17 @@ from tacita.model.build import (
 )
 from tacita.model.folder import WEIGHTS, read_folder, write_folder
 from tacita.model.metrics import Metrics, Row, finite
-from tacita.objective import Objective
+from tacita.verbs.results import (
+    FoldResult,
+    Pretrained,
+    Rows,
+    file_name,
+    pretraining_key,
+    pretraining_name,
+    read_result,
+    spared,
+)
 from tacita.words import plural
-
-Rows = list[dict[str, float]]
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Run:
                 if self.out_of_time and not self.is_done(recipe, number):
                     done = f"{number} of {plural(len(self.folds), 'fold')} were done"
                     raise ConfigError(f"The budget had no time left for it: {done}.")
-                with self.spared():
+                with spared(self.alone):
                     results.append(self.fold(recipe, number))
                 if not math.isfinite(results[-1].scores.get(self.metric, math.nan)):
                     raise DataError(
@@ -129,23 +131,6 @@ class Run:
         if results:
             self._scored.add(recipe.name)
         return self._made(recipe, results)
-
-    @contextmanager
-    def spared(self) -> Iterator[None]:
-        """Within the block an error that is none of ours becomes one, unless the candidate is alone."""
-        try:
-            yield
-        except TacitaError:
-            raise
-        except SPARED as error:
-            if self.alone:
-                raise
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            said = next(iter(str(error).splitlines()), "")[:200]
-            raise CandidateError(
-                f"{type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno}).",
-                remedy="Run it alone with --recipe to see the whole of the error.",
-            ) from error
 
     @property
     def out_of_time(self) -> bool:
@@ -347,7 +332,7 @@ class Run:
         folder = self._folder(recipe, number)
         if self.is_refitted(recipe):
             return read_folder(folder)[1]
-        with self.spared():
+        with spared(self.alone):
             learner = self.fitted(recipe, self.data, number)
         if self.in_worker:
             write_folder(folder, recipe, learner, Metrics())
@@ -447,56 +432,3 @@ class Run:
     def progress(self, training: str) -> Path:
         """The file with the rows of one training, as they come."""
         return self.work / f"{training}.jsonl"
-
-
-SPARED: tuple[type[Exception], ...] = (Exception,)
-"""What ends a candidate and not the run."""
-
-
-class Pretrained(NamedTuple):
-    """An encoder, what it was trained by, and the seconds that it took."""
-
-    encoder: Encoder
-    objective: Objective[Any]
-    seconds: float
-
-
-def pretraining_key(recipe: Recipe) -> str:
-    """A file name for "the same pretraining": candidates that share it train it once."""
-    assert recipe.pretrain is not None
-    text = f"{recipe.encoder} {recipe.pretrain} {recipe.seed}"
-    return f"{recipe.pretrain.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-class FoldResult(BaseModel):
-    """What a fold came to, kept in `work` for a resumed run."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    scores: dict[str, float]
-    seconds: float
-    peak_mb: float
-    ended: str = ""
-    rows: Rows
-    pretraining: Rows
-
-
-def read_result(path: Path) -> FoldResult:
-    """A fold's result; raises `CheckpointError` with what to do for a file that is damaged."""
-    try:
-        return FoldResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: is damaged or was changed.",
-            remedy="Delete it and run again with --resume: its fold is then trained anew.",
-        ) from error
-
-
-def pretraining_name(section: Section) -> str:
-    """What a pretraining is called on the screen and in the history."""
-    return f"{section.method} (pretraining)"
-
-
-def file_name(recipe: Recipe) -> str:
-    """A recipe's name as that of a file."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in recipe.name)[:80]

@@ -37,7 +37,8 @@ from tacita.encoder import Encoder
 from tacita.engine.devices import make_fabric, under_torchrun
 from tacita.errors import CheckpointError, TacitaError
 from tacita.files import WriteError
-from tacita.verbs.run import Run, file_name, pretraining_key, pretraining_name
+from tacita.verbs.results import file_name, pretraining_key, pretraining_name, spared
+from tacita.verbs.run import Run
 from tacita.views import own
 
 WORTH = 20.0
@@ -317,7 +318,7 @@ def _do(job: Job) -> Done:
     run = _RUN[0]
     run.warn = said.append
     try:
-        with run.spared():
+        with spared(run.alone):
             if job.number is None:
                 run.encoder(job.recipe)
             elif job.number == len(run.folds):
