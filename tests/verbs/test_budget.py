@@ -56,7 +56,7 @@ def test_the_dearest_goes_first_and_the_reason_names_both_times() -> None:
     costs = {"cheap": Cost(0, 1), "dear": Cost(0, 400), "middling": Cost(0, 10)}
     kept, _, left = fit_to_budget(recipes, costs, 5, 60, leave_out=True)
     assert [recipe.name for recipe in kept] == ["cheap", "middling"]
-    assert left["dear"] == "a quarter of its usual steps would take 8.3 min, and networks have 48 s"
+    assert left["dear"] == "a quarter of its usual steps would take 8.3 min, and networks have 54 s"
     # Those that a user has named stay, with fewer steps.
     kept, _, left = fit_to_budget(recipes, costs, 5, 60)
     assert len(kept) == 3
@@ -74,7 +74,7 @@ def test_a_budget_stretches_or_only_cuts() -> None:
 def test_timings_that_differ_a_little_make_one_plan() -> None:
     one = [network("a", pretrain=1000)]
     plans = [
-        fit_to_budget(one, {"a": Cost(10 * off, 2 * off, "k")}, 5, 15)[0] for off in (0.9, 1, 1.1)
+        fit_to_budget(one, {"a": Cost(10 * off, 2 * off, "k")}, 5, 18.5)[0] for off in (0.9, 1, 1.1)
     ]
     assert plans[0] == plans[1] == plans[2]
 
@@ -83,10 +83,15 @@ def test_processes_share_the_work_but_not_a_chain() -> None:
     costs = {"a": Cost(10.0, 1.0, "k"), "b": Cost(10.0, 2.0, "k"), "c": Cost(0.0, 3.0)}
     # The pretraining that two share is done once.
     assert makespan(costs, 5, 1, refits=0) == pytest.approx(10 + 5 * 6)
-    assert makespan(costs, 5, 2, refits=0) == pytest.approx(20)
+    # One pretrains until 10, the other has four folds of c until 12; then one c, five a and five b are left.
+    assert makespan(costs, 5, 2, refits=0) == pytest.approx(21)
     assert makespan(costs, 5, 100, refits=0) == pytest.approx(12)
-    assert makespan(costs, 5, 2, refits=1) == pytest.approx(23)
+    assert makespan(costs, 5, 2, refits=1) == pytest.approx(24)
+    assert makespan(costs, 5, 2, refits=3) == pytest.approx(24)
+    assert makespan(costs, 5, 1, refits=3) == pytest.approx(46)
     assert makespan({}, 5, 2, refits=1) == 0
+    # Five folds on two processes are three rounds.
+    assert makespan({"a": Cost(0.0, 7.0)}, 5, 2, refits=0) == pytest.approx(21)
 
 
 def test_the_cheapest_is_tried_first_and_baselines_before_all() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ from tacita.words import seconds_in_words
 
 DEFAULT_BUDGET = 600.0
 """Seconds that a comparison may take where none are given; trainings are cut to it, never stretched."""
-USABLE = 0.8
-"""Share of a budget that is planned for trainings; the rest is for scoring, the report, and starts."""
+USABLE = 0.9
+"""Share of the time for trainings that is planned; the rest is for scores and for what takes longer."""
 LONGEST, SHORTEST = 4.0, 0.25
 """A budget stretches or cuts the methods' own number of steps by at most this. With fewer steps a network
 says little of its method, and is left out instead."""
@@ -79,16 +80,34 @@ def steps_by(recipe: Recipe) -> bool:
 
 
 def makespan(costs: Costs, folds: int, processes: int, *, refits: int) -> float:
-    """Seconds until all of it is done, by so many at once.
+    """Seconds until all of it is done, by so many at once: pretrainings first, then the cheapest folds.
 
     refits: how many are fitted once more at the end: the winner, or an ensemble's members; the dearest count.
     """
-    if not costs:
-        return 0.0
-    shared = {cost.key: cost.pretrain for cost in costs.values()}
-    work = sum(shared.values()) + folds * sum(cost.learn for cost in costs.values())
-    chain = max(cost.pretrain + cost.learn for cost in costs.values())
-    return max(work / processes, chain) + refitting(costs, processes, refits)
+    order = sorted(costs.values(), key=lambda cost: cost.pretrain + cost.learn)
+    left = [folds] * len(order)
+    ready: dict[str, float] = {"": 0.0}
+    """When a pretraining that has begun is over."""
+    free = [0.0] * processes
+    end = 0.0
+    while True:
+        begun = next((cost for cost in order if cost.key not in ready), None)
+        if begun is None and not any(left):
+            break
+        now = heappop(free)
+        if begun is not None:
+            ready[begun.key] = now = now + begun.pretrain
+        else:
+            can = (i for i, cost in enumerate(order) if left[i] and ready[cost.key] <= now)
+            place = next(can, None)
+            if place is not None:
+                left[place] -= 1
+                now += order[place].learn
+            else:  # All that is left waits for pretrainings.
+                now = min(moment for moment in ready.values() if moment > now)
+        heappush(free, now)
+        end = max(end, now)
+    return end + refitting(costs, processes, refits)
 
 
 def refitting(costs: Costs, processes: int, refits: int) -> float:

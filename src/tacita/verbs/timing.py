@@ -32,9 +32,9 @@ OVER, OVER_SECONDS = 0.15, 10.0
 """By which share or by how many seconds, whichever is more, a budget may be overrun."""
 TIMING = 0.15
 """Share of a budget in which networks are timed; where several are usual, the others are left out by name."""
-REPORT = 5.0
+REPORT = 8.0
 """Seconds that the report takes, about."""
-START = 5.0
+START = 10.0
 """Seconds that processes take to begin, about."""
 
 
@@ -76,7 +76,7 @@ def budgeted(
         recipes,
         costs,
         folds,
-        max(0.0, budget - spent - timing - START * (processes > 1)),
+        max(0.0, budget - spent - timing - REPORT - START * (processes > 1)),
         processes=processes,
         refits=refits,
         longest=1.0 if running.seconds is None else LONGEST,
@@ -96,6 +96,7 @@ def expected_in_words(plan: Plan, processes: int, spent: float) -> str:
     folds = len(plan.splits.train)
     refits = refits_of(plan.splits, len(plan.recipes) if plan.ensemble else 1)
     whole = spent + makespan(plan.expected, folds, processes, refits=refits)
+    whole += REPORT + START * (processes > 1)
     each = {name: cost.pretrain + folds * cost.learn for name, cost in plan.expected.items()}
     parts = ", ".join(f"{name} {seconds_in_words(takes)}" for name, takes in each.items())
     how = f"in {processes} processes of one thread" if processes > 1 else "in this process"

@@ -17,7 +17,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -37,6 +37,7 @@ from tacita.encoder import Encoder
 from tacita.engine.devices import make_fabric, under_torchrun
 from tacita.errors import CheckpointError, TacitaError
 from tacita.files import WriteError
+from tacita.model.build import is_baseline
 from tacita.verbs.results import file_name, pretraining_key, pretraining_name, spared
 from tacita.verbs.run import Run
 from tacita.views import own
@@ -204,15 +205,26 @@ class Workers:
         self._at[self._pool.submit(_do, job)] = job
 
     def _jobs(self, recipes: Sequence[Recipe]) -> Iterator[Job]:
-        """What can be begun now: folds wait for the pretraining that they share."""
+        """What can be begun now: baselines, pretrainings, and folds that wait for none, in this order."""
         at = {(_name(job), job.number) for job in self._at.values()}
+        waiting = [each for each in recipes if self._waits(each)]
+        ready = [each for each in recipes if each not in waiting]
+        yield from self._folds([each for each in ready if is_baseline(each)], at)
+        for recipe in waiting:
+            job = Job(recipe, None)
+            if (_name(job), None) not in at:
+                at.add((_name(job), None))
+                yield job
+        yield from self._folds([each for each in ready if not is_baseline(each)], at)
+
+    def _waits(self, recipe: Recipe) -> bool:
+        """Whether its folds wait for a pretraining."""
+        return recipe.pretrain is not None and pretraining_key(recipe) not in self._pretrained
+
+    def _folds(
+        self, recipes: Sequence[Recipe], at: Collection[tuple[str, int | None]]
+    ) -> Iterator[Job]:
         for recipe in recipes:
-            if recipe.pretrain is not None and pretraining_key(recipe) not in self._pretrained:
-                job = Job(recipe, None)
-                if (_name(job), None) not in at:
-                    at.add((_name(job), None))
-                    yield job
-                continue
             for number in range(len(self.run.folds)):
                 if (recipe.name, number) not in at and not self.run.is_done(recipe, number):
                     yield Job(recipe, number)
