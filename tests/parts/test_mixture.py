@@ -1,4 +1,4 @@
-"""Weights of a mixture: at the penalised maximum, even without labels, and the same whatever the order."""
+"""Weights of a mixture: at the penalised maximum, the prior's without labels, whatever the order."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ def drawn(samples: int, models: int, seed: int) -> torch.Tensor:
     )
 
 
-def penalised(logs: torch.Tensor, weights: torch.Tensor, even: float) -> float:
+def penalised(logs: torch.Tensor, weights: torch.Tensor, before: torch.Tensor) -> float:
     mixture = (logs + weights.log()).logsumexp(1).sum()
-    return float(mixture + even / logs.shape[1] * weights.log().sum())
+    return float(mixture + (before * weights.log()).sum())
 
 
 @settings(max_examples=25)
 @given(shapes, st.sampled_from([1.0, 10.0]))
-def test_no_other_weights_are_likelier(shape: tuple[int, int, int], even: float) -> None:
+def test_no_other_weights_are_likelier(shape: tuple[int, int, int], strength: float) -> None:
     logs = drawn(*shape)
-    found = mixture_weights(logs, even)
-    assert float(found.sum()) == pytest.approx(1)
-    best = penalised(logs, found, even)
     generator = torch.Generator().manual_seed(shape[2])
+    prior = (3 * torch.rand(shape[1], generator=generator, dtype=torch.float64)).softmax(0)
+    found = mixture_weights(logs, prior, strength)
+    assert float(found.sum()) == pytest.approx(1)
+    best = penalised(logs, found, strength * prior)
     for _ in range(10):
         other = torch.rand(shape[1], generator=generator, dtype=torch.float64) + 1e-3
         near = 0.95 * found + 0.05 * other / other.sum()
-        assert penalised(logs, near, even) <= best + 1e-4
+        assert penalised(logs, near, strength * prior) <= best + 1e-4
 
 
 def test_the_order_of_the_models_and_models_that_say_the_same_change_nothing() -> None:

@@ -1,8 +1,8 @@
 """How much each of several models is to count, by what they say of samples they were not trained on.
 
 The weights are those of a mixture: the answer of the whole is the weighted mean of all answers. They are
-found by expectation maximisation, and drawn to even ones as if some more labels had spoken for all models
-alike, so that a handful of labels does not decide alone.
+found by expectation maximisation, and drawn to those that were thought right before, as if some more labels
+had spoken for these, so that a handful of labels does not decide alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-EVEN = 10.0
-"""How many labels the even weights count as."""
+STRENGTH = 10.0
+"""How many labels the weights that were thought right before count as."""
 COVER = 0.6
 """Share of the weight that the models which are kept hold together."""
 HEAT = 1.0
@@ -23,13 +23,16 @@ ROUNDS = 500
 TOLERANCE = 1e-6
 
 
-def mixture_weights(log_likelihoods: Tensor, even: float = EVEN) -> Tensor:
+def mixture_weights(
+    log_likelihoods: Tensor, prior: Tensor | None = None, strength: float = STRENGTH
+) -> Tensor:
     """`(C,)` weights of models, whose sum is 1, from `(n, C)` log-likelihoods of labels under each.
 
-    The maximum of `sum_n log sum_c w_c p_nc + even / C sum_c log w_c`: a mixture's likelihood under a
-    Dirichlet prior (Dempster, Laird and Rubin, 1977). Without samples they are even.
+    The maximum of `sum_n log sum_c w_c p_nc + strength sum_c prior_c log w_c`: a mixture's likelihood under
+    a Dirichlet prior (Dempster, Laird and Rubin, 1977). Without samples they are the prior's.
 
-    even: how many labels the prior counts as; with 0 the weights are those of most likelihood.
+    prior: `(C,)` shares above 0 whose sum is 1, by default even. strength: how many labels it counts as;
+        with 0 the weights are those of most likelihood.
 
     >>> alike = torch.zeros(4, 2)
     >>> mixture_weights(alike).tolist()
@@ -40,10 +43,11 @@ def mixture_weights(log_likelihoods: Tensor, even: float = EVEN) -> Tensor:
     """
     logs = log_likelihoods.double()
     samples, models = logs.shape
-    weights = logs.new_full((models,), 1 / models)
+    begin = logs.new_full((models,), 1 / models) if prior is None else prior.to(logs)
+    weights = begin
     for _ in range(ROUNDS if samples else 0):
         shares = (logs + weights.log()).softmax(1).sum(0)
-        found = (shares + even / models) / (samples + even)
+        found = (shares + strength * begin) / (samples + strength)
         done = bool((found - weights).abs().max() < TOLERANCE)
         weights = found
         if done:

@@ -18,6 +18,7 @@ from tacita.model.build import uses_unlabelled
 from tacita.model.metrics import Row
 from tacita.parts.mixture import kept_weights, mixture_weights, temperature
 from tacita.tasks import Task
+from tacita.verbs.prior import prior_shares
 from tacita.verbs.run import Run
 
 NAME = "ensemble"
@@ -38,14 +39,14 @@ class Blend:
 
 
 def blend(run: Run, recipes: Sequence[Recipe], rows: Mapping[str, Row]) -> Blend | None:
-    """The ensemble of the candidates that have a score; without folds, of all, which count the same.
+    """The ensemble of the candidates that have a score; without folds, of those that are good on other data.
 
     None where fewer than two of them are worth a weight, where draws of the labels are scored on samples
     kept aside (there is no label left to find weights by), and for a task whose answers have no mean.
     """
     task = run.data.task
     if not run.folds:
-        return _even(run, [each for each in recipes if rows[each.name].error is None])
+        return _before_any_score(run, [each for each in recipes if rows[each.name].error is None])
     scored = [each for each in recipes if rows[each.name].mean is not None]
     pooled = {each.name: run.out_of_fold(each) for each in scored}
     logits = {name: kept[1] for name, kept in pooled.items() if kept is not None}
@@ -53,7 +54,8 @@ def blend(run: Run, recipes: Sequence[Recipe], rows: Mapping[str, Row]) -> Blend
         return None
     at = next(kept[0] for kept in pooled.values() if kept is not None)
     y = run.scored.y[at]
-    found = _weights(task, logits, y)
+    shares = prior_shares(run.data.modality, list(logits))
+    found = _weights(task, logits, y, shares)
     if len(found) < 2:
         return None
     members = [
@@ -66,7 +68,7 @@ def blend(run: Run, recipes: Sequence[Recipe], rows: Mapping[str, Row]) -> Blend
     scores = []
     for number, fold in enumerate(run.folds):
         others = ~torch.isin(at, fold.score)
-        by = _weights(task, {name: each[others] for name, each in logits.items()}, y[others])
+        by = _weights(task, {n: each[others] for n, each in logits.items()}, y[others], shares)
         mine = {each.name: run.predicted(each, number) for each in scored if each.name in logits}
         answer = _blended(task, mine, by)
         scores.append(task.scores(answer, run.scored.y[fold.score]))
@@ -88,9 +90,10 @@ def blend(run: Run, recipes: Sequence[Recipe], rows: Mapping[str, Row]) -> Blend
     return Blend(recipe, row, (at, outside))
 
 
-def _even(run: Run, recipes: Sequence[Recipe]) -> Blend:
-    share = 1 / len(recipes)
-    members = [Member(weight=share, recipe=each) for each in recipes]
+def _before_any_score(run: Run, recipes: Sequence[Recipe]) -> Blend:
+    weights = kept_weights(prior_shares(run.data.modality, [each.name for each in recipes]))
+    both = zip(weights.tolist(), recipes, strict=True)
+    members = [Member(weight=weight, recipe=each) for weight, each in both if weight > 0]
     recipe = Recipe(name=NAME, seed=recipes[0].seed, members=members)
     row = run.row_of(NAME, [], unlabelled=uses_unlabelled(recipe))
     return Blend(recipe, row, None)
@@ -102,7 +105,9 @@ def in_words(recipe: Recipe) -> str:
     return ", ".join(f"{each.recipe.name} {each.weight:.0%}" for each in members)
 
 
-def _weights(task: Task, logits: Mapping[str, Tensor], y: Tensor) -> dict[str, tuple[float, float]]:
+def _weights(
+    task: Task, logits: Mapping[str, Tensor], y: Tensor, prior: Tensor
+) -> dict[str, tuple[float, float]]:
     """By name, the weight and the temperature of the candidates that are to count."""
 
     def losses(name: str) -> Callable[[float], Tensor]:
@@ -110,7 +115,7 @@ def _weights(task: Task, logits: Mapping[str, Tensor], y: Tensor) -> dict[str, t
 
     heats = {name: temperature(losses(name)) for name in logits}
     likelihoods = torch.stack([-losses(name)(heats[name]) for name in logits], 1)
-    weights = kept_weights(mixture_weights(likelihoods))
+    weights = kept_weights(mixture_weights(likelihoods, prior))
     both = zip(logits, weights.tolist(), strict=True)
     return {name: (weight, heats[name]) for name, weight in both if weight > 0}
 

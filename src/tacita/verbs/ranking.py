@@ -61,7 +61,7 @@ def with_ensemble(ranking: Ranking, recipe: Recipe, row: Row, folds: Sequence[Fo
     """The ensemble among the others; it is kept, unless the best is ahead by more than chance explains.
 
     The best of many was lucky besides, so it has to be ahead by two standard errors. Without folds nobody
-    has a score, and the ensemble of all is kept.
+    has a score, and the ensemble is kept.
     """
     if not folds:
         return Ranking([row, *ranking.rows], recipe, "")
