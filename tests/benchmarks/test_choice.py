@@ -111,7 +111,7 @@ def test_the_page_says_what_is_missing_and_what_failed() -> None:
     text = page(record)
     shown = text.split("## How it was measured")[0].splitlines()
     rows = {line.split(" | ")[0].strip("| "): line for line in shown if "|" in line}
-    assert rows["wine"].split(" | ")[1:] == ["**90.0**", "80.0", "80.0", "5.0 (1) |"]
+    assert rows["wine"].split(" | ")[1:] == ["**90.0**", "80.0", "80.0", "", "5.0 (1) |"]
     assert rows["vowel"].split(" | ")[1:4] == ["no model on 1", "60.0 (1)", "60.0 (1)"]
     short = "| 5 | 2 of 26 | 1 of 2 (50%) | -10.0 (wine) | 5.0 (1 tasks) | 50% | 1 draws |"
     assert short in text.splitlines()
