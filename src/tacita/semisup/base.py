@@ -89,18 +89,19 @@ class SemiSupervised(Objective[SemiBatch]):
         logits = full_precision(self.head(self._pooled(batches)))
         return list(torch.split(logits, [len(batch) for batch in batches]))
 
-    def logits_of_guessed(self, guessed: Batch, *batches: Batch) -> list[Tensor]:
+    def logits_of_guessed(self, guessed: Batch, first: Batch, *others: Batch) -> list[Tensor]:
         """`logits` of all, those of `guessed` without a gradient: a batch that nothing is learnt through.
 
         Where every sample is encoded apart, it takes a pass of its own that keeps nothing for a gradient,
         which saves two passes in nine of FixMatch; batch norm wants all samples in one.
         """
         if any(isinstance(part, _BatchNorm) for part in self.kept().modules()):
-            of_guessed, *others = self.logits(guessed, *batches)
-            return [of_guessed.detach(), *others]
+            # The labelled ones first, as they have always been: sums in another order round otherwise.
+            of_first, of_guessed, *of_others = self.logits(first, guessed, *others)
+            return [of_guessed.detach(), of_first, *of_others]
         with torch.no_grad():
             (of_guessed,) = self.logits(guessed)
-        return [of_guessed, *self.logits(*batches)]
+        return [of_guessed, *self.logits(first, *others)]
 
     def _pooled(self, batches: Sequence[Batch]) -> Tensor:
         whole = together(batches)
