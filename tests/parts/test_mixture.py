@@ -82,7 +82,7 @@ def test_temperature_is_that_of_labels_drawn_at_it_and_1_without_labels() -> Non
             return functional.cross_entropy(logits / t, labels, reduction="none")
 
         assert temperature(losses) == pytest.approx(heat, rel=0.1)
-    assert temperature(lambda t: torch.empty(0)) == pytest.approx(1)
+    assert temperature(lambda t: torch.empty(0)) == pytest.approx(1, abs=1e-3)
     # One sure mistake cools nothing down to nothing.
     wrong = torch.tensor([[9.0, 0.0]])
     found = temperature(

@@ -14,7 +14,7 @@ from tacita.data.splits import cross_validation
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.load import load
 from tacita.modalities.memory import as_dataset
-from tacita.verbs.ensembling import blend, in_words
+from tacita.verbs.ensembling import blend, in_words, refit_members
 from tacita.verbs.run import Run
 
 NAMES = ("logistic-regression", "random-forest", "label-spreading", "support-vectors")
@@ -63,7 +63,7 @@ def test_the_fitted_ensemble_is_the_weighted_mean_of_its_members(tmp_path: Path)
     run = run_of(data, tmp_path)
     found = blend(run, RECIPES, {each.name: run.row(each) for each in RECIPES})
     assert found is not None
-    recipe, learner = run.refit_members(found.recipe)
+    recipe, learner = refit_members(run, found.recipe)
     members = recipe.members or []
     assert sum(each.weight for each in members) == pytest.approx(1)
     hidden = data.subset(~data.labelled)
@@ -114,13 +114,13 @@ def test_a_member_that_fails_at_the_end_is_left_out_by_name(tmp_path: Path) -> N
     assert found is not None
     first, *others = found.recipe.members or []
     run.failed[first.recipe.name] = "it is gone"
-    recipe, learner = run.refit_members(found.recipe)
+    recipe, learner = refit_members(run, found.recipe)
     assert said == [f"{first.recipe.name} is left out of the ensemble: it is gone"]
     assert recipe.members == others
     assert learner.predict_proba(data).sum(1) == pytest.approx(np.ones(len(data)), abs=1e-5)
     run.failed |= {each.recipe.name: "and so is it" for each in others}
     with pytest.raises(ConfigError, match="and so is it"):
-        run.refit_members(found.recipe)
+        refit_members(run, found.recipe)
 
 
 def test_an_error_that_is_none_of_ours_leaves_a_candidate_out_unless_it_is_alone(

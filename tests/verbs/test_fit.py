@@ -339,7 +339,7 @@ def test_with_one_label_a_class_candidates_count_by_what_was_known_and_nobody_ha
     assert "nobody has a score" in capsys.readouterr().out
     members = model.recipe.members
     assert members is not None
-    known = prior_shares("tables", [each.recipe.name for each in members])
+    known = prior_shares("tables", data.task, [each.recipe.name for each in members])
     weights = torch.tensor([each.weight for each in members], dtype=torch.float64)
     torch.testing.assert_close(weights / weights.sum(), known)
     assert all(row.mean is None for row in model.metrics.leaderboard)

@@ -7,19 +7,24 @@ import torch
 
 from benchmarks.priors import table
 from tacita.catalog import discover
+from tacita.tasks import Classification, Regression
 from tacita.verbs.plan import named_recipe
 from tacita.verbs.prior import POINTS, _points, prior_shares
+
+CLASSES = Classification(("a", "b"))
 
 
 def test_shares_follow_the_points_and_the_unknown_is_the_median() -> None:
     known = _points()["series"]
     best, worst = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
-    shares = prior_shares("series", [best, worst, "never seen"])
+    shares = prior_shares("series", CLASSES, [best, worst, "never seen"])
     assert float(shares.sum()) == pytest.approx(1)
     ratio = torch.tensor((known[best] - known[worst]) / POINTS, dtype=torch.float64).exp()
     torch.testing.assert_close(shares[0] / shares[1], ratio)
     assert shares[1] < shares[2] < shares[0]
-    assert len(set(prior_shares("volumes", ["a", "b", "c"]).tolist())) == 1
+    assert len(set(prior_shares("volumes", CLASSES, ["a", "b", "c"]).tolist())) == 1
+    # Points of accuracy say nothing of how well numbers are predicted.
+    assert len(set(prior_shares("series", Regression(), [best, worst]).tolist())) == 1
 
 
 @pytest.mark.parametrize("modality", ["images", "series", "tables"])

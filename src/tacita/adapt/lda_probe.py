@@ -93,7 +93,8 @@ def discriminant(inputs: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tenso
     """
     inputs = inputs.double()
     seen, code, counts = torch.unique(y, return_inverse=True, return_counts=True)
-    means = torch.stack([inputs[code == each].mean(0) for each in range(len(seen))])
+    total = inputs.new_zeros(len(seen), inputs.shape[1]).index_add_(0, code, inputs)
+    means = total / counts[:, None]
     around = inputs - means[code]
     within = torch.from_numpy(ledoit_wolf(around.numpy(), assume_centered=True)[0])
     within *= len(y) / (len(y) - len(seen))  # a mean a class was taken out

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from tacita.baselines.base import Baseline
+from tacita.baselines.series import SeriesBaseline
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
@@ -31,8 +31,6 @@ except RuntimeError as error:
         remedy="Set NUMBA_CACHE_DIR to such a folder, or leave minirocket out.",
     ) from error
 
-SHORTEST = 9
-"""The length of MiniRocket's kernels."""
 ALPHAS = tuple(np.logspace(-3, 3, 10).tolist())
 """Penalties of ridge that are tried, as in the paper's code."""
 
@@ -47,19 +45,18 @@ ALPHAS = tuple(np.logspace(-3, 3, 10).tolist())
     labels="many",
     summary="Features of 10,000 fixed convolution kernels and a ridge model: fast and hard to beat.",
 )
-class MiniRocket(Baseline):
+class MiniRocket(SeriesBaseline):
     """aeon's MiniRocket transform, scaled, under cross-validated ridge, as its classifier does.
 
     Series of unequal lengths go in padded with zeros (their mean). Raises `ConfigError` for series
     of fewer than 9 steps.
     """
 
+    shortest = 9
+    """The length of its kernels."""
+
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
-        if spec.shape[0] < SHORTEST:
-            raise ConfigError(
-                f"minirocket needs series of {SHORTEST} steps or more, but these have {spec.shape[0]}.",
-                remedy="Leave it out, or pad the series.",
-            )
+        self.require_steps(spec)
         ridge = task.estimator(RidgeClassifierCV, RidgeCV)
         return make_pipeline(
             AeonMiniRocket(random_state=seed, n_jobs=1),
@@ -74,12 +71,6 @@ class MiniRocket(Baseline):
     def _logits(self, batch: Batch) -> Tensor:
         with _same_threads():
             return super()._logits(batch)
-
-    def _columns(self) -> int:
-        return self.spec_.shape[1]
-
-    def _rows(self, batch: Batch) -> Any:
-        return batch.x.transpose(1, 2).contiguous().numpy()
 
 
 @contextmanager

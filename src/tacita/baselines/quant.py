@@ -9,14 +9,10 @@ from aeon.transformations.collection.interval_based import QUANTTransformer
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.pipeline import make_pipeline
 
-from tacita.baselines.base import Baseline
+from tacita.baselines.series import SeriesBaseline
 from tacita.catalog.cards import method
-from tacita.data.batch import Batch, InputSpec
-from tacita.errors import ConfigError
+from tacita.data.batch import InputSpec
 from tacita.tasks import Task
-
-SHORTEST = 3
-"""Steps that a second difference needs."""
 
 
 @method(
@@ -30,31 +26,24 @@ SHORTEST = 3
     summary="Quantiles of halves, quarters, eighths, ... of a series, its differences and its spectrum, "
     "under trees.",
 )
-class Quant(Baseline):
+class Quant(SeriesBaseline):
     """aeon's QUANT transform under 200 extra trees that look at a tenth of the features, as its classifier.
 
     Series of unequal lengths go in padded with zeros (their mean). Raises `ConfigError` for series
     of fewer than 3 steps.
     """
 
+    shortest = 3
+    """Steps that a second difference needs."""
+
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
-        if spec.shape[0] < SHORTEST:
-            raise ConfigError(
-                f"quant needs series of {SHORTEST} steps or more, but these have {spec.shape[0]}.",
-                remedy="Leave it out, or pad the series.",
-            )
+        self.require_steps(spec)
         trees = task.estimator(ExtraTreesClassifier, ExtraTreesRegressor)
         options = {"criterion": "entropy"} if trees is ExtraTreesClassifier else {}
         return make_pipeline(
             Quantiles(),
             trees(n_estimators=200, max_features=0.1, random_state=seed, n_jobs=1, **options),
         )
-
-    def _columns(self) -> int:
-        return self.spec_.shape[1]
-
-    def _rows(self, batch: Batch) -> Any:
-        return batch.x.transpose(1, 2).contiguous().numpy()
 
 
 class Quantiles(QUANTTransformer):

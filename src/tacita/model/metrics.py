@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from typing import Any, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 LIBRARIES = ("tacita", "torch", "numpy", "scikit-learn", "lightning-fabric")
@@ -44,6 +46,23 @@ class Row(BaseModel):
     unlabelled: bool = False
     rank: float | None = None
     error: str | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, told: Sequence[Mapping[str, float]], *, metric: str, **figures: Any
+    ) -> Self:
+        """A line from the scores of the folds, which may be none, and further fields."""
+        folds = [scores[metric] for scores in told]
+        common = [key for key in (told[0] if told else ()) if all(key in each for each in told)]
+        return cls(
+            name=name,
+            metric=metric,
+            mean=float(np.mean(folds)) if folds else None,
+            std=float(np.std(folds)) if folds else None,
+            folds=folds,
+            scores=finite({key: float(np.mean([each[key] for each in told])) for key in common}),
+            **figures,
+        )
 
     @property
     def merit(self) -> float:

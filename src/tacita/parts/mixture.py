@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 STRENGTH = 10.0
@@ -81,6 +82,10 @@ def temperature(losses: Callable[[float], Tensor]) -> float:
     >>> temperature(lambda t: torch.nn.functional.cross_entropy(sure / t, labels, reduction="none")) > 3
     True
     """
-    steps = torch.linspace(-3, 3, 61).tolist()
-    found = [float(losses(math.exp(x)).double().sum()) + 0.5 * (x / HEAT) ** 2 for x in steps]
-    return math.exp(steps[min(range(len(steps)), key=found.__getitem__)])
+
+    def against(log_heat: float) -> float:
+        fit = float(losses(math.exp(log_heat)).double().sum())
+        return fit + 0.5 * (log_heat / HEAT) ** 2
+
+    found = minimize_scalar(against, bounds=(-3, 3), method="bounded", options={"xatol": 1e-3})
+    return math.exp(float(found.x))

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from tacita.catalog.recipe import Member, Recipe
-from tacita.model.build import uses_unlabelled
+from tacita.errors import TacitaError
+from tacita.learner import Learner
+from tacita.model.build import ensemble_of, uses_unlabelled
 from tacita.model.metrics import Row
 from tacita.parts.mixture import kept_weights, mixture_weights, temperature
 from tacita.tasks import Task
@@ -54,7 +56,7 @@ def blend(run: Run, recipes: Sequence[Recipe], rows: Mapping[str, Row]) -> Blend
         return None
     at = next(kept[0] for kept in pooled.values() if kept is not None)
     y = run.scored.y[at]
-    shares = prior_shares(run.data.modality, list(logits))
+    shares = prior_shares(run.data.modality, task, list(logits))
     found = _weights(task, logits, y, shares)
     if len(found) < 2:
         return None
@@ -91,12 +93,32 @@ def blend(run: Run, recipes: Sequence[Recipe], rows: Mapping[str, Row]) -> Blend
 
 
 def _before_any_score(run: Run, recipes: Sequence[Recipe]) -> Blend:
-    weights = kept_weights(prior_shares(run.data.modality, [each.name for each in recipes]))
+    names = [each.name for each in recipes]
+    weights = kept_weights(prior_shares(run.data.modality, run.data.task, names))
     both = zip(weights.tolist(), recipes, strict=True)
     members = [Member(weight=weight, recipe=each) for weight, each in both if weight > 0]
     recipe = Recipe(name=NAME, seed=recipes[0].seed, members=members)
     row = run.row_of(NAME, [], unlabelled=uses_unlabelled(recipe))
     return Blend(recipe, row, None)
+
+
+def refit_members(run: Run, recipe: Recipe) -> tuple[Recipe, Learner]:
+    """An ensemble of members fitted on all labels; one that fails is left out by name.
+
+    Raises the error of the last where none is left.
+    """
+    found: list[tuple[Member, Learner]] = []
+    last: TacitaError | None = None
+    for each in recipe.members or ():
+        try:
+            found.append((each, run.refit(each.recipe)))
+        except TacitaError as error:
+            run.alarm(f"{each.recipe.name} is left out of the ensemble: {error.message}")
+            last = error
+    if not found and last is not None:
+        raise last
+    recipe = recipe.model_copy(update={"members": [each for each, _ in found]})
+    return recipe, ensemble_of(recipe, [each for _, each in found]).of_fitted()
 
 
 def in_words(recipe: Recipe) -> str:

@@ -43,7 +43,7 @@ from tacita.verbs.common import (
     told_with_method,
     with_unlabelled,
 )
-from tacita.verbs.ensembling import blend, in_words
+from tacita.verbs.ensembling import blend, in_words, refit_members
 from tacita.verbs.folder import PLAN, work_folder
 from tacita.verbs.measured import measured
 from tacita.verbs.options import Running
@@ -83,9 +83,9 @@ def fit(
 
     data: a path, the name of a built-in set, arrays, tensors, a frame, a torch data set or a
         `Dataset`; `y`: labels, with -1, NaN or None where there is none.
-    recipe: "auto" (the usual candidates for these data), a recipe, a method, a YAML file, a list of
-        these, or the folder of a run to repeat. Where it is one method, `options` may be those of the
-        method, its encoder and its training, as in `tacita.adapt`.
+    recipe: "auto" (the usual candidates for these data, and all of them together), a recipe, a method, a
+        YAML file, a list of these, or the folder of a run to repeat. Where it is one method, `options` may
+        be those of the method, its encoder and its training, as in `tacita.adapt`.
     start: a model or its folder: candidates with an encoder start from a copy of that one, in place of
         random weights, and all see the data through its normaliser. What pretrains goes on from it;
         "auto" pretrains no more.
@@ -269,7 +269,7 @@ def _fit(
             learner = run.learner(winner)
             pool = pool.hide_labels(run.folds[0].train)
         elif winner.members is not None:
-            winner, learner = run.refit_members(winner)
+            winner, learner = refit_members(run, winner)
         else:
             learner = run.refit(winner)
             if isinstance(learner, Trained) and learner.history_.ended:

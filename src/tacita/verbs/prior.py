@@ -14,17 +14,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tacita.tasks import Task
+
 POINTS = 4.0
 """Points of accuracy that make a candidate count 2.7 times as much."""
 
 
-def prior_shares(modality: str, names: Sequence[str]) -> Tensor:
+def prior_shares(modality: str, task: Task, names: Sequence[str]) -> Tensor:
     """`(C,)` shares of candidates, whose sum is 1; one that was never measured is taken for the median.
 
-    >>> prior_shares("texts", ["a", "b"]).tolist()
+    They are even for a modality that was not measured, and for a task without accuracy, of which points of
+    accuracy say nothing.
+
+    >>> from tacita.tasks import Classification
+    >>> prior_shares("texts", Classification(("a", "b")), ["this", "that"]).tolist()
     [0.5, 0.5]
     """
-    known = _points().get(modality, {})
+    classes = "accuracy" in (task.metric, *task.ranking)
+    known = _points().get(modality, {}) if classes else {}
     points = torch.tensor([known.get(name, 0.0) for name in names], dtype=torch.float64)
     return (points / POINTS).softmax(0)
 

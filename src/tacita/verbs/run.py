@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tacita.adapt.trained import Trained
 from tacita.audit.health.health import Health, health
-from tacita.catalog.recipe import Member, Recipe
+from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
 from tacita.data.splits import Fold
 from tacita.encoder import Encoder
@@ -48,7 +48,7 @@ from tacita.model.build import (
     uses_unlabelled,
 )
 from tacita.model.folder import WEIGHTS, read_folder, write_folder
-from tacita.model.metrics import Metrics, Row, finite
+from tacita.model.metrics import Metrics, Row
 from tacita.verbs.results import (
     FoldResult,
     Pretrained,
@@ -157,18 +157,8 @@ class Run:
 
     def row_of(self, name: str, told: Sequence[Mapping[str, float]], **figures: Any) -> Row:
         """A line of the leaderboard from the scores of the folds, and further fields of a `Row`."""
-        folds = [scores[self.metric] for scores in told]
-        common = [key for key in (told[0] if told else ()) if all(key in each for each in told)]
-        return Row(
-            name=name,
-            metric=self.metric,
-            lower=self.metric in self.data.task.lower,
-            mean=float(np.mean(folds)) if folds else None,
-            std=float(np.std(folds)) if folds else None,
-            folds=folds,
-            scores=finite({each: float(np.mean([s[each] for s in told])) for each in common}),
-            **figures,
-        )
+        lower = self.metric in self.data.task.lower
+        return Row.of(name, told, metric=self.metric, lower=lower, **figures)
 
     def _interval(self, recipe: Recipe) -> tuple[float, float] | None:
         """Of the metric: by all that was scored, or where draws share that, the mean of their ends."""
@@ -337,24 +327,6 @@ class Run:
         if self.in_worker:
             write_folder(folder, recipe, learner, Metrics())
         return learner
-
-    def refit_members(self, recipe: Recipe) -> tuple[Recipe, Learner]:
-        """An ensemble of members fitted on all labels; one that fails is left out by name.
-
-        Raises the error of the last where none is left.
-        """
-        found: list[tuple[Member, Learner]] = []
-        last: TacitaError | None = None
-        for each in recipe.members or ():
-            try:
-                found.append((each, self.refit(each.recipe)))
-            except TacitaError as error:
-                self.alarm(f"{each.recipe.name} is left out of the ensemble: {error.message}")
-                last = error
-        if not found and last is not None:
-            raise last
-        recipe = recipe.model_copy(update={"members": [each for each, _ in found]})
-        return recipe, ensemble_of(recipe, [each for _, each in found]).of_fitted()
 
     def outside(self, recipe: Recipe) -> list[tuple[Learner, Dataset]]:
         """Each fold's learner and the samples that it was scored on; none unless learners are kept."""

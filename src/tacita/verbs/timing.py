@@ -100,7 +100,7 @@ def expected_in_words(plan: Plan, processes: int, spent: float) -> str:
     each = {name: cost.pretrain + folds * cost.learn for name, cost in plan.expected.items()}
     parts = ", ".join(f"{name} {seconds_in_words(takes)}" for name, takes in each.items())
     how = f"in {processes} processes of one thread" if processes > 1 else "in this process"
-    return f"about {seconds_in_words(whole)} {how}: {parts}; beside baselines and the report"
+    return f"about {seconds_in_words(whole)} {how}: {parts}; beside baselines"
 
 
 def time_for_folds(plan: Plan, processes: int, running: Running) -> float:
