@@ -11,10 +11,11 @@ from tacita.verbs.budget import (
     SHORTEST,
     USABLE,
     Cost,
-    cheapest_first,
     fit_to_budget,
+    in_order,
     makespan,
 )
+from tacita.verbs.timing import crowded, crowding
 
 
 def network(name: str, steps: int = 600, pretrain: int | None = None) -> Recipe:
@@ -94,8 +95,19 @@ def test_processes_share_the_work_but_not_a_chain() -> None:
     assert makespan({"a": Cost(0.0, 7.0)}, 5, 2, refits=0) == pytest.approx(21)
 
 
-def test_the_cheapest_is_tried_first_and_baselines_before_all() -> None:
+def test_baselines_come_by_what_they_were_elsewhere_and_then_the_cheapest_network() -> None:
     forest = Recipe(name="forest", learn=Section(method="random-forest"))
-    recipes = [network("dear"), network("cheap"), forest]
+    better = Recipe(name="better", learn=Section(method="extra-trees"))
+    recipes = [network("dear"), network("cheap"), forest, better]
     costs = {"dear": Cost(0, 9), "cheap": Cost(0, 1)}
-    assert [r.name for r in cheapest_first(recipes, costs)] == ["forest", "cheap", "dear"]
+    found = in_order(recipes, costs, [0.5, 0.1, 0.1, 0.3])
+    assert [r.name for r in found] == ["better", "forest", "cheap", "dear"]
+
+
+def test_where_several_train_at_once_each_is_planned_to_take_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert crowding(1) == 1.0
+    assert crowding(2) >= 1.0
+    monkeypatch.setattr("tacita.verbs.timing.crowding", lambda processes: float(processes))
+    assert crowded({"a": Cost(3.0, 2.0, "k")}, 2) == {"a": Cost(6.0, 4.0, "k")}

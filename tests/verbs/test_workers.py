@@ -20,6 +20,7 @@ from tacita.data.splits import Fold
 from tacita.errors import CheckpointError, DataError, MissingExtraError
 from tacita.modalities.load import load
 from tacita.values import Ragged
+from tacita.verbs.budget import Cost
 from tacita.verbs.plan import resolved
 from tacita.verbs.run import Run
 from tacita.verbs.workers import Done, Job, Workers, one_thread, processes_for
@@ -77,6 +78,27 @@ def test_from_a_moment_on_nothing_begins_once_there_is_a_score(tmp_path: Path) -
     # The first is finished however late it is, so that there is a model.
     assert rows["network"].mean is not None
     assert rows["forest"].error == "The budget had no time left for it: 0 of 2 folds were done."
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_would_end_too_late_is_not_begun(tmp_path: Path, processes: int) -> None:
+    expected = {"network": Cost(0.0, 50.0), "pretrained": Cost(50.0, 0.1, "mae")}
+    run = run_in(tmp_path, until=time.monotonic() + 40, expected=expected)
+    assert run.row(FOREST).mean is not None  # Before there is a score, nothing is too late.
+    with Workers(run, processes) as workers:
+        rows = {each.name: run.row(each) for each in workers.finish([NETWORK, PRETRAINED])}
+        assert workers._pool is None
+    for name in ("network", "pretrained"):
+        assert rows[name].error == "The budget had no time left for it: 0 of 2 folds were done."
+
+
+def test_a_machine_that_is_slower_than_planned_begins_less(tmp_path: Path) -> None:
+    expected = {"network": Cost(0.0, 1e-3), "pretrained": Cost(0.0, 10.0)}
+    run = run_in(tmp_path, until=time.monotonic() + 600, after=1.0, expected=expected)
+    run.row(FOREST)
+    assert not run.is_late(PRETRAINED, pretrained=True)
+    run.row(NETWORK)  # takes a hundred times what was planned, or more
+    assert run.is_late(PRETRAINED, pretrained=True)
 
 
 def fake(outcome: Done | BaseException) -> Future[Done]:

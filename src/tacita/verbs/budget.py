@@ -157,14 +157,19 @@ def fit_to_budget(
     return [_stretched(each, steps) for each in kept], costs, left
 
 
-def cheapest_first(recipes: Sequence[Recipe], costs: Costs) -> list[Recipe]:
-    """In the order in which they are tried: baselines, then networks by what they take."""
+def in_order(recipes: Sequence[Recipe], costs: Costs, shares: Sequence[float]) -> list[Recipe]:
+    """As they are tried: baselines, those first that were good on other data, then networks by their time.
 
-    def takes(recipe: Recipe) -> tuple[bool, float]:
+    shares: of each candidate, as `prior_shares` has them; time may end before all have had their turn.
+    """
+    known = dict(zip((each.name for each in recipes), shares, strict=True))
+
+    def place(recipe: Recipe) -> tuple[bool, float]:
         cost = costs.get(recipe.name, Cost(0.0, 0.0))
-        return not is_baseline(recipe), cost.pretrain + cost.learn
+        network = not is_baseline(recipe)
+        return network, cost.pretrain + cost.learn if network else -known[recipe.name]
 
-    return sorted(recipes, key=takes)
+    return sorted(recipes, key=place)
 
 
 def _seconds(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:

@@ -29,7 +29,7 @@ from tacita.model.metrics import Row
 from tacita.model.model import Model
 from tacita.report.content import verdict
 from tacita.report.describe import describe
-from tacita.verbs.budget import cheapest_first
+from tacita.verbs.budget import in_order
 from tacita.verbs.common import (
     finish,
     gauges_of,
@@ -57,11 +57,18 @@ from tacita.verbs.plan import (
     parts,
 )
 from tacita.verbs.pretrainings import Comparison, compare_pretrainings, only_pretraining
+from tacita.verbs.prior import prior_shares
 from tacita.verbs.ranking import ranked, with_ensemble
 from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
 from tacita.verbs.start import check_start, mark_of, opened, started, starting_from
-from tacita.verbs.timing import budgeted, expected_in_words, processes_of, time_for_folds
+from tacita.verbs.timing import (
+    after_folds,
+    budgeted,
+    expected_in_words,
+    processes_of,
+    seconds_in_all,
+)
 from tacita.verbs.workers import Workers, on_one_thread, one_thread
 
 
@@ -239,7 +246,9 @@ def _fit(
             keep_learners=held is None and bool(pool.kind.features(pool)),
             alone=len(plan.recipes) == 1,
             engine=running.engine,
-            until=began + time_for_folds(plan, processes, running),
+            until=began + seconds_in_all(running),
+            after=after_folds(plan, processes),
+            expected=plan.expected,
             tick=screen.tick,
             warn=screen.warning,
         )
@@ -247,7 +256,8 @@ def _fit(
         screen.expect(steps_of(plan.recipes, len(run.folds)))
         found: dict[str, Row] = {}
         with Workers(run, processes) as workers:
-            for each in workers.finish(cheapest_first(plan.recipes, plan.expected)):
+            shares = prior_shares(pool.modality, pool.task, [each.name for each in plan.recipes])
+            for each in workers.finish(in_order(plan.recipes, plan.expected, shares.tolist())):
                 found[each.name] = run.row(each)
                 screen.row(found[each.name])
                 for fold, said in run.ended.get(each.name, {}).items():

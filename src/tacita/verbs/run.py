@@ -49,6 +49,7 @@ from tacita.model.build import (
 )
 from tacita.model.folder import WEIGHTS, read_folder, write_folder
 from tacita.model.metrics import Metrics, Row
+from tacita.verbs.budget import Cost, Costs
 from tacita.verbs.results import (
     FoldResult,
     Pretrained,
@@ -74,7 +75,9 @@ class Run:
     alone: whether there is one candidate; an error that is none of ours is then raised as it is.
     in_worker: whether this is a process that works for another, which finds the learners on disk.
     engine: what every training is told: device, precision.
-    until: the moment (of `time.monotonic`) from which no training begins, once a candidate has a score.
+    until: the moment (of `time.monotonic`) at which all is to be over, once a candidate has a score.
+    after: seconds of it that are expected of what follows the folds.
+    expected: by the candidates' names, what they take; none begins that would end too late.
     tick: called after each logged step with the names of the candidate and of its training.
     warn: told what is not well while a training goes on.
     """
@@ -90,12 +93,16 @@ class Run:
     in_worker: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
     until: float = math.inf
+    after: float = 0.0
+    expected: Costs = field(default_factory=dict)
     tick: Callable[[str, str, int], None] | None = None
     warn: Callable[[str], object] = warnings.warn
     histories: dict[str, Rows] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """By the candidates' names, why they give no score; they are not tried again."""
     _scored: set[str] = field(default_factory=set)
+    _slower: float = 1.0
+    """How many times as long as planned a candidate took, at most."""
     _encoders: dict[str, Pretrained] = field(default_factory=dict)
     ended: dict[str, dict[int, str]] = field(default_factory=dict)
     """By candidate and fold, how trainings ended that may stop early."""
@@ -114,7 +121,7 @@ class Run:
             return self._made(recipe, results, error=self.failed[recipe.name])
         try:
             for number in range(len(self.folds)):
-                if self.out_of_time and not self.is_done(recipe, number):
+                if self.is_late(recipe) and not self.is_done(recipe, number):
                     done = f"{number} of {plural(len(self.folds), 'fold')} were done"
                     raise ConfigError(f"The budget had no time left for it: {done}.")
                 with spared(self.alone):
@@ -130,12 +137,29 @@ class Run:
             return self._made(recipe, results, error=error.message)
         if results:
             self._scored.add(recipe.name)
+            self._note_speed(recipe, results)
         return self._made(recipe, results)
+
+    def _note_speed(self, recipe: Recipe, results: Sequence[FoldResult]) -> None:
+        cost = self.expected.get(recipe.name)
+        if cost is not None:
+            planned = len(results) * cost.learn + cost.pretrain
+            took = sum(result.seconds for result in results)
+            self._slower = max(self._slower, took / max(planned, 1e-9))
 
     @property
     def out_of_time(self) -> bool:
-        """Whether no more training is to begin."""
-        return bool(self._scored) and time.monotonic() > self.until
+        """Whether no more folds are to be worked at."""
+        return bool(self._scored) and time.monotonic() > self.until - self._slower * self.after
+
+    def is_late(self, recipe: Recipe, *, pretrained: bool | None = None) -> bool:
+        """Whether a fold of it would end too late, together with its pretraining where there is none yet."""
+        if pretrained is None:
+            pretrained = any(self.is_done(recipe, number) for number in range(len(self.folds)))
+            pretrained |= recipe.pretrain is None or pretraining_key(recipe) in self._encoders
+        cost = self.expected.get(recipe.name, Cost(0.0, 0.0))
+        takes = cost.learn + (0.0 if pretrained else cost.pretrain) + self.after
+        return bool(self._scored) and time.monotonic() + self._slower * takes > self.until
 
     def is_done(self, recipe: Recipe, number: int) -> bool:
         """Whether the result of a fold is on disk."""

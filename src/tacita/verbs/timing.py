@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from time import monotonic
+
+import numpy as np
+import torch
+from torch import nn
 
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
@@ -28,14 +33,16 @@ from tacita.words import seconds_in_words
 
 TOO_FEW = 200
 """Steps of a whole comparison that are not worth being timed."""
-OVER, OVER_SECONDS = 0.15, 10.0
-"""By which share or by how many seconds, whichever is more, a budget may be overrun."""
+OVER = 5.0
+"""Seconds over the budget within which folds may still be worked at; a busy machine takes the double."""
 TIMING = 0.15
 """Share of a budget in which networks are timed; where several are usual, the others are left out by name."""
 REPORT = 6.0
 """Seconds that the report takes, about."""
 START = 10.0
 """Seconds that processes take to begin, about."""
+STEPS = 20
+"""Of a small convolution, timed alone and several at once."""
 
 
 def budgeted(
@@ -76,7 +83,7 @@ def budgeted(
     plans = [
         fit_to_budget(
             recipes,
-            costs,
+            crowded(costs, processes),
             folds,
             max(0.0, budget - spent - timing - REPORT - START * (processes > 1)),
             processes=processes,
@@ -88,6 +95,40 @@ def budgeted(
     ]
     recipes, costs, dear = max(plans, key=lambda plan: _steps(plan[0]))
     return recipes, costs, {**left, **dear}
+
+
+def crowded(costs: Mapping[str, Cost], processes: int) -> dict[str, Cost]:
+    """What trainings take where so many processes train at once, each on one thread."""
+    longer = crowding(processes)
+    return {
+        name: Cost(cost.pretrain * longer, cost.learn * longer, cost.key)
+        for name, cost in costs.items()
+    }
+
+
+def crowding(processes: int) -> float:
+    """How many times as long a step takes where so many are taken at once, from 1; half a second of them.
+
+    Two processors of one core share its arithmetic, and all of them share caches, memory and what else runs.
+    """
+    if processes < 2:
+        return 1.0
+    _convolve()
+    alone = min(_convolve() for _ in range(3))
+    with ThreadPoolExecutor(processes) as pool:
+        together = [each for _ in range(3) for each in pool.map(_convolve, [STEPS] * processes)]
+    return max(1.0, float(np.median(together)) / alone)
+
+
+def _convolve(steps: int = STEPS) -> float:
+    """Seconds of so many steps of a small convolution with batch norm, such as the networks here are of."""
+    torch.set_num_threads(1)  # Of this thread; a new one would take all cores.
+    layers = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU())
+    x = torch.ones(16, 32, 16, 16)
+    began = monotonic()
+    for _ in range(steps):
+        layers(x).sum().backward()
+    return monotonic() - began
 
 
 def processes_of(plan: Plan, data: Dataset, device: str, start: Encoder | None) -> int:
@@ -108,15 +149,15 @@ def expected_in_words(plan: Plan, processes: int, spent: float) -> str:
     return f"about {seconds_in_words(whole)} {how}: {parts}; beside baselines"
 
 
-def time_for_folds(plan: Plan, processes: int, running: Running) -> float:
-    """Seconds from the start of the run until which folds may begin, should they take longer than planned.
+def seconds_in_all(running: Running) -> float:
+    """Seconds from the start of a run until its end, also where trainings take longer than was planned."""
+    return _budget(running) + OVER
 
-    What fits the winner or the ensemble's members stays over, and what writes the report.
-    """
-    budget = _budget(running)
+
+def after_folds(plan: Plan, processes: int) -> float:
+    """Seconds that are expected of what follows the folds: the last fits, and the report."""
     refits = refits_of(plan.splits, len(plan.recipes) if plan.ensemble else 1)
-    kept = refitting(plan.expected, processes, refits)
-    return max(budget * (1 + OVER), budget + OVER_SECONDS) - kept - REPORT
+    return refitting(plan.expected, processes, refits) + REPORT
 
 
 def refits_of(splits: Splits, candidates: int) -> int:

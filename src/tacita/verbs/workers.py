@@ -149,8 +149,9 @@ class Workers:
     def finish(self, recipes: Sequence[Recipe]) -> Iterator[Recipe]:
         """Every recipe, each as soon as all of its folds are on disk or it has failed.
 
-        From the run's `until` on nothing more is begun, once there is one with a score: the others are
-        given as they are. Raises what is no candidate's fault: a folder that cannot be written.
+        What would not be over by the run's `until` is not begun, once there is one with a score, and what is
+        at work then is left: the others are given as they are. Raises what is no candidate's fault: a
+        folder that cannot be written.
         """
         if not self.apart:
             yield from recipes
@@ -164,6 +165,9 @@ class Workers:
                 yield from left
                 return
             self._begin(left)
+            if left and not self._at:  # Nothing more can be over in time.
+                yield from left
+                return
             ended, _ = wait(self._at, timeout=POLL, return_when=FIRST_COMPLETED)
             self._show_progress()
             self._note({future: self._at.pop(future) for future in ended})
@@ -212,7 +216,7 @@ class Workers:
         yield from self._folds([each for each in ready if is_baseline(each)], at)
         for recipe in waiting:
             job = Job(recipe, None)
-            if (_name(job), None) not in at:
+            if (_name(job), None) not in at and not self.run.is_late(recipe, pretrained=False):
                 at.add((_name(job), None))
                 yield job
         yield from self._folds([each for each in ready if not is_baseline(each)], at)
@@ -225,6 +229,8 @@ class Workers:
         self, recipes: Sequence[Recipe], at: Collection[tuple[str, int | None]]
     ) -> Iterator[Job]:
         for recipe in recipes:
+            if self.run.is_late(recipe, pretrained=True):
+                continue
             for number in range(len(self.run.folds)):
                 if (recipe.name, number) not in at and not self.run.is_done(recipe, number):
                     yield Job(recipe, number)

@@ -109,6 +109,11 @@ class Readiness:
                 f"semi={semi!r} does not learn from labelled and unlabelled samples together.",
                 remedy="Choose one of: tacita methods semisup",
             )
+        if not hasattr(cls, "deaf"):
+            raise ConfigError(
+                f"semi={semi!r} does not say with which arguments the pool teaches it nothing.",
+                remedy="Give its class them: deaf = {...}, such as {'unlabelled_weight': 0.0}.",
+            )
         if seeds < 1 or not 0 < held_out < 1 or not all(0 <= value <= 1 for value in lean):
             raise ConfigError(
                 f"seeds={seeds}, held_out={held_out}, lean={lean}: these cannot be.",
