@@ -89,7 +89,7 @@ def test_the_order_of_rows_and_the_chunk_change_nothing(
 
 
 def test_a_series_may_span_many_pieces_of_the_file(path, monkeypatch):
-    monkeypatch.setattr("tacita.modalities.series._ROWS", 2)
+    monkeypatch.setattr("tacita.modalities.series.sources._ROWS", 2)
     path.write_text(
         "machine,t,u\n" + "".join(f"m{i},{t},{i + t}\n" for i in range(4) for t in range(5 - i))
     )
