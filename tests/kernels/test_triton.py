@@ -192,7 +192,7 @@ def test_rows_of_the_linear_scan_lie_beyond_32_bits():
 
 @interpreted
 def test_rows_of_lif_lie_beyond_32_bits():
-    from tacita.kernels.lif import gpu
+    from tacita.kernels.spiking import gpu
 
     current, before = draw(1, 5, 32), draw(1, 32, seed=1)
     ends, numbers = torch.tensor([4]), torch.tensor([0.7, 1.0, 2.5, 7.8], dtype=torch.float64)

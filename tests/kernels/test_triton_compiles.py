@@ -24,9 +24,9 @@ from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource, CompiledKernel, compile
 
 from tacita.kernels.cauchy import gpu as cauchy
-from tacita.kernels.lif import gpu as lif
 from tacita.kernels.linear import gpu as linear
 from tacita.kernels.selective import gpu as selective
+from tacita.kernels.spiking import gpu as spiking
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing"
@@ -144,10 +144,10 @@ LIF = few_and_all(
 @pytest.mark.parametrize(("generation", "dtype", "neurons"), LIF)
 @pytest.mark.parametrize("lengths", (None, torch.tensor([5, 3])))
 def test_lif(monkeypatch, generation, dtype, neurons, lengths):
-    stands = compiled(monkeypatch, lif, ("_forward", "_backward"), generation)
+    stands = compiled(monkeypatch, spiking, ("_forward", "_backward"), generation)
     current, state = torch.empty(2, 5, neurons, dtype=dtype), torch.empty(2, neurons, dtype=dtype)
-    spikes, potential = lif.forward(current, state, lengths, 0.7, 1.0)
-    lif.backward(spikes, potential, potential, lengths, 0.7, 1.0, 5.0)
+    spikes, potential = spiking.forward(current, state, lengths, 0.7, 1.0)
+    spiking.backward(spikes, potential, potential, lengths, 0.7, 1.0, 5.0)
     fits(stands)
 
 

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from tacita.kernels.cauchy.function import cauchy_product
     from tacita.kernels.causal_conv.function import causal_conv
     from tacita.kernels.convolution import fft_convolution
-    from tacita.kernels.lif.function import lif
     from tacita.kernels.linear.function import linear_scan
     from tacita.kernels.selective.function import selective_scan
+    from tacita.kernels.spiking.function import lif
     from tacita.kernels.vandermonde import vandermonde_product, vandermonde_transpose
 
 _WHERE = {
     "cauchy_product": "tacita.kernels.cauchy.function",
     "causal_conv": "tacita.kernels.causal_conv.function",
     "fft_convolution": "tacita.kernels.convolution",
-    "lif": "tacita.kernels.lif.function",
+    "lif": "tacita.kernels.spiking.function",
     "linear_scan": "tacita.kernels.linear.function",
     "selective_scan": "tacita.kernels.selective.function",
     "vandermonde_product": "tacita.kernels.vandermonde",

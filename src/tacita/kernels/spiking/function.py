@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 
 from tacita.errors import ConfigError
 from tacita.kernels.backends import choose
-from tacita.kernels.lif.reference import lif_reference
+from tacita.kernels.spiking.reference import lif_reference
 
 HALVES = (torch.float16, torch.bfloat16)
 DTYPES = (*HALVES, torch.float32, torch.float64)
@@ -109,7 +109,7 @@ class _LIF(torch.autograd.Function):
 
 def _implementation(chosen: str) -> Any:
     """The module with `forward` and `backward`; numba and triton are imported when first asked for."""
-    return import_module("tacita.kernels.lif." + ("cpu" if chosen == "numba" else "gpu"))
+    return import_module("tacita.kernels.spiking." + ("cpu" if chosen == "numba" else "gpu"))
 
 
 def _check(
