@@ -11,6 +11,8 @@ fires and computes, and this file the network.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,11 +45,14 @@ Received = tuple[Tensor, Tensor | None]
 class SNNDelays(Encoder):
     """Layers of spiking neurons behind delayed synapses, then a delayed layer of leaky integrators.
 
-    width: neurons of a hidden layer, and features.
+    width: neurons of a hidden layer.
     depth: hidden layers; the paper's for spoken digits.
+    features: integrators of the last layer; by default `width`. The paper has one a class, and no head.
     longest_delay: in steps, even; 0 for no delays. By default a quarter of the longest series, from 2 to 30,
         as the paper has 250 to 300 ms for words of a second.
     delays: `learned`, or `fixed` where they were drawn.
+    whole_from: the share of training after which delays are whole in training too; 1 for never, as in the
+        paper. By then a bump often lies between two steps, and what weights learn of it rounding undoes.
     tau: time constant of a neuron in steps; the paper has 1.005 and 1.5.
     dropout: share of the spikes dropped in training; the paper has 0.4 and 0.25.
     code: how values become spikes. `delta`, the default, keeps the number of steps, is silent where nothing
@@ -56,9 +61,9 @@ class SNNDelays(Encoder):
     level: what a value moves for a spike of `delta`, in standard deviations of its channel.
     window: steps that a value takes in `latency` and `rate`.
 
-    Shapes: `x (B, L, C)`, any L from 1 up; tokens `(B, L * window + (depth + 1) * longest_delay / 2, width)`,
-    the integrators' potentials, of which each layer adds some at the end; features are their mean over the
-    valid ones. Raises `ConfigError` for sizes that cannot be.
+    Shapes: `x (B, L, C)`, any L from 1 up; tokens `(B, T, features)`, the integrators' potentials, a window a
+    value and half the longest delay more for each layer; features are their mean over the valid ones.
+    Raises `ConfigError` for sizes that cannot be.
 
     In training every delay is a bump, whose width falls in the first quarter of the steps that the engine
     says there are (`tacita.parts.following`); without an engine it stays as wide as half the longest
@@ -83,8 +88,10 @@ class SNNDelays(Encoder):
         *,
         width: int = 64,
         depth: int = 2,
+        features: int | None = None,
         longest_delay: int | None = None,
         delays: Delays = "learned",
+        whole_from: float = 0.5,
         tau: float = 1.5,
         dropout: float = 0.25,
         code: Code = "delta",
@@ -96,16 +103,19 @@ class SNNDelays(Encoder):
         self.code = make_code(code, spec.channels, level=level, window=window)
         if longest_delay is None:
             longest_delay = default_delay(spec.shape[0] * self.code.window)
-        _check(width, depth, longest_delay, delays, tau, dropout)
+        features = width if features is None else features
+        _check(width, depth, features, longest_delay, tau, dropout)
+        synapses = partial(
+            DelayedLinear, longest=longest_delay, delays=delays, whole_from=whole_from
+        )
         self.spec = spec
-        self.dim = width
+        self.dim = features
         self.decay = 1 - 1 / tau
         sizes = [self.code.channels, *[width] * depth]
         self.layers = nn.ModuleList(
-            SpikingLayer(inputs, width, longest_delay, delays, self.decay, dropout)
-            for inputs in sizes[:-1]
+            SpikingLayer(synapses(inputs, width), self.decay, dropout) for inputs in sizes[:-1]
         )
-        self.readout = DelayedLinear(sizes[-1], width, longest=longest_delay, delays=delays)
+        self.readout = synapses(sizes[-1], features)
 
     def received(self, batch: Batch) -> list[Received]:
         """What every layer receives: the coded samples, then the spikes of each hidden layer."""
@@ -132,10 +142,10 @@ class SNNDelays(Encoder):
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step."""
-        potential = self.readout.weight.new_zeros(batch_size, self.dim)
         state = self.code.initial_state(batch_size)
-        for name, layer in self._delayed():
-            state |= _named(name, {**layer.pending(batch_size), "potential": potential})
+        for at, synapses in enumerate(self.synapses()):
+            potential = synapses.weight.new_zeros(batch_size, len(synapses.weight))
+            state |= _named(at, {**synapses.pending(batch_size), "potential": potential})
         return state
 
     @torch.no_grad()
@@ -147,34 +157,33 @@ class SNNDelays(Encoder):
         """
         coded, own = self.code.step(x, state)
         state = {**state, **own}
+        hidden = self._hidden()
         for spikes in coded.unbind(1):
-            for name, layer in self._delayed():
-                own = {key: state[f"{name}.{key}"] for key in ("pending", "clock", "potential")}
-                current, moved = layer.advance(spikes, own)
-                if name == "readout":
-                    token = left = self.decay * own["potential"] + current
+            for at, synapses in enumerate(self.synapses()):
+                own = {key: state[f"{at}.{key}"] for key in ("pending", "clock", "potential")}
+                current, moved = synapses.advance(spikes, own)
+                if at < len(hidden):
+                    spikes, left = hidden[at].fire(current, own["potential"])
                 else:
-                    spikes, left = self._hidden()[int(name)].fire(current, own["potential"])
-                state |= _named(name, {**moved, "potential": left})
+                    token = left = self.decay * own["potential"] + current
+                state |= _named(at, {**moved, "potential": left})
         return token, state
 
     def _hidden(self) -> list[SpikingLayer]:
         return [layer for layer in self.layers if isinstance(layer, SpikingLayer)]
 
-    def _delayed(self) -> list[tuple[str, DelayedLinear]]:
-        hidden = [(str(at), layer.synapses) for at, layer in enumerate(self._hidden())]
-        return [*hidden, ("readout", self.readout)]
+    def synapses(self) -> list[DelayedLinear]:
+        """The delayed synapses of every layer, from the input on."""
+        return [*(layer.synapses for layer in self._hidden()), self.readout]
 
 
 class SpikingLayer(nn.Module):
     """Delayed synapses, batch norm over valid steps, leaky neurons with a hard reset, and dropout."""
 
-    def __init__(
-        self, inputs: int, width: int, longest: int, delays: Delays, decay: float, dropout: float
-    ) -> None:
+    def __init__(self, synapses: DelayedLinear, decay: float, dropout: float) -> None:
         super().__init__()
-        self.synapses = DelayedLinear(inputs, width, longest=longest, delays=delays)
-        self.norm = ValidBatchNorm(width)
+        self.synapses = synapses
+        self.norm = ValidBatchNorm(len(synapses.weight))
         self.dropout = nn.Dropout(dropout)
         self.decay = decay
 
@@ -216,25 +225,23 @@ def default_delay(length: int) -> int:
     return max(2, min(30, length // 8 * 2))
 
 
-def _named(name: str, state: State) -> State:
-    return {f"{name}.{key}": value for key, value in state.items()}
+def _named(layer: int, state: State) -> State:
+    return {f"{layer}.{key}": value for key, value in state.items()}
 
 
 def _check(
-    width: int, depth: int, longest_delay: int, delays: Delays, tau: float, dropout: float
+    width: int, depth: int, features: int, longest_delay: int, tau: float, dropout: float
 ) -> None:
-    if width < 1 or not 1 <= depth <= 64:
+    if min(width, features) < 1 or not 1 <= depth <= 64:
         raise ConfigError(
-            f"width={width} must be positive and depth={depth} from 1 to 64.",
-            remedy="The defaults are 64 and 2.",
+            f"width={width} and features={features} must be positive, and depth={depth} from 1 to 64.",
+            remedy="The defaults are 64, as many, and 2.",
         )
     if longest_delay < 0 or longest_delay % 2:
         raise ConfigError(
             f"longest_delay={longest_delay} must be even, or 0 for none.",
             remedy=f"Try {2 * max(0, longest_delay // 2)}, or leave it out.",
         )
-    if delays not in ("learned", "fixed"):
-        raise ConfigError(f"delays={delays!r} is unknown.", remedy="Known: learned, fixed.")
     if not tau >= 1:
         raise ConfigError(
             f"tau={tau} is less than a step.", remedy="The paper has 1.005 and 1.5 steps."

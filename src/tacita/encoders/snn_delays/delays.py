@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tacita.errors import ConfigError
 from tacita.layers.base import State
 from tacita.layers.precision import SinglePrecision
 from tacita.parts.following import FollowsTraining
@@ -32,8 +33,11 @@ class DelayedLinear(FollowsTraining, SinglePrecision):
 
     longest: the longest delay in steps, an even number; 0 for none.
     delays: whether delays are learned, or stay what they are drawn as.
+    whole_from: the share of training after which delays are whole on the way forward, and learn by the
+        gradient of their bumps; 1 for never, as in the paper.
 
-    A delay is `longest / 2 - position`. The output is longer, so that late spikes still arrive.
+    A delay is `longest / 2 - position`. The output is longer, so that late spikes still arrive. Raises
+    `ConfigError` for an unknown kind of delays and a share that is none.
 
     >>> layer = DelayedLinear(3, 2, longest=4).eval()
     >>> layer(torch.ones(1, 10, 3)).shape
@@ -41,11 +45,25 @@ class DelayedLinear(FollowsTraining, SinglePrecision):
     """
 
     sigma: Tensor
+    whole: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, *, longest: int, delays: Delays = "learned"
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        longest: int,
+        delays: Delays = "learned",
+        whole_from: float = 0.5,
     ) -> None:
         super().__init__()
+        if delays not in ("learned", "fixed"):
+            raise ConfigError(f"delays={delays!r} is unknown.", remedy="Known: learned, fixed.")
+        if not 0 <= whole_from <= 1:
+            raise ConfigError(
+                f"whole_from={whole_from} is no share.",
+                remedy="The default is 0.5; the paper has 1.",
+            )
         self.longest, self.learned = longest, delays == "learned" and longest > 0
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")  # of as many inputs as synapses
@@ -63,7 +81,8 @@ class DelayedLinear(FollowsTraining, SinglePrecision):
         else:
             self.register_buffer("position", position.round())
         self.register_buffer("sigma", torch.tensor(float(half)))
-        self.widest, self.steps = float(half), 0
+        self.register_buffer("whole", torch.tensor(0.0))
+        self.widest, self.steps, self.whole_from = float(half), 0, whole_from
 
     @property
     def tail(self) -> int:
@@ -87,12 +106,16 @@ class DelayedLinear(FollowsTraining, SinglePrecision):
         self.position.clamp_(-self.tail, self.tail)
         if self.steps:
             self.sigma.clamp_(max=sigma_at(step + 1, self.steps, self.widest))
+            if step + 1 > self.whole_from * self.steps:
+                self.whole.fill_(1.0)
 
     def taps(self) -> Tensor:
         """`(O, I, K)`: what an input's spike of 0 to `longest` steps ago adds, the oldest first."""
-        if self.training and self.learned:
-            return gaussian_taps(self.weight, self.position, self.sigma, self.longest)
-        return single_taps(self.weight, self.delay, self.longest)
+        single = single_taps(self.weight, self.delay, self.longest)
+        if not (self.training and self.learned):
+            return single
+        bumps = gaussian_taps(self.weight, self.position, self.sigma, self.longest)
+        return bumps + self.whole * (single - bumps).detach()
 
     def forward(self, spikes: Tensor) -> Tensor:
         # An image of one row in the layout of channels last: neither side is laid out anew.
