@@ -61,7 +61,7 @@ class Arm:
 
 
 ARMS = {
-    "learned": Arm("learned", True, 1, 5e-3, 5e-3),
+    "learned": Arm("learned", True, 1, 1e-2, 5e-3),
     "drawn": Arm("fixed", True, 1, 5e-3, 2e-2),
     "none": Arm("fixed", False, 1, 2e-2, 2e-2),
     "none, twice as wide": Arm("fixed", False, 2, 2e-2, 2e-2),
