@@ -150,7 +150,7 @@ class SNNDelays(Encoder):
 
     @torch.no_grad()
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One value of each channel, event by event: `(B, C)` to its token `(B, width)` and the next state.
+        """One value of each channel, event by event: `(B, C)` to its token `(B, features)` and the state.
 
         As evaluation has it, whatever the mode: delays are whole, statistics those that are kept. Where a
         value takes a window of steps, the token is that of its last one.
@@ -206,7 +206,7 @@ class SpikingLayer(nn.Module):
 
 
 def summed_softmax(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """`(B, T, C)` potentials to the paper's scores `(B, C)`: softmaxes summed over valid steps (section 3.3).
+    """`(B, T, C)` potentials to the paper's scores `(B, C)`: softmaxes summed over valid steps.
 
     They are logits of the cross-entropy, which takes a second softmax of them.
 

@@ -1,7 +1,7 @@
 """Synapses with a weight and a delay each: a dilated convolution over time with learnable spacings.
 
 Khalfaoui-Hassani et al., "Dilated Convolution with Learnable Spacings", ICLR 2023, in one dimension and
-with Gaussians, as section 3 of Hammouamri et al., 2024 takes it. In training a synapse is a bump over the
+with Gaussians, as Hammouamri et al., 2024 take it. In training a synapse is a bump over the
 delays, whose width falls; in evaluation it is the one delay nearest to its middle.
 """
 
@@ -29,7 +29,7 @@ FALLING = 0.25
 
 
 class DelayedLinear(FollowsTraining, SinglePrecision):
-    """`(B, T, I)` spikes to `(B, T + longest / 2, O)` currents, `sum_j w_ij s_j[t - d_ij]`.
+    """`(B, T, I)` spikes to `(B, T + longest / 2, O)` currents, `sum_j w_ij s_j[t - d_ij]` (equation 6).
 
     longest: the longest delay in steps, an even number; 0 for none.
     delays: whether delays are learned, or stay what they are drawn as.
@@ -95,7 +95,10 @@ class DelayedLinear(FollowsTraining, SinglePrecision):
         return (self.tail - self.position.detach()).round().long().clamp(0, self.longest)
 
     def start(self, steps: int) -> None:
-        """Sigma will fall from what it is, so that a second training does not blur what the first found."""
+        """Sigma will fall from what it is, so that a second training does not blur what the first found.
+
+        Nor are delays that are whole already anything else again.
+        """
         self.widest, self.steps = float(self.sigma), steps
 
     @torch.no_grad()
@@ -152,7 +155,7 @@ class DelayedLinear(FollowsTraining, SinglePrecision):
 
 
 def gaussian_taps(weight: Tensor, position: Tensor, sigma: Tensor, longest: int) -> Tensor:
-    """`(O, I, K)`: Gaussians around `position + K // 2`, each with the sum `weight` (equations 7 and 8).
+    """`(O, I, K)`: Gaussians around `position + K // 2`, each with the sum `weight`.
 
     >>> one = torch.ones(1, 1)
     >>> gaussian_taps(one, 0 * one, torch.tensor(0.23), 4).round(decimals=2).flatten()
