@@ -41,6 +41,9 @@ Received = tuple[Tensor, Tensor | None]
     modalities=("series",),
     summary="Features of series by spiking neurons whose synapses learn delays; few operations on events.",
     reuses=("batch-norm",),
+    claim="Learned delays beat drawn ones on spoken vowels, 89.4% against 86.0%, and on patterns of spikes, "
+    "67% against 61%. Drawn ones do not beat none (84.5% and 66%), and none twice as wide, of as many "
+    "parameters, are better than learned (90.7% and 80%): the claim as a whole fails here.",
 )
 class SNNDelays(Encoder):
     """Layers of spiking neurons behind delayed synapses, then a delayed layer of leaky integrators.
