@@ -35,7 +35,7 @@ CLAIM = Claim(
     baseline="the same network with delays drawn once, without delays, and without delays but twice as wide, "
     "which has as many parameters; same steps and batches; the rate of each tuned on seeds 100 and 101",
     data="JapaneseVowels (270 to learn from, 370 of the published test part) as ON and OFF spikes; patterns "
-    "of spikes in which every input fires as often in each class, so that only its time tells (800, and 2,000 "
+    "of spikes in which every input fires as often in each class, so that only times tell (800, and 2,000 "
     "to test); and a layer whose delays are to be found from its currents",
     criterion="paired t-tests p < 0.05 over 10 seeds or more: on vowels learned above drawn and drawn above "
     "none, on patterns learned above drawn; 60% of the delays of the heavier synapses are found to a step",
