@@ -42,6 +42,8 @@ class Encoder(nn.Module, ABC):
     modalities: ClassVar[tuple[str, ...]]
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Arguments that make a small one, for suites and trials; nothing else depends on them."""
+    surrogate: ClassVar[bool] = False
+    """Whether its gradient stands in for that of jumps, such as spikes; no finite difference shows it."""
     dim: int
     spec: InputSpec
     built: tuple[str, Mapping[str, Any]] | None = None

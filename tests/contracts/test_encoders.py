@@ -33,7 +33,12 @@ def samples_of(modality: str) -> Values:
     return example_batch(modality)[1].samples
 
 
-CONTINUOUS = [case for case in CASES if samples_of(case.values[1]).dtype.is_floating_point]
+CONTINUOUS = [
+    case
+    for case in CASES
+    if samples_of(case.values[1]).dtype.is_floating_point
+    and not load_class(case.values[0]).surrogate
+]
 RAGGED = [case for case in CASES if isinstance(samples_of(case.values[1]), Ragged)]
 TOKENS = [case for case in CASES if issubclass(load_class(case.values[0]), TokenEncoder)]
 

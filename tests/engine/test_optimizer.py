@@ -71,6 +71,20 @@ def test_norms_and_biases_get_no_weight_decay() -> None:
     assert {decays[id(p)] for p in (linear.bias, norm.weight, norm.bias)} == {0.0}
 
 
+def test_a_factor_is_of_the_rate_of_the_run_and_a_limit_stays_one() -> None:
+    module = nn.Linear(3, 4)
+    for hints, expected in (
+        ({"learning_rate_factor": 100.0}, 0.2),
+        ({"learning_rate_factor": 100.0, "learning_rate": 0.1}, 0.1),
+        ({"learning_rate_factor": 0.5, "learning_rate": 0.1}, 0.001),
+    ):
+        module.optimizer_hints = {"weight": hints}  # type: ignore[assignment]
+        optimizer = build_optimizer(module, "adamw", 2e-3, 0.05)
+        rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        assert rates[id(module.weight)] == pytest.approx(expected)
+        assert rates[id(module.bias)] == 2e-3
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_own_rates_and_decays_win_and_follow_the_schedule(name: str) -> None:
     module = nn.Linear(3, 4)

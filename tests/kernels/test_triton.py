@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacita.kernels import linear_scan, selective_scan
+from tacita.kernels import lif, linear_scan, selective_scan
 from tests.helpers import assert_close
 
 interpreted = pytest.mark.skipif(
@@ -110,6 +110,23 @@ def test_a_small_step_keeps_its_digits():
     assert y.item() == pytest.approx(torch.tensor(-12.0).exp().log1p().item(), rel=1e-5)
 
 
+@interpreted
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+@pytest.mark.parametrize("cut", (None, (7, 3), (0, 9)))
+def test_lif(dtype, cut):
+    inputs = {"current": draw(2, 7, 67, dtype=dtype), "state": draw(2, 67, dtype=dtype, seed=1)}
+    lengths = None if cut is None else torch.tensor(cut)
+    options = {"decay": 0.7, "threshold": 0.8, "alpha": 3.0, "lengths": lengths}
+    both_agree(lif, inputs, **options)
+    both_agree(lif, {**inputs, "state": None}, **options)
+
+
+@interpreted
+@pytest.mark.parametrize("heard", (0, 1))
+def test_lif_where_one_output_is_heard(heard):
+    both_agree(lambda **given: lif(decay=0.7, **given)[heard], {"current": draw(2, 7, 33)})
+
+
 FAR = 2**30
 """A row so far that no place in it fits into 32 bits."""
 
@@ -171,6 +188,24 @@ def test_rows_of_the_linear_scan_lie_beyond_32_bits():
     arrays = named(names, (a, found["x"], before, resets, b, *results))
     found = far_and_near_agree(gpu._backward, arrays, set(arrays), *sizes, **options, WANT_A=True)
     assert found["grad_b"].all()
+
+
+@interpreted
+def test_rows_of_lif_lie_beyond_32_bits():
+    from tacita.kernels.spiking import gpu
+
+    current, before = draw(1, 5, 32), draw(1, 32, seed=1)
+    ends, numbers = torch.tensor([4]), torch.tensor([0.7, 1.0, 2.5, 7.8], dtype=torch.float64)
+    sizes, options = (5, 32, numbers), {"LENGTHS": True, "BLOCK": 32, "AHEAD": 1}
+    results = [torch.zeros_like(current) for _ in range(2)]
+    arrays = named("current before ends spikes potential", (current, before, ends, *results))
+    found = far_and_near_agree(gpu._forward, arrays, set(arrays), *sizes, **options, STATE=True)
+    assert found["potential"][:, :4].all()
+    names = "grad_spikes grad_potential potential ends grad grad_state"
+    given = current, current, found["potential"], ends, *results[:1], torch.zeros_like(before)
+    arrays, heard = named(names, given), {"SPIKES": True, "POTENTIAL": True}
+    found = far_and_near_agree(gpu._backward, arrays, set(arrays), *sizes, **options, **heard)
+    assert found["grad"][:, :4].all()
 
 
 @interpreted

@@ -26,6 +26,7 @@ from triton.compiler import ASTSource, CompiledKernel, compile
 from tacita.kernels.cauchy import gpu as cauchy
 from tacita.kernels.linear import gpu as linear
 from tacita.kernels.selective import gpu as selective
+from tacita.kernels.spiking import gpu as spiking
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing"
@@ -69,7 +70,9 @@ class Compiling:
         self.made.append(compile(source, target=target, options=options))
 
 
-POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.uint8: "*u8"}
+POINTERS = {
+    torch.float32: "*fp32", torch.float64: "*fp64", torch.uint8: "*u8", torch.int64: "*i64",
+}  # fmt: skip
 
 
 def compiled(
@@ -124,6 +127,27 @@ def test_cauchy(monkeypatch, generation, dtype, sums, poles):
     given += [torch.empty(3, poles, dtype=dtype) for _ in range(2)]
     y = cauchy.forward(*given, torch.empty(67, dtype=dtype))
     cauchy.backward(y, *given, torch.empty(67, dtype=dtype))
+    fits(stands)
+
+
+LIF = few_and_all(
+    [(90, torch.float32, 256)],
+    [
+        (generation, dtype, neurons)
+        for generation in (80, 90)
+        for dtype in (torch.float32, torch.float64)
+        for neurons in (1, 67, 256, 2**16)
+    ],
+)
+
+
+@pytest.mark.parametrize(("generation", "dtype", "neurons"), LIF)
+@pytest.mark.parametrize("lengths", (None, torch.tensor([5, 3])))
+def test_lif(monkeypatch, generation, dtype, neurons, lengths):
+    stands = compiled(monkeypatch, spiking, ("_forward", "_backward"), generation)
+    current, state = torch.empty(2, 5, neurons, dtype=dtype), torch.empty(2, neurons, dtype=dtype)
+    spikes, potential = spiking.forward(current, state, lengths, 0.7, 1.0)
+    spiking.backward(spikes, potential, potential, lengths, 0.7, 1.0, 5.0)
     fits(stands)
 
 

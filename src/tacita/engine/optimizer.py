@@ -11,7 +11,7 @@ from torch import nn
 from tacita.engine.schedules import Schedule, make_schedule
 from tacita.errors import ConfigError
 
-HINTS = ("learning_rate", "weight_decay")
+HINTS = ("learning_rate", "learning_rate_factor", "weight_decay")
 
 
 def build_optimizer(
@@ -22,13 +22,15 @@ def build_optimizer(
     Norms, biases and other parameters of one axis or none get no weight decay. A module may say
     otherwise of its own parameters, as state-space layers do, in `optimizer_hints`:
     `{"step": {"learning_rate": 1e-3, "weight_decay": 0.0}}`; a hinted rate is an upper limit, so that
-    fine-tuning at a small rate does not raise it. It is the module's and not the
-    parameter's, so it is there in a copy too. Raises `ConfigError` for a hint that means nothing.
+    fine-tuning at a small rate does not raise it, and a `learning_rate_factor` is of the run's rate, for
+    parameters of another unit. Hints are the module's and not the
+    parameter's, so they are there in a copy too. Raises `ConfigError` for a hint that means nothing.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter, hints in _hinted(module):
         if parameter.requires_grad:
-            rate = min(learning_rate, hints.get("learning_rate", learning_rate))
+            rate = learning_rate * hints.get("learning_rate_factor", 1.0)
+            rate = min(rate, hints.get("learning_rate", rate))
             decay = hints.get("weight_decay", weight_decay if parameter.ndim > 1 else 0.0)
             groups.setdefault((rate, decay), []).append(parameter)
     settings = [

@@ -32,6 +32,7 @@ from tacita.engine.schedules import Schedule
 from tacita.engine.stopping import Stopping, Watch
 from tacita.errors import ConfigError, DataError, OutOfMemoryError
 from tacita.objective import Losses, Objective
+from tacita.parts.following import followers
 
 
 def train(
@@ -117,6 +118,9 @@ def train(
         objective.train()
         objective.prepare(data)
         objective.start(done + steps)
+        following = followers(objective)
+        for each in following:
+            each.start(done + steps)
         torch_optimizer = build_optimizer(objective, optimizer, learning_rate, weight_decay)
         wrapped, wrapped_optimizer = fabric.setup(_Sealed(objective), torch_optimizer)
         batches = Batches(
@@ -203,6 +207,8 @@ def train(
                 )
                 wrapped_optimizer.step()
                 with as_one():
+                    for each in following:
+                        each.after_step(clock)
                     objective.after_step(clock)
                 step += 1
                 last = step == steps or out_of_time()

@@ -1,4 +1,4 @@
-"""The hot loops: scans, exponential sums and long convolutions, each in plain torch and faster.
+"""The hot loops: scans, spiking neurons, exponential sums, long convolutions; each in plain torch and faster.
 
 The functions are imported when they are first used; numba and triton when they first run.
 """
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from tacita.kernels.convolution import fft_convolution
     from tacita.kernels.linear.function import linear_scan
     from tacita.kernels.selective.function import selective_scan
+    from tacita.kernels.spiking.function import lif
     from tacita.kernels.vandermonde import vandermonde_product, vandermonde_transpose
 
 _WHERE = {
     "cauchy_product": "tacita.kernels.cauchy.function",
     "causal_conv": "tacita.kernels.causal_conv.function",
     "fft_convolution": "tacita.kernels.convolution",
+    "lif": "tacita.kernels.spiking.function",
     "linear_scan": "tacita.kernels.linear.function",
     "selective_scan": "tacita.kernels.selective.function",
     "vandermonde_product": "tacita.kernels.vandermonde",
@@ -30,6 +32,7 @@ __all__ = [
     "cauchy_product",
     "causal_conv",
     "fft_convolution",
+    "lif",
     "linear_scan",
     "selective_scan",
     "vandermonde_product",
