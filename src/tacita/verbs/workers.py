@@ -173,11 +173,17 @@ class Workers:
             self._note({future: self._at.pop(future) for future in ended})
 
     def refit(self, recipes: Sequence[Recipe]) -> None:
-        """Fit each on all labels; `Run.refit` finds them then, and fits itself what is not there."""
+        """Fit each on all labels; `Run.refit` finds them then, and fits itself what is not there.
+
+        That is all of them where processes had to begin for what hardly takes longer than their start.
+        """
         if not self.apart or len(recipes) < 2:
             return
         if self._at:  # Folds for which there was no time.
             self._end()
+        takes = sum(cost.learn for each in recipes if (cost := self.run.expected.get(each.name)))
+        if self._pool is None and takes < WORTH:
+            return
         left = [Job(each, len(self.run.folds)) for each in recipes]
         while left or self._at:
             while left and len(self._at) < self.processes:
