@@ -40,7 +40,7 @@ class Remembered(NamedTuple):
     year=2023,
     family="layer",
     needs=("steps",),
-    summary="Averages everywhere, attention where a router asks for it: recall over long distances at linear cost.",
+    summary="Averages everywhere, attention where a router asks for it: recall over long gaps at low cost.",
     reuses=(
         "fft_convolution",
         "vandermonde",
