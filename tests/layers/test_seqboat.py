@@ -1,6 +1,5 @@
 """Compressed evaluation is dense evaluation with masks, whatever the router says; so are steps.
 
-
 The reference computes attention at every step, and lets it see and be seen where the router is on:
 its windows count active steps.
 """
