@@ -30,16 +30,13 @@ def run() -> list[Result]:
     with torch.no_grad():
         times = side_by_side(lambda: few(x), lambda: every(x), repeats=5)
     results.append(Result(f"{what}: forward", "attention at every step", *times, "1.8"))
-    kept = [saved_megabytes(model, x) for model in (few, every, none)]
-    results.append(
-        Result(f"{what}: kept for gradients", "attention at every step", *kept[:2], "2", "MB")
-    )
+    quarter, all_on, off = (saved_megabytes(model, x) for model in (few, every, none))
+    kept = f"{what}: kept for gradients"
+    results.append(Result(kept, "attention at every step", quarter, all_on, "2", "MB"))
     # What attention adds to what is kept without it, from a quarter of the steps to all of them.
-    slope = math.log((kept[1] - kept[2]) / (kept[0] - kept[2])) / math.log(1 / SHARE)
-    return [
-        *results,
-        Result(f"{what}: kept by attention, in active steps", "", slope, None, "1", "slope"),
-    ]
+    slope = math.log((all_on - off) / (quarter - off)) / math.log(1 / SHARE)
+    what = f"{what}: kept by attention, against active steps"
+    return [*results, Result(what, "", slope, None, "1", "slope")]
 
 
 def stack(share: float) -> Stack:
@@ -87,8 +84,3 @@ def saved_megabytes(model: nn.Module, x: Tensor) -> float:
         y = model(x)  # alive until all is counted, so that no address is used twice
     del y
     return sum(kept.values()) / 2**20
-
-
-if __name__ == "__main__":
-    for result in run():
-        print(result.line())

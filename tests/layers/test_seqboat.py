@@ -171,7 +171,7 @@ def test_inactive_steps_reach_attention_by_the_averages_alone() -> None:
     layer = make()
     layer.router = Fixed("half", 2, 17)
     x, m = noise(2, 17, WIDTH), {}
-    layer.average.mix = capture(layer.average.mix, m)  # type: ignore[method-assign]
+    layer.average.mix = capture(layer.average.mix, m)
     before = layer(x)
     m["change"] = torch.where(layer.router.active[..., None], 0.0, noise(2, 17, WIDTH, seed=8))
     after = layer(x)
