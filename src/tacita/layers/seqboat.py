@@ -122,6 +122,7 @@ class SeqBoat(SequenceLayer):
         if state is None and run.return_state:
             state = self.zeros(x.shape[0], u)
         own = None if state is None else {"averages": state["averages"]}
+        # At every step: averages, and from them the router's confidence.
         averaged, averages = self.average.mix(
             u, Run(run.lengths, None, run.rate, own, run.return_state)
         )
@@ -129,6 +130,7 @@ class SeqBoat(SequenceLayer):
         length = x.shape[1]
         valid = None if run.lengths is None else length_mask(run.lengths, length)
         confidence = self.router(m, valid)
+        # At the active steps: compress, attend, extract.
         active = Compression.of(confidence > 0)
         before = 0 if state is None else state["steps"][:, None]
         ticks = torch.where(active.steps > 0, active.steps + before, 0)
@@ -165,7 +167,7 @@ class SeqBoat(SequenceLayer):
         confidence = self.router(m)
         rows = confidence.nonzero()[:, 0]
         steps = state["steps"] + 1
-        before = remembered({name: value[rows] for name, value in state.items()})
+        before = Remembered(*(part[rows] for part in remembered(state)))
         o, seen = self.unit(m[rows, None], steps[rows, None], before)
         o = confidence[rows, None] * o[:, 0]
         y = self._joined(m, torch.zeros_like(u, dtype=o.dtype).index_copy(0, rows, o), u)
