@@ -20,7 +20,7 @@ from tacita.layers.stack import Block, Stack
 
 LENGTH, PAIRS, KEYS, VALUES = 96, 4, 16, 8
 WIDTH, DEPTH, WINDOW = 32, 2, 16
-STEPS, BATCH, RATE, WARMUP = 800, 32, 5e-3, 100
+STEPS, BATCH, WARMUP = 600, 32, 100
 ANSWERS = 20.0
 """What the mean loss of the answers weighs, beside that of every next token."""
 ROUTERS = 20
@@ -30,7 +30,7 @@ CLAIM = Claim(
     claim="Compressed evaluation is dense evaluation with masks; and a router that is learnt along leaves "
     "blanks out, so that a window of attention too short for the text recalls what stands far back.",
     baseline="the identical layers with the router off (averages only), and with it on at every step "
-    "(local attention of the same window), same weights at the start, steps, rate and batches",
+    "(local attention of the same window), same weights at the start, steps and batches, each at its best rate",
     data="sparse recall, made up: texts of 96 tokens, 80 of them blanks; 4 of 16 keys with one of 8 values "
     "each stand at two random places, and the value at the second is asked (chance 12.5%); 1,000 texts "
     "to test on",
@@ -39,7 +39,14 @@ CLAIM = Claim(
     "of the same seed, paired t-test over 5 seeds or more p < 0.05",
     paper="Long Range Arena: 85.9% on average against 85.7% of Mega with chunks, at less time and memory "
     "(from memory); activation differs from task to task and layer to layer",
-    differs="2 layers 32 wide with a window of 16 active steps, 800 steps of training, a synthetic task",
+    differs="2 layers 32 wide with a window of 16 active steps, 600 steps of training, a synthetic task. Rates "
+    "are the best of 0.002, 0.005 and 0.01 on seed 100. On seeds 100 to 102 routers were all but on "
+    "everywhere after 60 steps, and some left blanks out again later: one run in which those of the first "
+    "layer were out recalled 93% after 1,000 steps, others hardly more than local attention. It did not become "
+    "dependable with a temperature of 0.3, a warm-up over a third of the steps, second moments of 0.98, norms "
+    "after the sum without the block's own residual connection, answers of a quarter of the weight, blanks of "
+    "four kinds, or values before their keys: nothing rewards a step for being of use to others, or a "
+    "blank for being out",
 )
 
 
@@ -58,6 +65,7 @@ class Never(nn.Module):
 
 
 ARMS: dict[str, type[nn.Module] | None] = {"seqboat": None, "everywhere": Always, "averages": Never}
+RATES = {"seqboat": 5e-3, "everywhere": 1e-2, "averages": 1e-2}
 
 
 class Reader(nn.Module):
@@ -84,7 +92,7 @@ def measure(seed: int) -> Figures:
     figures: Figures = {}
     text, asked = texts(1000, torch.Generator().manual_seed(10_000 + seed))
     for arm, router in ARMS.items():
-        model = train(router, seed)
+        model = train(router, seed, RATES[arm])
         with torch.no_grad():
             guess = model(text)[asked].argmax(-1)
         figures[f"{arm}: accuracy"] = (guess == answers(text, asked)).double().mean().item()
@@ -114,10 +122,10 @@ def train(
     model = Reader(router)
     optimizer = build_optimizer(model, "adamw", rate, 0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1, (step + 1) / WARMUP) * max(0.02, 1 - step / steps)
+        optimizer, lambda step: min(1, (step + 1) / WARMUP) * max(0.02, 1 - step / STEPS)
     )
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    for _ in range(STEPS):
         text, asked = texts(BATCH, generator)
         logits = model(text)
         every = functional.cross_entropy(logits[:, :-1].flatten(0, 1), text[:, 1:].flatten())
