@@ -17,26 +17,29 @@ from tacita.layers.seqboat import SeqBoat
 from tacita.layers.stack import Block, Stack
 
 WIDTH, DEPTH, LENGTH, BATCH = 128, 2, 4096, 2
-SHARE = 0.25
+SHARES = {0.5: "", 0.25: "1.8", 0.1: ""}
+"""Of the steps that are active, and the ratio of times to reach."""
+PEER = "attention at every step"
 
 
 def run() -> list[Result]:
     """Two blocks with the defaults of text, a window of 128 active steps, float32."""
     x = torch.randn(BATCH, LENGTH, WIDTH)
-    few, every, none = stack(SHARE), stack(1.0), stack(0.0)
-    what = f"SeqBoat, {DEPTH} blocks, d_model {WIDTH}, B={BATCH} L={LENGTH}, {SHARE:.0%} active"
-    times = side_by_side(training(few, x), training(every, x), repeats=5)
-    results = [Result(f"{what}: training step", "attention at every step", *times, "1.8")]
-    with torch.no_grad():
-        times = side_by_side(lambda: few(x), lambda: every(x), repeats=5)
-    results.append(Result(f"{what}: forward", "attention at every step", *times, "1.8"))
-    quarter, all_on, off = (saved_megabytes(model, x) for model in (few, every, none))
-    kept = f"{what}: kept for gradients"
-    results.append(Result(kept, "attention at every step", quarter, all_on, "2", "MB"))
-    # What attention adds to what is kept without it, from a quarter of the steps to all of them.
-    slope = math.log((all_on - off) / (quarter - off)) / math.log(1 / SHARE)
-    what = f"{what}: kept by attention, against active steps"
-    return [*results, Result(what, "", slope, None, "1", "slope")]
+    every, none = stack(1.0), stack(0.0)
+    all_on, off = saved_megabytes(every, x), saved_megabytes(none, x)
+    results = []
+    for share, aim in SHARES.items():
+        what = f"SeqBoat, d_model {WIDTH}, B={BATCH} L={LENGTH}, {share:.0%} active"
+        few = stack(share)
+        times = side_by_side(training(few, x), training(every, x), repeats=5)
+        results.append(Result(f"{what}: training step", PEER, *times, aim))
+        kept = saved_megabytes(few, x)
+        results.append(Result(f"{what}: kept for gradients", PEER, kept, all_on, "", "MB"))
+        # What attention adds to what is kept without it, from these steps to all of them.
+        slope = math.log((all_on - off) / (kept - off)) / math.log(1 / share)
+        what = f"{what}: kept by attention, against active steps"
+        results.append(Result(what, "", slope, None, "1", "slope"))
+    return results
 
 
 def stack(share: float) -> Stack:
