@@ -40,7 +40,7 @@ class Remembered(NamedTuple):
     year=2023,
     family="layer",
     needs=("steps",),
-    summary="Averages everywhere, attention where a router asks for it: recall over long gaps at low cost.",
+    summary="Averages at every step, attention at those that a router chooses, which can be seen.",
     reuses=(
         "fft_convolution",
         "vandermonde",
@@ -48,6 +48,8 @@ class Remembered(NamedTuple):
         "sparse-activation",
         "window-attention",
     ),
+    claim="Compressed evaluation is dense evaluation with masks; but in sparse recall routers stayed on at "
+    "most steps, and recalled no more than local attention at all of them: 34% against 37%.",
 )
 class SeqBoat(SequenceLayer):
     """`y = silu(h + g o + x)`: `h` from the averages, `o` of gated attention, `g` the router's confidence.
