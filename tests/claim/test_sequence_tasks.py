@@ -73,6 +73,21 @@ def test_what_followed_the_mark_follows_it_again() -> None:
     assert set(answers.tolist()) == {1, 2, 3, 4}
 
 
+def test_what_followed_a_key_follows_it_again() -> None:
+    text, asked = tasks.sparse_recall(500, 40, seeded(), pairs=3, keys=5, values=4)
+    assert (asked.sum(1) == 3).all()
+    assert ((text > 0).sum(1) == 12).all()
+    apart = []
+    for row, where in zip(text, asked, strict=True):
+        for place in where.nonzero()[:, 0].tolist():
+            (first,) = (row[:place] == row[place]).nonzero()[:, 0].tolist()
+            assert 1 <= row[place] <= 5 < row[place + 1] <= 9
+            assert row[first + 1] == row[place + 1]
+            apart.append(place - first)
+    assert min(apart) == 2
+    assert max(apart) > 30
+
+
 def test_a_constant_has_a_sixth_of_an_error_in_adding() -> None:
     x, y = tasks.adding(20_000, 11, seeded())
     assert ((y - 1) ** 2).mean().item() == pytest.approx(1 / 6, rel=0.05)
@@ -91,6 +106,7 @@ def test_a_seed_gives_the_same_samples_and_goes_on_to_others() -> None:
     makers = [
         lambda g: tasks.selective_copying(4, 20, g)[0],
         lambda g: tasks.induction_heads(4, 20, g)[0],
+        lambda g: tasks.sparse_recall(4, 20, g, pairs=2)[0],
         lambda g: tasks.list_operations(4, g, longest=30, depth=3, arguments=4).tokens,
         lambda g: tasks.delay(4, 20, g, steps=3)[0],
         lambda g: tasks.adding(4, 20, g)[0],
@@ -109,5 +125,9 @@ def test_limits_that_cannot_be_kept_are_refused() -> None:
         tasks.list_operations(1, seeded(), depth=0)
     with pytest.raises(ConfigError, match="length=2"):
         tasks.selective_copying(1, 2, seeded())
+    with pytest.raises(ConfigError, match="length=9"):
+        tasks.sparse_recall(1, 9, seeded(), pairs=3)
+    with pytest.raises(ConfigError, match="pairs=3 must be"):
+        tasks.sparse_recall(1, 40, seeded(), pairs=3, keys=2)
     with pytest.raises(ConfigError, match="vocabulary=1"):
         tasks.induction_heads(1, 9, seeded(), vocabulary=1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tacita.errors import ConfigError
-from tacita.layers.base import Run
+from tacita.layers.damped_average import DampedAverage
 from tacita.layers.mega import Mega
 from tacita.layers.recall import rotate
 from tests.helpers import assert_close
@@ -21,7 +21,7 @@ def make(**options: int) -> Mega:
     return Mega(8, d_state=3, **options).double().eval()
 
 
-def averaged_by_hand(layer: Mega, x: Tensor) -> Tensor:
+def averaged_by_hand(layer: DampedAverage, x: Tensor) -> Tensor:
     rise, damping = layer.rise_logit.sigmoid(), layer.damping_logit.sigmoid()
     state, outputs = torch.zeros(len(x), 8, 3, dtype=torch.float64), []
     for u in x.unbind(1):
@@ -32,12 +32,12 @@ def averaged_by_hand(layer: Mega, x: Tensor) -> Tensor:
 
 def test_the_averages_are_the_recurrence_of_the_paper() -> None:
     layer, x = make(), torch.randn(2, 11, 8, dtype=torch.float64)
-    assert_close(layer._average(x, Run())[0], averaged_by_hand(layer, x))
+    assert_close(layer.average(x), averaged_by_hand(layer.average, x))
 
 
 def test_the_whole_layer_is_the_equations_of_the_paper() -> None:
     layer, x = make(), torch.randn(2, 11, 8, dtype=torch.float64)
-    averaged = averaged_by_hand(layer, x)
+    averaged = averaged_by_hand(layer.average, x)
     shared = functional.silu(layer.shared(averaged))
     steps = torch.arange(11)
     query = rotate((layer.query_scale * shared + layer.query_shift)[:, None], steps)[:, 0]

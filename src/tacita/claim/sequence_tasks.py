@@ -1,6 +1,7 @@
 """Tasks for sequence layers that are made up, exact and of any length: what a layer can and cannot do.
 
-Content: `selective_copying`, `induction_heads` and `list_operations` depend on what stands where.
+Content: `selective_copying`, `induction_heads`, `sparse_recall` and `list_operations` depend on what stands
+where.
 Memory: `delay` and `adding` need a smooth or a long memory and no choice. Each gives the same samples
 for the same generator.
 """
@@ -84,6 +85,42 @@ def induction_heads(
     text.scatter_(1, place, 0)
     text[:, -1] = 0
     return text, text.gather(1, place + 1)[:, 0]
+
+
+def sparse_recall(
+    batch: int,
+    length: int,
+    generator: torch.Generator,
+    *,
+    pairs: int = 4,
+    keys: int = 16,
+    values: int = 8,
+) -> tuple[Tensor, Tensor]:
+    """Texts `(B, length)` and where to answer `(B, length)` of bool: at a key that has come before.
+
+    Blanks (0), and among them pairs of a key (1 to `keys`) and the value behind it, each of which stands
+    twice at random places. At the second place the next token is known from the first, however far
+    back that is. Raises `ConfigError` where the pairs do not fit or are more than the keys.
+
+    >>> text, asked = sparse_recall(1, 20, torch.Generator().manual_seed(0), pairs=1)
+    >>> (key, value, again, answer) = text[0, text[0] > 0].tolist()
+    >>> key == again == text[asked].item(), value == answer
+    (True, True)
+    """
+    _check(batch, length, least=max(2, 4 * pairs))
+    if not 1 <= pairs <= keys or values < 2:
+        raise ConfigError(
+            f"pairs={pairs} must be from 1 to keys={keys}, and values={values} from 2 up."
+        )
+    key = 1 + torch.rand(batch, keys, generator=generator).argsort(1)[:, :pairs]
+    value = torch.randint(1 + keys, 1 + keys + values, (batch, pairs), generator=generator)
+    drawn = torch.rand(batch, length // 2, generator=generator).argsort(1)[:, : 2 * pairs]
+    places = 2 * drawn.view(batch, pairs, 2).sort(2).values
+    text = torch.full((batch, length), BLANK)
+    for place in places.unbind(2):
+        text.scatter_(1, place, key)
+        text.scatter_(1, place + 1, value)
+    return text, torch.zeros(batch, length, dtype=torch.bool).scatter(1, places[..., 1], True)
 
 
 def list_operations(

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from tacita.catalog.cards import method
 from tacita.errors import ConfigError
-from tacita.kernels import fft_convolution, linear_scan, vandermonde_product, vandermonde_transpose
-from tacita.layers.base import Run, SequenceLayer, State, last_valid, reverse_valid
+from tacita.layers.base import Run, SequenceLayer, State
+from tacita.layers.damped_average import DampedAverage
 from tacita.layers.recall import Recall, forget_unused, nothing_remembered, rotate
 
 
@@ -57,9 +57,6 @@ class Mega(SequenceLayer):
     tiny = {"d_state": 4}
     resettable = True
     channel_mixer = "mlp"
-    optimizer_hints = {
-        name: {"weight_decay": 0.0} for name in ("rise_logit", "damping_logit", "spread", "readout")
-    }
 
     def __init__(
         self,
@@ -80,12 +77,7 @@ class Mega(SequenceLayer):
             )
         self.d_model, self.keys, self.values = d_model, keys, values
         self.recall = Recall(causal=True, window=window)
-        signs = torch.tensor([1.0, -1.0]).repeat(d_state)[:d_state]
-        self.rise_logit = nn.Parameter(0.2 * torch.randn(d_model, d_state))  # of alpha
-        self.damping_logit = nn.Parameter(0.2 * torch.randn(d_model, d_state))  # of delta
-        self.spread = nn.Parameter(signs + 0.02 * torch.randn(d_model, d_state))  # beta
-        self.readout = nn.Parameter(torch.randn(d_model, d_state))  # eta
-        self.skip = nn.Parameter(torch.randn(d_model))  # omega
+        self.average = DampedAverage(d_model, d_state)
         self.shared = nn.Linear(d_model, keys)  # z
         self.query_scale = nn.Parameter(1 + 0.02 * torch.randn(keys))  # kappa and mu of the queries
         self.query_shift = nn.Parameter(0.02 * torch.randn(keys))
@@ -97,8 +89,11 @@ class Mega(SequenceLayer):
         self.update_gate = nn.Linear(d_model, d_model)  # phi
 
     def mix(self, x: Tensor, run: Run) -> tuple[Tensor, State | None]:
-        u = x.to(self.skip.dtype)
-        averaged, averages = self._average(u, run)
+        u = x.to(self.query_scale.dtype)
+        own = None if run.state is None else {"averages": run.state["averages"]}
+        averaged, averages = self.average.mix(
+            u, Run(run.lengths, run.resets, run.rate, own, run.return_state)
+        )
         places = self.recall.places(x, run)
         query, key = self._query_and_key(averaged)
         value = functional.silu(self.value(u.to(self.value.weight.dtype)))
@@ -112,44 +107,7 @@ class Mega(SequenceLayer):
         y = self._gated(u, averaged, recalled[:, 0]).to(x.dtype)
         if last is None or averages is None:
             return y, None
-        return y, {**last, "averages": averages}
-
-    def _rates(self) -> tuple[Tensor, Tensor]:
-        """`alpha`, what a step adds, and `q = 1 - alpha delta`, what it keeps: `(D, h)`, in 0 to 1."""
-        rise = torch.sigmoid(self.rise_logit)
-        return rise, 1 - rise * torch.sigmoid(self.damping_logit)
-
-    def _average(self, u: Tensor, run: Run) -> tuple[Tensor, Tensor | None]:
-        """Equation 5: `s_t = alpha beta u_t + q s_{t-1}` and `eta s_t / sqrt(h) + omega u_t`."""
-        with torch.autocast(u.device.type, enabled=False):
-            u = u.to(self.skip.dtype)
-            rise, keep = self._rates()
-            enter, leave = rise * self.spread, self.readout * keep.shape[1] ** -0.5
-            begun = None if run.state is None else run.state["averages"]
-            if run.resets is not None:
-                if begun is None:
-                    begun = u.new_zeros(u.shape[0], *keep.shape)
-                driven = (u[..., None] * enter).flatten(2)
-                states = linear_scan(keep.flatten(), driven, begun.flatten(1), resets=run.resets)
-                states = states.view(*u.shape, keep.shape[1])
-                y = (states * leave).sum(-1) + self.skip * u
-                return y, last_valid(states, begun, run.lengths) if run.return_state else None
-            exponents = torch.complex(keep.log(), torch.zeros_like(keep))
-            length = u.shape[1]
-            kernel = vandermonde_product((enter * leave).to(exponents.dtype), exponents, length)
-            y = fft_convolution(u.mT, kernel)
-            if begun is not None:
-                past = (leave * keep * begun).to(exponents.dtype)
-                y = y + vandermonde_product(past, exponents, length)
-            y = y.mT + self.skip * u
-            if not run.return_state:
-                return y, None
-            seen = vandermonde_transpose(reverse_valid(u, run.lengths).mT, exponents).real
-            last = enter * seen
-            if begun is not None:
-                gone = length if run.lengths is None else run.lengths[:, None, None]
-                last = last + keep**gone * begun
-            return y, last
+        return y, {**last, **averages}
 
     def _query_and_key(self, averaged: Tensor) -> tuple[Tensor, Tensor]:
         """Equations 7 and 8: two affine maps of one shared representation.
@@ -170,17 +128,14 @@ class Mega(SequenceLayer):
 
     def zeros(self, batch_size: int, like: Tensor) -> State:
         nothing = nothing_remembered(like, batch_size, 1, self.keys, self.values)
-        return {**nothing, "averages": like.new_zeros(batch_size, *self.readout.shape)}
+        return {**nothing, **self.average.zeros(batch_size, like)}
 
     def erase(self, state: State, reset: Tensor) -> State:
         return forget_unused(super().erase(state, reset))
 
     def advance(self, x: Tensor, state: State, rate: float) -> tuple[Tensor, State]:
-        u = x.to(self.skip.dtype)
-        rise, keep = self._rates()
-        averages = rise * self.spread * u[..., None] + keep * state["averages"]
-        scale = keep.shape[1] ** -0.5
-        averaged = (self.readout * averages).sum(-1) * scale + self.skip * u
+        u = x.to(self.query_scale.dtype)
+        averaged, averages = self.average.advance(u, {"averages": state["averages"]}, rate)
         run = Run(state=state, return_state=True)
         places = self.recall.places(x[:, None], run)
         query, key = self._query_and_key(averaged)
@@ -194,4 +149,4 @@ class Mega(SequenceLayer):
         )
         assert after is not None
         y = self._gated(u, averaged, recalled[:, 0, 0])
-        return y.to(x.dtype), {**after, "averages": averages}
+        return y.to(x.dtype), {**after, **averages}
