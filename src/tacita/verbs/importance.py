@@ -63,7 +63,7 @@ def importance(outside: Sequence[tuple[Learner, Dataset]], metric: str) -> list[
 
 def _scores(learner: Learner, parts: Sequence[Dataset], metric: str) -> list[float]:
     """Of each part, predicted in one call."""
-    logits = learner.logits(joined(parts)).split([len(part) for part in parts])
+    logits = torch.split(learner.logits(joined(parts)), [len(part) for part in parts])
     scores = (
         learner.task_.scores(*each) for each in zip(logits, (p.y for p in parts), strict=True)
     )
