@@ -137,6 +137,7 @@ def add(cell: Cell, options: argparse.Namespace) -> None:
         **({"budget": cell.budget} if cell.budget else {}),
         "seconds": round(time.monotonic() - began, 1),  # Its own, where it says them.
         **found,
+        **({"note": options.note} if options.note else {}),
         "machine": MACHINE,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
@@ -218,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--autogluon", type=Path, help="the Python of an environment with it")
     parser.add_argument("--semilearn", action="store_true")
+    parser.add_argument("--note", help="what was particular, such as 'beside other work'")
     parser.add_argument("--peers-only", action="store_true")
     parser.add_argument("--fit-only", action="store_true")
     parser.add_argument("--page", action="store_true", help="measure nothing")

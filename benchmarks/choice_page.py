@@ -267,6 +267,11 @@ def measured(record: Record) -> list[str]:
     if tried:
         names = ", ".join(map(str, tried))
         lines.append(f"Draws that are in the record and not on this page: {names}.")
+    noted: dict[str, list[str]] = {}
+    for key, entry in record.items():
+        if key[2] in DRAWS and "note" in entry:
+            noted.setdefault(f"{key[3]} measured {entry['note']}", []).append(key[0])
+    lines += [f"{said}: {', '.join(tasks)}." for said, tasks in sorted(noted.items())]
     versions = {e["version"] for k, e in record.items() if k[3] == "autogluon" and "version" in e}
     lines += [f"AutoGluon is version {version}." for version in sorted(versions)]
     dates = sorted({entry["date"] for entry in record.values()})
