@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,6 +109,9 @@ def test_where_several_train_at_once_each_is_planned_to_take_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert crowding(1) == 1.0
+    before = torch.get_num_threads(), torch.get_rng_state()
     assert crowding(2) >= 1.0
+    assert torch.get_num_threads() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
     monkeypatch.setattr("tacita.verbs.timing.crowding", lambda processes: float(processes))
     assert crowded({"a": Cost(3.0, 2.0, "k")}, 2) == {"a": Cost(6.0, 4.0, "k")}
