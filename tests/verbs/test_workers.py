@@ -21,6 +21,7 @@ from tacita.errors import CheckpointError, DataError, MissingExtraError
 from tacita.modalities.load import load
 from tacita.values import Ragged
 from tacita.verbs.budget import Cost
+from tacita.verbs.deadline import Deadline
 from tacita.verbs.plan import resolved
 from tacita.verbs.results import FoldResult
 from tacita.verbs.run import Run
@@ -74,7 +75,7 @@ def test_workers_leave_what_one_process_would_and_tell_of_their_steps(tmp_path: 
 
 
 def test_from_a_moment_on_nothing_begins_once_there_is_a_score(tmp_path: Path) -> None:
-    run = run_in(tmp_path, until=time.monotonic() - 1)
+    run = run_in(tmp_path, deadline=Deadline(time.monotonic() - 1))
     rows = {each.name: run.row(each) for each in Workers(run, 1).finish([NETWORK, FOREST])}
     # The first is finished however late it is, so that there is a model.
     assert rows["network"].mean is not None
@@ -84,7 +85,7 @@ def test_from_a_moment_on_nothing_begins_once_there_is_a_score(tmp_path: Path) -
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_would_end_too_late_is_not_begun(tmp_path: Path, processes: int) -> None:
     expected = {"network": Cost(0.0, 50.0), "pretrained": Cost(50.0, 0.1, "mae")}
-    run = run_in(tmp_path, until=time.monotonic() + 40, expected=expected)
+    run = run_in(tmp_path, deadline=Deadline(time.monotonic() + 40, expected=expected))
     assert run.row(FOREST).mean is not None  # Before there is a score, nothing is too late.
     with Workers(run, processes) as workers:
         rows = {each.name: run.row(each) for each in workers.finish([NETWORK, PRETRAINED])}
@@ -95,7 +96,7 @@ def test_what_would_end_too_late_is_not_begun(tmp_path: Path, processes: int) ->
 
 def test_a_machine_that_is_slower_than_planned_begins_less(tmp_path: Path) -> None:
     expected = {"network": Cost(0.0, 1.0), "pretrained": Cost(0.0, 10.0)}
-    run = run_in(tmp_path, until=time.monotonic() + 100, after=1.0, expected=expected)
+    run = run_in(tmp_path, deadline=Deadline(time.monotonic() + 100, 1.0, expected))
     run.row(FOREST)
     for seconds, late in (
         (1.5, False),
@@ -226,4 +227,4 @@ def _parent(pid: int) -> int:
 
 
 def test_without_a_budget_nothing_ends_it(tmp_path: Path) -> None:
-    assert run_in(tmp_path).until == math.inf
+    assert run_in(tmp_path).deadline.end == math.inf

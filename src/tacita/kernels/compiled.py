@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
+from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 Number = Any  # one float32 or float64
@@ -27,6 +28,11 @@ MULTIPLY_ADD = frozenset({"contract"})
 """Multiply and add may be one instruction. Nothing may take numbers for finite: a NaN stays one."""
 ANY_ORDER = MULTIPLY_ADD | {"reassoc"}
 """Sums may be taken in any order too."""
+
+
+def array(tensor: Tensor) -> Array:
+    """The numbers one after another, as numpy sees them; a copy only where they lie otherwise."""
+    return tensor.detach().resolve_conj().resolve_neg().contiguous().numpy()
 
 
 def compiled(function: F, fastmath: frozenset[str] = MULTIPLY_ADD) -> F:

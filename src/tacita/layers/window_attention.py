@@ -109,9 +109,8 @@ class WindowAttention(SinglePrecision):
         """`(B, n, size, span)`, of steps `(B, n, size, 1)` and `(B, n, 1, span)`; least where unseen."""
         size, span = query_steps.shape[2], key_steps.shape[3]
         places = torch.arange(span, dtype=torch.int32, device=key_steps.device)
-        back = (places[:size] + before)[
-            :, None
-        ] - places  # how many places a key lies before a query
+        # How many places a key lies before a query.
+        back = (places[:size] + before)[:, None] - places
         near = (back <= self.window) & (back >= (0 if self.causal else -self.window))
         apart = query_steps - key_steps if self.distance == "steps" else back
         low = 0 if self.causal else -self.farthest
@@ -120,8 +119,6 @@ class WindowAttention(SinglePrecision):
         entry = torch.where(near & (key_steps > 0), entry, len(self.bias))
         unseen = self.bias.new_full((1,), torch.finfo(self.bias.dtype).min)
         table = torch.cat([self.bias, unseen])
-        if is_free(entry.shape[1]):
-            return table.take(
-                entry.long()
-            )  # slower, and the exporter need not prove the view below
+        if is_free(entry.shape[1]):  # slower, and the exporter need not prove the view below
+            return table.take(entry.long())
         return table.index_select(0, entry.flatten()).view(entry.shape)

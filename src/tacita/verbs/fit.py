@@ -62,13 +62,7 @@ from tacita.verbs.ranking import ranked, with_ensemble
 from tacita.verbs.run import Run
 from tacita.verbs.screen import Screen
 from tacita.verbs.start import check_start, mark_of, opened, started, starting_from
-from tacita.verbs.timing import (
-    after_folds,
-    budgeted,
-    expected_in_words,
-    processes_of,
-    seconds_in_all,
-)
+from tacita.verbs.timing import budgeted, deadline_of, expected_in_words, processes_of
 from tacita.verbs.workers import Workers, on_one_thread, one_thread
 
 
@@ -246,9 +240,7 @@ def _fit(
             keep_learners=held is None and bool(pool.kind.features(pool)),
             alone=len(plan.recipes) == 1,
             engine=running.engine,
-            until=began + seconds_in_all(running),
-            after=after_folds(plan, processes),
-            expected=plan.expected,
+            deadline=deadline_of(plan, processes, running, began),
             tick=screen.tick,
             warn=screen.warning,
         )

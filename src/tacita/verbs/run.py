@@ -49,7 +49,7 @@ from tacita.model.build import (
 )
 from tacita.model.folder import WEIGHTS, read_folder, write_folder
 from tacita.model.metrics import Metrics, Row
-from tacita.verbs.budget import Cost, Costs
+from tacita.verbs.deadline import Deadline
 from tacita.verbs.results import (
     FoldResult,
     Pretrained,
@@ -61,9 +61,6 @@ from tacita.verbs.results import (
     spared,
 )
 from tacita.words import plural
-
-SCORING = 1.0
-"""Seconds of a fold that are no training, about: to build a network, to predict and to write."""
 
 
 @dataclass
@@ -78,9 +75,7 @@ class Run:
     alone: whether there is one candidate; an error that is none of ours is then raised as it is.
     in_worker: whether this is a process that works for another, which finds the learners on disk.
     engine: what every training is told: device, precision.
-    until: the moment (of `time.monotonic`) at which all is to be over, once a candidate has a score.
-    after: seconds of it that are expected of what follows the folds.
-    expected: by the candidates' names, what they take; none begins that would end too late.
+    deadline: what would end too late for it does not begin, once a candidate has a score.
     tick: called after each logged step with the names of the candidate and of its training.
     warn: told what is not well while a training goes on.
     """
@@ -95,17 +90,13 @@ class Run:
     alone: bool = False
     in_worker: bool = False
     engine: dict[str, Any] = field(default_factory=dict)
-    until: float = math.inf
-    after: float = 0.0
-    expected: Costs = field(default_factory=dict)
+    deadline: Deadline = field(default_factory=Deadline)
     tick: Callable[[str, str, int], None] | None = None
     warn: Callable[[str], object] = warnings.warn
     histories: dict[str, Rows] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """By the candidates' names, why they give no score; they are not tried again."""
     _scored: set[str] = field(default_factory=set)
-    _slower: float = 1.0
-    """How many times as long as planned a candidate took, at most."""
     _encoders: dict[str, Pretrained] = field(default_factory=dict)
     ended: dict[str, dict[int, str]] = field(default_factory=dict)
     """By candidate and fold, how trainings ended that may stop early."""
@@ -140,29 +131,20 @@ class Run:
             return self._made(recipe, results, error=error.message)
         if results:
             self._scored.add(recipe.name)
-            self._note_speed(recipe, results)
+            self.deadline.note(recipe.name, [result.seconds for result in results])
         return self._made(recipe, results)
-
-    def _note_speed(self, recipe: Recipe, results: Sequence[FoldResult]) -> None:
-        cost = self.expected.get(recipe.name)
-        if cost is not None:
-            planned = len(results) * (cost.learn + SCORING) + cost.pretrain
-            took = sum(result.seconds for result in results)
-            self._slower = max(self._slower, took / planned)
 
     @property
     def out_of_time(self) -> bool:
         """Whether no more folds are to be worked at."""
-        return bool(self._scored) and time.monotonic() > self.until - self._slower * self.after
+        return bool(self._scored) and self.deadline.is_over()
 
     def is_late(self, recipe: Recipe, *, pretrained: bool | None = None) -> bool:
         """Whether a fold of it would end too late, together with its pretraining where there is none yet."""
         if pretrained is None:
             pretrained = any(self.is_done(recipe, number) for number in range(len(self.folds)))
             pretrained |= recipe.pretrain is None or pretraining_key(recipe) in self._encoders
-        cost = self.expected.get(recipe.name, Cost(0.0, 0.0))
-        takes = cost.learn + (0.0 if pretrained else cost.pretrain) + self.after
-        return bool(self._scored) and time.monotonic() + self._slower * takes > self.until
+        return bool(self._scored) and self.deadline.is_too_near(recipe.name, pretrained=pretrained)
 
     def is_done(self, recipe: Recipe, number: int) -> bool:
         """Whether the result of a fold is on disk."""

@@ -26,6 +26,7 @@ from tacita.verbs.budget import (
     refitting,
     steps_by,
 )
+from tacita.verbs.deadline import Deadline
 from tacita.verbs.options import Running
 from tacita.verbs.plan import Plan, Splits
 from tacita.verbs.workers import WORTH, on_one_thread, one_thread, processes_for
@@ -151,15 +152,11 @@ def expected_in_words(plan: Plan, processes: int, spent: float) -> str:
     return f"about {seconds_in_words(whole)} {how}: {parts}; beside baselines"
 
 
-def seconds_in_all(running: Running) -> float:
-    """Seconds from the start of a run until its end, also where trainings take longer than was planned."""
-    return _budget(running) + OVER
-
-
-def after_folds(plan: Plan, processes: int) -> float:
-    """Seconds that are expected of what follows the folds: the last fits, and the report."""
+def deadline_of(plan: Plan, processes: int, running: Running, began: float) -> Deadline:
+    """When a run that began at a moment is to be over, and what is expected of it by then."""
     refits = refits_of(plan.splits, len(plan.recipes) if plan.ensemble else 1)
-    return refitting(plan.expected, processes, refits) + REPORT
+    after = refitting(plan.expected, processes, refits) + REPORT
+    return Deadline(began + _budget(running) + OVER, after, plan.expected)
 
 
 def refits_of(splits: Splits, candidates: int) -> int:

@@ -149,9 +149,9 @@ class Workers:
     def finish(self, recipes: Sequence[Recipe]) -> Iterator[Recipe]:
         """Every recipe, each as soon as all of its folds are on disk or it has failed.
 
-        What would not be over by the run's `until` is not begun, once there is one with a score, and what is
-        at work then is left: the others are given as they are. Raises what is no candidate's fault: a
-        folder that cannot be written.
+        Once one has a score, what would end too late is not begun, and at the run's deadline what is at work
+        is left: the others are given as they are. Raises what is no candidate's fault: a folder that
+        cannot be written.
         """
         if not self.apart:
             yield from recipes
@@ -181,7 +181,8 @@ class Workers:
             return
         if self._at:  # Folds for which there was no time.
             self._end()
-        takes = sum(cost.learn for each in recipes if (cost := self.run.expected.get(each.name)))
+        expected = self.run.deadline.expected
+        takes = sum(cost.learn for each in recipes if (cost := expected.get(each.name)))
         if self._pool is None and takes < WORTH:
             return
         left = [Job(each, len(self.run.folds)) for each in recipes]

@@ -94,7 +94,9 @@ class LatencyCode(SpikeCode):
     def forward(self, x: Tensor) -> Tensor:
         # By the end of the step w all values above 1 - (w + 1) / window have fired.
         floors = 1 - torch.arange(1, self.window + 1, device=x.device) / self.window
-        fired = arctan_spike(quantile(x)[:, :, None] - floors[:, None].to(x), 0.0, SURROGATE)
+        fired = arctan_spike(
+            torch.special.ndtr(x)[:, :, None] - floors[:, None].to(x), 0.0, SURROGATE
+        )
         return fired.diff(dim=2, prepend=torch.zeros_like(fired[:, :, :1])).flatten(1, 2)
 
 
@@ -116,7 +118,7 @@ class RateCode(SpikeCode):
         self.register_buffer("thresholds", (order + 0.5) / window, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        above = quantile(x)[:, :, None] - self.thresholds.to(x)
+        above = torch.special.ndtr(x)[:, :, None] - self.thresholds.to(x)
         return arctan_spike(above, 0.0, SURROGATE).flatten(1, 2)
 
 
@@ -147,12 +149,3 @@ def make_code(code: Code, channels: int, *, level: float, window: int) -> SpikeC
     if code == "direct":
         return DirectCode(channels)
     raise ConfigError(f"code={code!r} is unknown.", remedy="Known: delta, latency, rate, direct.")
-
-
-def quantile(x: Tensor) -> Tensor:
-    """The share of normal numbers below: from 0 to 1.
-
-    >>> quantile(torch.zeros(1))
-    tensor([0.5000])
-    """
-    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tacita.kernels.compiled import Array, compiled
+from tacita.kernels.compiled import Array, array, compiled
 from tacita.kernels.threads import share
 
 LANES = 256
@@ -22,7 +22,7 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, reach: Tensor | None
     y = x.new_empty(x.shape)
     if bias is None:
         bias = x.new_zeros(x.shape[2])
-    arrays = (_array(x), _array(weight.T), _array(bias), _steps(reach), y.numpy())
+    arrays = (array(x), array(weight.T), array(bias), _steps(reach), y.numpy())
     share(lambda i, j: _forward(i, j, *arrays), _rows(x))
     return y
 
@@ -34,7 +34,7 @@ def backward(
     dx = x.new_zeros(x.shape)
     # One row writes each of these; they are summed over the batch afterwards.
     dweight, dbias = x.new_zeros(len(x), *weight.T.shape), x.new_zeros(len(x), x.shape[2])
-    arrays = (_array(grad), _array(x), _array(weight.T), _steps(reach))
+    arrays = (array(grad), array(x), array(weight.T), _steps(reach))
     results = (dx.numpy(), dweight.numpy(), dbias.numpy())
     share(lambda i, j: _backward(i, j, *arrays, *results), _rows(x))
     return dx, dweight.sum(0).T, dbias.sum(0)
@@ -42,10 +42,6 @@ def backward(
 
 def _rows(x: Tensor) -> int:
     return len(x) * -(-x.shape[2] // LANES)
-
-
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().contiguous().numpy()
 
 
 def _steps(reach: Tensor | None) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacita.kernels.compiled import Array, compiled
+from tacita.kernels.compiled import Array, array, compiled
 from tacita.kernels.threads import share
 
 
@@ -21,7 +21,7 @@ def forward(
     """The states `(B, L, D)`; `a (B or 1, L or 1, D)`."""
     x = torch.empty(b.shape, dtype=b.dtype)
     before, erase = _before(b, state), _erase(b, state, resets, reverse)
-    arrays = (_array(a), _array(b), before, erase, _array(x))
+    arrays = (array(a), array(b), before, erase, array(x))
     share(lambda i, j: _forward(i, j, *arrays, reverse), len(b))
     return x
 
@@ -40,22 +40,17 @@ def backward(
     steps = 0 if x is None else a.shape[1]
     grad_a = torch.zeros(len(grad), steps, a.shape[2], dtype=a.dtype)
     before, erase = _before(grad, state), _erase(grad, state, resets, reverse)
-    arrays = (_array(a), _array(grad if x is None else x), before, erase, _array(grad))
-    results = (_array(grad_b), _array(grad_state), _array(grad_a))
+    arrays = (array(a), array(grad if x is None else x), before, erase, array(grad))
+    results = (array(grad_b), array(grad_state), array(grad_a))
     share(lambda i, j: _backward(i, j, *arrays, *results, reverse), len(grad))
     if len(a) < len(grad):
         grad_a = grad_a.sum(0, keepdim=True)
     return grad_a if steps else None, grad_b, None if state is None else grad_state
 
 
-def _array(tensor: Tensor) -> Array:
-    """The numbers one after another, as numpy sees them."""
-    return tensor.detach().resolve_conj().resolve_neg().contiguous().numpy()
-
-
 def _before(like: Tensor, state: Tensor | None) -> Array:
     """`(B, D)`: the state before the first step; what is there counts for nothing without one."""
-    return _array(torch.empty_like(like[:, 0]) if state is None else state)
+    return array(torch.empty_like(like[:, 0]) if state is None else state)
 
 
 def _erase(like: Tensor, state: Tensor | None, resets: Tensor | None, reverse: bool) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacita.kernels.compiled import Array, Number, compiled
+from tacita.kernels.compiled import Array, Number, array, compiled
 from tacita.kernels.threads import share
 
 BLOCK = 256
@@ -26,7 +26,7 @@ def forward(
     make = torch.empty if lengths is None else torch.zeros
     spikes, potential = (make(current.shape, dtype=current.dtype) for _ in range(2))
     left = torch.zeros_like(current[:, 0]) if state is None else state.detach().clone()
-    arrays = [_array(each) for each in (current, left, spikes, potential)]
+    arrays = [array(each) for each in (current, left, spikes, potential)]
     steps = _steps(current, lengths)
     numbers = _numbers(arrays[0], decay, threshold, 1.0)
     share(lambda i, j: _forward(i, j, steps, *arrays, *numbers), _parts(current))
@@ -48,15 +48,11 @@ def backward(
     carry = torch.zeros_like(potential[:, 0])
     absent = torch.empty(0, 0, 0, dtype=potential.dtype)
     given = [absent if each is None else each for each in (grad_spikes, grad_potential)]
-    arrays = [_array(each) for each in (*given, potential, grad, carry)]
+    arrays = [array(each) for each in (*given, potential, grad, carry)]
     steps = _steps(potential, lengths)
     numbers = _numbers(arrays[2], decay, threshold, 1.0, alpha / 2, np.pi / 2 * alpha)
     share(lambda i, j: _backward(i, j, steps, *arrays, *numbers), _parts(potential))
     return grad, carry
-
-
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().contiguous().numpy()
 
 
 def _numbers(like: Array, *numbers: float) -> list[Number]:
