@@ -106,6 +106,11 @@ class Ragged:
         """What the values take, without padding."""
         return self.flat.nbytes
 
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """The shape of one step."""
+        return tuple(self.padded.shape[2:] if "padded" in vars(self) else self.flat.shape[1:])
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -286,8 +291,7 @@ def shape_of(values: Values) -> tuple[int, ...]:
     if isinstance(values, Graphs):
         return tuple(values.nodes.shape[1:])
     if isinstance(values, Ragged):
-        inner = values.padded.shape[2:] if "padded" in vars(values) else values.flat.shape[1:]
-        return values.longest, *inner
+        return values.longest, *values.inner
     return tuple(values.shape[1:])
 
 

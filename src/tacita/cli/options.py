@@ -17,7 +17,7 @@ import typer
 from tacita.catalog.discover import modalities
 from tacita.catalog.options import options_of, with_parameters
 from tacita.catalog.tasks import task_cards
-from tacita.data.reading import Decimal, Missing, Reading
+from tacita.data.reading import Calendar, Decimal, Missing, Reading
 from tacita.engine.precision import Precision
 from tacita.verbs.options import LARGEST_SEED, Running
 
@@ -219,6 +219,29 @@ READING = Group(
                 metavar="COLUMN",
                 help="The column that names the rows; by default one called id.",
             ),
+        ],
+        "horizon": Annotated[
+            int | None,
+            typer.Option(
+                min=1, help="Steps to forecast of every series; --labels names the target."
+            ),
+        ],
+        "season": Annotated[
+            int | None,
+            typer.Option(
+                min=1,
+                help="Of forecasts: steps after which a series repeats itself; by default told by the times.",
+            ),
+        ],
+        "context": Annotated[
+            int | None, typer.Option(min=2, help="Of forecasts: steps that a model sees at most.")
+        ],
+        "known_ahead": _columns(
+            "Columns known for the steps to come, such as prices that were set."
+        ),
+        "calendar": Annotated[
+            one_of(get_args(Calendar)) | None,
+            typer.Option(help="Of forecasts: rows takes rows as they follow one another."),
         ],
         "resample_labels": Annotated[
             bool,

@@ -40,6 +40,10 @@ class InputSpec:
     each channel. A row then holds the samples of that second, channel after channel, so that `C` is
     their sum; all that works on series works on them. Empty for ordinary series.
 
+    `targets`: of windows that are forecast, how many of the first channels are; 0 for all else. `ahead`:
+    steps to come that such a window shows at its end, where some channels are known for them; the last
+    channel then says of each step whether it is one, and the `known_ahead` channels before it are those.
+
     `vocabulary`: how many tokens there are, for what is made of tokens; 0 for numbers. `hidden_token` is
     the one that stands in for a token that is hidden; None where there is none. `specials` are the tokens
     that are no part of what is said: they are neither hidden nor left out.
@@ -52,6 +56,9 @@ class InputSpec:
     shape: tuple[int, ...]
     cardinalities: tuple[int, ...] = ()
     rates: tuple[int, ...] = ()
+    targets: int = 0
+    ahead: int = 0
+    known_ahead: int = 0
     vocabulary: int = 0
     hidden_token: int | None = None
     specials: tuple[int, ...] = ()

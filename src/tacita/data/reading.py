@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Missing: TypeAlias = Literal["refuse", "impute"]
 Decimal: TypeAlias = Literal[".", ","]
+Calendar: TypeAlias = Literal["rows"]
 PathLike: TypeAlias = str | os.PathLike[str]
 Words: TypeAlias = str | Sequence[str]
 """One word or several; in a `Reading` a tuple of them."""
@@ -45,6 +46,11 @@ class ReadingOptions(TypedDict, total=False):
     decimal: Decimal | None
     id_column: str | None
     resample_labels: bool
+    horizon: int | None
+    season: int | None
+    context: int | None
+    known_ahead: Words | None
+    calendar: Calendar | None
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,16 @@ class Reading:
     decimal: Decimal | None = None
     id_column: str | None = None
     resample_labels: bool = False
+    horizon: int | None = None
+    season: int | None = None
+    context: int | None = None
+    known_ahead: Words | None = None
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, plain(getattr(self, each.name)))
-        for option in ("ignore", "categorical", "numeric"):
+        for option in ("ignore", "categorical", "numeric", "known_ahead"):
             object.__setattr__(self, option, _names(getattr(self, option)))
         for name in ("unlabelled_as", "as_class", "order"):
             given = getattr(self, name)
@@ -96,6 +107,17 @@ class Reading:
             raise ConfigError(
                 f"decimal={self.decimal!r} is no decimal sign.", remedy="Give '.' or ','."
             )
+        if self.calendar not in (None, "rows"):
+            raise ConfigError(
+                f"calendar={self.calendar!r} is no calendar.",
+                remedy="Leave it out, or give 'rows': rows as they follow one another.",
+            )
+        for option in ("season", "context", "known_ahead", "calendar"):
+            if getattr(self, option) is not None and self.horizon is None:
+                raise ConfigError(
+                    f"{option} is given, which belongs to a forecast, without a horizon.",
+                    remedy="Say how many steps are to be forecast: --horizon 24.",
+                )
         if self.missing not in ("refuse", "impute"):
             raise ConfigError(
                 f"missing={self.missing!r} is not a policy.",

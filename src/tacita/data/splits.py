@@ -1,7 +1,8 @@
 """Which labels are learnt from and which are kept aside: stratified, grouped and seeded.
 
 Classes keep their shares where there are classes; samples of one group (a subject, a machine)
-never stand on both sides. Every function gives positions in the data set, in ascending order.
+never stand on both sides; what lies in time is cut in time, see `splits_in_time`. Every function gives
+positions in the data set, in ascending order.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from sklearn.model_selection import (
 )
 from torch import Tensor
 
+from tacita.data import splits_in_time
 from tacita.data.dataset import Dataset
 from tacita.errors import DataError
 from tacita.tasks import require_one_class
+from tacita.windows import Windows
 
 HELD_OUT = 0.25
 """Share of the labels kept aside for the final figure, where there are enough of them."""
@@ -53,6 +56,8 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[Tensor, Tensor]:
     >>> len(kept), len(held)
     (133, 45)
     """
+    if isinstance(data.samples, Windows):
+        return splits_in_time.hold_out(data.samples, data.labelled, share, data.source)
     positions = data.labelled.nonzero().squeeze(1)
     return _part(data, positions, data.task.stratum(data.targets[positions]), share, seed)
 
@@ -98,6 +103,8 @@ def _part(
 
 def enough_to_hold_out(data: Dataset) -> bool:
     """Whether the labels suffice to keep a part aside and still learn from the rest."""
+    if isinstance(data.samples, Windows):
+        return splits_in_time.enough_to_hold_out(data.samples, data.labelled)
     y = data.targets[data.labelled]
     if data.groups is not None and len(torch.unique(data.groups[data.labelled])) < 5:
         return False
@@ -120,6 +127,9 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
     5
     """
     _check_parts(data)
+    if isinstance(data.samples, Windows):
+        found = splits_in_time.cross_validation(data.samples, data.labelled, data.source)
+        return [Fold(learnt, scored) for learnt, scored in found]
     positions = data.labelled.nonzero().squeeze(1)
     stratum = data.task.stratum(data.targets[positions])
     alone = torch.zeros(len(positions), dtype=torch.bool)

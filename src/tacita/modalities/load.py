@@ -74,6 +74,13 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
         of names, or one text with commas between them.
     decimal: the sign before the fraction in a table's cells, "." or ",", where they do not tell it.
     id_column: the column that names the rows; by default one called `id`.
+    horizon: steps to forecast of every series, from a table of one row a time step (or any series): `labels`
+        names the column that is forecast, else every number is. Rows at the end whose target is empty
+        are to come.
+    season: steps after which the series repeat themselves; by default told from the times: hours 24, days 7,
+        weekdays 5, weeks 52, months 12, else none. context: steps that a model sees at most.
+    known_ahead: columns that are known for the steps to come, such as prices that were set: a,b.
+    calendar: "rows" takes rows as they follow one another, whatever their times; by default these tell it.
     resample_labels: label volumes that lie elsewhere than their volume by their headers are resampled
         onto it, each voxel's label the nearest; otherwise they are refused.
 

@@ -28,8 +28,11 @@ from tacita.modalities.readers.sources import (
     TableSource,
 )
 from tacita.modalities.series.crops import crop_series
+from tacita.modalities.series.forecast import rows_to_come
+from tacita.modalities.series.forecast_words import forecast_facts, forecast_in_words
 from tacita.modalities.series.layout import about_layout
 from tacita.modalities.series.meta import SeriesMeta
+from tacita.modalities.series.normalise import WindowStandardiser
 from tacita.modalities.series.rates import channel_rates
 from tacita.modalities.series.read import fit_to
 from tacita.modalities.series.recordings.device import is_device
@@ -37,6 +40,7 @@ from tacita.modalities.series.sensor_views import SensorViews
 from tacita.modalities.series.sources import TEXT_SERIES, is_text_series, meta_of, samples_of
 from tacita.modalities.series.views import SeriesViews
 from tacita.values import Ragged, Values, full, length_mask
+from tacita.windows import Windows
 from tacita.words import SHOWN, plural
 
 if TYPE_CHECKING:
@@ -56,7 +60,9 @@ _UNEVEN_LENGTHS = 10
     gives=(
         "views", "crops", "halves", "rows", "numbers", "patches", "neighbours", "steps", "sensors",
     ),
-    usual=("supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch"),
+    usual=(
+        "supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch", "s4d-forecast",
+    ),
     hidden_share=0.5,
 )  # fmt: skip
 class Series(Modality):
@@ -64,7 +70,7 @@ class Series(Modality):
 
     meta = SeriesMeta
     formats = (TEXT_SERIES, ARCHIVE)
-    options = ("series_id", "time")
+    options = ("series_id", "time", "horizon", "season", "context", "known_ahead", "calendar")
     wants = "Series come as arrays, a folder of files, a .ts file, or a table with --series-id."
 
     def claims(self, source: Source, reading: Reading) -> int:
@@ -76,7 +82,8 @@ class Series(Modality):
             timed = source.ragged or source.lengths is not None
             return 3 * (timed or (len(source.shape) == 3 and source.dtype != "u1"))
         if isinstance(source, TableSource):
-            return 3 * (reading.series_id is not None or reading.time is not None)
+            told = (reading.series_id, reading.time, reading.horizon)
+            return 3 * any(each is not None for each in told)
         return 3 * (isinstance(source, ListSource) and not isinstance(source.items[0], str))
 
     def read(
@@ -103,10 +110,15 @@ class Series(Modality):
                 remedy="Give the file or the frame itself, so that its columns are matched by name.",
             )
         check_channels(samples, like)
+        if known.horizon:
+            return replace(samples, meta=known.like(samples.values))
         values = fit_to(samples.values, known.shape[0])
         return replace(samples, values=values, meta=known.like(values))
 
     def join(self, parts: Sequence[Values], source: str) -> Values:
+        windows = [part for part in parts if isinstance(part, Windows)]
+        if len(windows) == len(parts):
+            return Windows.end_to_end(windows)
         lengths = {part.shape[1] for part in parts if isinstance(part, Tensor)}
         equal = all(isinstance(part, Tensor) for part in parts) and len(lengths) == 1
         return super().join(parts if equal else [_ragged(part) for part in parts], source)
@@ -117,7 +129,7 @@ class Series(Modality):
             raise unlike(data, other)
 
     def normaliser(self, spec: InputSpec) -> Normaliser:
-        return Standardiser(spec, axis=2)
+        return WindowStandardiser(spec) if spec.targets else Standardiser(spec, axis=2)
 
     def views(self, spec: InputSpec, strength: Strength) -> nn.Module:
         # Where rows are seconds, views of rows would tear the signals apart.
@@ -141,6 +153,8 @@ class Series(Modality):
         return torch.where(other, in_channels, in_time) if middle else in_time
 
     def words(self, data: Dataset) -> str:
+        if data.spec.targets:
+            return forecast_in_words(data)
         low, median, high = _lengths(data)
         length = f"{high}" if low == high else f"{low}-{high} (median {median:g})"
         rates = data.spec.rates
@@ -153,6 +167,8 @@ class Series(Modality):
     def facts(self, data: Dataset) -> list[Fact]:
         meta = data.meta
         assert isinstance(meta, SeriesMeta)
+        if meta.horizon:
+            return forecast_facts(meta)
         if meta.step is None:
             return []
         done = f"; {meta.resampled} irregular series interpolated" if meta.resampled else ""
@@ -161,7 +177,11 @@ class Series(Modality):
     def suspicions(self, data: Dataset) -> list[str]:
         meta = data.meta
         assert isinstance(meta, SeriesMeta)
-        said = [*about_channels(data, 2, meta.columns), *about_layout(data)]
+        layout = [] if meta.horizon else about_layout(data)
+        names = (*meta.columns, "to come") if meta.columns else ()
+        said = [*about_channels(data, 2, names), *layout]
+        if data.spec.targets:
+            return said
         low, median, high = _lengths(data)
         if high > _UNEVEN_LENGTHS * median or median > _UNEVEN_LENGTHS * low:
             said.append(
@@ -191,14 +211,22 @@ class Series(Modality):
 
     def show(self, data: Dataset, position: int) -> NDArray[Any]:
         x = data.x[position]
+        if data.spec.targets:
+            x = x[:, : data.spec.targets]
         shown: NDArray[Any] = (
-            x if data.lengths is None else x[: int(data.lengths[position])]
+            x if data.lengths is None else x[: int(data.lengths[position]) - data.spec.ahead]
         ).numpy()
         rates = data.spec.rates
         if rates:  # a second's samples of a channel become one point of its line
             begins = np.cumsum((0, *rates[:-1]))
             shown = np.add.reduceat(shown, begins, axis=1) / np.array(rates, shown.dtype)
         return shown
+
+    def to_come(self, source: Source, like: Schema) -> tuple[list[str], list[list[Any]]]:
+        known = meta_of(like)
+        if known is None or not known.horizon or not isinstance(source, TableSource):
+            return super().to_come(source, like)
+        return rows_to_come(source.whole, known, source=source.name, row_name=source.row_name(0))
 
     def example_inputs(self, normaliser: Normaliser, meta: Meta, size: int) -> Values:
         assert isinstance(normaliser, Standardiser)

@@ -50,7 +50,7 @@ def long_series(
     """
     others = {"labels": labels, "group": group, "weight": weight}
     check_columns(table, source, series_id=series_id, time=time, **others)
-    names, codes = _series_codes(table[series_id], series_id, source, row_name)
+    names, codes = series_codes(table[series_id], series_id, source, row_name)
     times = None if time is None else parse_times(table[time], time, source)
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
@@ -221,7 +221,7 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
 
 
-def _series_codes(
+def series_codes(
     column: pa.ChunkedArray, name: str, source: str, row_name: RowName
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """The names of the series in the order of their first rows, and each row's series."""

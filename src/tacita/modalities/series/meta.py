@@ -11,10 +11,12 @@ from torch import Tensor
 from tacita.data.batch import InputSpec
 from tacita.data.modality import Meta
 from tacita.data.reading import Samples
+from tacita.modalities.series.calendar import Kind
 from tacita.values import Ragged, Values
 
 _MOST_COLUMNS = 1_000_000
 _MOST_CHANNELS = 100_000
+_MOST_STEPS = 1_000_000
 
 
 class SeriesMeta(Meta):
@@ -28,6 +30,10 @@ class SeriesMeta(Meta):
         gaps of more than ten steps were bridged by that.
     rates: of channels with rates of their own, as in `InputSpec`.
     unequal: whether the series come with their lengths.
+    horizon: of series that are forecast, the steps to come; 0 for all others. They are windows then: the
+        first `targets` channels are forecast, from at most `context` steps, and repeat themselves after a
+        `season`. known_ahead, static: the columns known for the steps to come, and those that never change
+        within a series. calendar, step, last_day, dated: how one moment follows another.
     """
 
     modality = "series"
@@ -42,6 +48,15 @@ class SeriesMeta(Meta):
     gaps: int = Field(default=0, ge=0)
     rates: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(), max_length=_MOST_CHANNELS)
     unequal: bool = False
+    horizon: int = Field(default=0, ge=0, le=_MOST_STEPS)
+    targets: int = Field(default=0, ge=0, le=_MOST_CHANNELS)
+    context: int = Field(default=0, ge=0, le=_MOST_STEPS)
+    season: int = Field(default=1, ge=1, le=_MOST_STEPS)
+    known_ahead: tuple[str, ...] = Field(default=(), max_length=_MOST_COLUMNS)
+    static: tuple[str, ...] = Field(default=(), max_length=_MOST_COLUMNS)
+    calendar: Kind = "rows"
+    last_day: bool = False
+    dated: bool = False
 
     @model_validator(mode="after")
     def _rates_share_the_columns(self) -> Self:
@@ -57,12 +72,26 @@ class SeriesMeta(Meta):
 
     @property
     def spec(self) -> InputSpec:
-        return InputSpec(self.modality, tuple(self.shape), rates=tuple(self.rates))
+        return InputSpec(
+            self.modality,
+            tuple(self.shape),
+            rates=tuple(self.rates),
+            targets=self.targets,
+            ahead=self.horizon if self.known_ahead else 0,
+            known_ahead=len(self.known_ahead),
+        )
 
     def empty(self) -> Values:
         x = super().empty()
         assert isinstance(x, Tensor)
         return Ragged.of(x, torch.zeros(0, dtype=torch.int64)) if self.unequal else x
+
+
+def without_horizon(meta: Meta) -> Meta:
+    """The facts of whole series that windows are cut from."""
+    assert isinstance(meta, SeriesMeta)
+    shape = (meta.shape[0], meta.targets or meta.shape[1])
+    return meta.model_copy(update={"horizon": 0, "targets": 0, "shape": shape})
 
 
 def series_samples(

@@ -56,7 +56,7 @@ def on_grid(
     """
     series = np.repeat(np.arange(len(lengths)), lengths)
     first = np.cumsum(lengths) - lengths
-    _check_times(times, series, source, place)
+    check_times(times, series, source, place)
     steps = np.diff(times)
     within = series[1:] == series[:-1]
     if step is None:
@@ -84,7 +84,7 @@ def on_grid(
     new = ends.astype(np.int64) + 1
     out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
-        out[:, channel] = _channel(values[:, channel], at, series, new, channel, source)
+        out[:, channel] = interpolated(values[:, channel], at, series, new, str(channel), source)
     return Grid(out, new, step, int(irregular.sum()), gaps)
 
 
@@ -111,15 +111,18 @@ def _check_growth(
     check_size(source, (int(count), channels + 16))
 
 
-def _channel(
+def interpolated(
     values: NDArray[np.floating[Any]],
     at: NDArray[np.float64],
     series: NDArray[np.int64],
     new: NDArray[np.int64],
-    channel: int,
+    channel: str,
     source: str,
 ) -> NDArray[np.floating[Any]]:
-    """One channel of all series at positions 0, 1, 2, ... of each, `new (N,)` of them."""
+    """One channel of all series at positions 0, 1, 2, ... of each, `new (N,)` of them, along straight lines.
+
+    Raises `DataError` for a series in which the channel has no value.
+    """
     filled = ~np.isnan(values)
     values, at, series = values[filled], at[filled], series[filled]
     count = np.bincount(series, minlength=len(new))
@@ -144,7 +147,7 @@ def _channel(
     return np.where(share == 0, values[left], low + share * (high - low)).astype(values.dtype)
 
 
-def _check_times(
+def check_times(
     times: NDArray[np.float64], series: NDArray[np.int64], source: str, place: Callable[[int], str]
 ) -> None:
     unknown = ~(np.abs(times) < _LATEST)

@@ -23,8 +23,9 @@ from tacita.modalities.readers.sources import (
     ListSource,
     TableSource,
 )
+from tacita.modalities.series.forecast import in_pieces, series_to_forecast, table_to_forecast
 from tacita.modalities.series.long import lie_together, long_series, whole_series
-from tacita.modalities.series.meta import SeriesMeta
+from tacita.modalities.series.meta import SeriesMeta, without_horizon
 from tacita.modalities.series.read import (
     ragged_series,
     series_array,
@@ -40,6 +41,9 @@ from tacita.values import Ragged
 from tacita.words import nearest
 
 TEXT_SERIES = ".ts"
+_NO_FORECAST: dict[str, Any] = dict.fromkeys(
+    ("horizon", "season", "context", "known_ahead", "calendar")
+)
 _ROWS = 2**16
 """Rows of a long table that are looked at together."""
 
@@ -48,6 +52,9 @@ def samples_of(
     source: Source, reading: Reading, like: Schema | None, chunk: int | None
 ) -> Iterator[Samples] | None:
     """The series of a source, piece by piece; None of a source that is none of series."""
+    known = meta_of(like)
+    if reading.horizon is not None or (known is not None and known.horizon):
+        return _to_forecast(source, reading, known, like, chunk)
     alone = None if like is None else _one_series(source, like)
     if alone is not None and like is not None:
         entry = Entry(alone, alone.name, None)
@@ -70,6 +77,33 @@ def samples_of(
     if isinstance(source, ListSource) and not isinstance(source.items[0], str):
         return _list(source, reading, chunk)
     return None
+
+
+def _to_forecast(
+    source: Source,
+    reading: Reading,
+    known: SeriesMeta | None,
+    like: Schema | None,
+    chunk: int | None,
+) -> Iterator[Samples] | None:
+    """Windows; all series are held at once, as a window may reach back to the beginning of its own."""
+    if isinstance(source, TableSource):
+        windows = table_to_forecast(
+            source.whole,
+            reading,
+            known,
+            source=source.name,
+            row_name=source.row_name(0),
+            written=_written(reading, known),
+        )
+        return in_pieces(windows, chunk)
+    if isinstance(source, FolderSource | FileSource) and is_device(source.path):
+        return None
+    plain = None if like is None else replace(like, meta=without_horizon(like.meta))
+    found = samples_of(source, replace(reading, **_NO_FORECAST), plain, None)
+    if found is None:
+        return None
+    return in_pieces(series_to_forecast(next(found), reading, known), chunk)
 
 
 def _wide(
