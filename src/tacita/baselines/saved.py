@@ -124,6 +124,15 @@ def _make_linear(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -
     return 1
 
 
+def _make_steps(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
+    """Linear, with a row of coefficients for each of several numbers."""
+    unfitted.coef_ = arrays.numbers("coef", None, columns)
+    rows = len(unfitted.coef_)
+    unfitted.intercept_ = arrays.numbers("intercept", rows)
+    unfitted.n_features_in_ = columns
+    return rows
+
+
 # Label spreading
 
 
@@ -222,6 +231,7 @@ FORMS: dict[str, Form] = {
     **dict.fromkeys(("RidgeClassifierCV", "SelfTrainedRidge"), RIDGE),
     "LinearDiscriminantAnalysis": CLASSIFIER,
     **dict.fromkeys(("Ridge", "RidgeCV"), REGRESSOR),
+    "StepsRidge": Form(_take_linear, _make_steps),
     **dict.fromkeys(
         (
             "RandomForestClassifier",

@@ -18,6 +18,8 @@ from tacita.errors import ConfigError
 Family = Literal["layer", "encoder", "pretrain", "semisup", "adapt", "baseline", "audit", "app"]
 LabelSituation = Literal["none", "few", "many"]
 FAMILIES: tuple[str, ...] = get_args(Family)
+LEARN = ("semisup", "adapt", "baseline")
+"""The families whose methods predict."""
 LABEL_SITUATIONS: tuple[str, ...] = get_args(LabelSituation)
 
 ClassT = TypeVar("ClassT", bound=type[Any])
@@ -92,9 +94,12 @@ class Card:
 
     def learns(self, task: str) -> bool:
         """Whether the method can learn a task."""
-        if not self.tasks or task in self.tasks:
+        if task in self.tasks:
             return True
         card = task_cards().get(task)
+        if not self.tasks:
+            # What features are made by has no task.
+            return card is None or not card.apart or self.family not in LEARN
         return card is not None and card.learnt_as in self.tasks
 
     @property

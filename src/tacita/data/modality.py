@@ -274,6 +274,16 @@ class Modality(ABC):
             remedy="Use predict in Python.",
         )
 
+    def to_come(self, source: Source, like: Schema) -> tuple[list[str], list[list[Any]]]:
+        """The columns and rows that a source lacks for a model that forecasts, as far as they are known.
+
+        Raises `ConfigError` where nothing is forecast.
+        """
+        raise ConfigError(
+            f"{source.name}: there are no rows to come, as the model forecasts nothing.",
+            remedy="Run fit with --horizon for a forecast.",
+        )
+
     def example_inputs(self, normaliser: Normaliser, meta: Meta, size: int) -> Values:
         """Random raw samples such as a program would give an exported model."""
         generator = torch.Generator().manual_seed(size)

@@ -30,7 +30,7 @@ from tacita.errors import ConfigError, DataError
 from tacita.learner import chunks
 from tacita.measures.spectrum import SpectrumTracker
 from tacita.objective import Losses, Objective
-from tacita.tasks import Task
+from tacita.tasks import Task, full_precision
 
 Score = Callable[[Objective[Any]], float]
 
@@ -105,7 +105,7 @@ def label_loss(
     def score(objective: Objective[Any]) -> float:
         total = 0.0
         for batch in _chunks(objective, data):
-            loss = task.loss(outputs(objective, batch).float(), batch.y)
+            loss = task.loss(full_precision(outputs(objective, batch)), batch.y)
             total += float(loss) * len(batch)
         return -total / len(data)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError
 from tacita.learner import Learner, NetworkLearner
-from tacita.tasks import Task
+from tacita.tasks import Task, full_precision
 from tacita.values import Values
 
 
@@ -85,12 +85,17 @@ class Ensemble(Learner):
         self.task_, self.data_, self.learnt_ = first.task_, first.data_, first.learnt_
         return self
 
+    def logits(self, data: Any) -> Tensor:
+        data = self.like_training(data)
+        # Some members look at more of the data than a batch shows, such as the whole past.
+        return self._blended([each.logits(data) for each in self.learners])
+
     def _logits(self, batch: Batch) -> Tensor:
         return self._blended([each._logits(batch) for each in self.learners])
 
     def _blended(self, logits: Sequence[Tensor]) -> Tensor:
         both = zip(logits, self.temperatures, strict=True)
-        tempered = [self.task_.tempered(each.float(), heat) for each, heat in both]
+        tempered = [self.task_.tempered(full_precision(each), heat) for each, heat in both]
         return self.task_.blended(tempered, self.weights)
 
     # Where all members are networks

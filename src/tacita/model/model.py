@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from tacita.catalog.recipe import Recipe
-from tacita.data.dataset import Schema
+from tacita.data.dataset import Dataset, Schema
 from tacita.data.learnt import told
 from tacita.data.notes import LearntWarning
+from tacita.data.reading import Reading
 from tacita.errors import CheckpointError, ConfigError, DataError
 from tacita.files import write_text
 from tacita.learner import Learner, features
-from tacita.modalities.load import read_like
+from tacita.modalities.load import open_source, read_like
 from tacita.model.features import write_features
 from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
@@ -113,7 +114,7 @@ class Model:
 
     def predict(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
         """`(N,)` predicted labels in the user's own words, numbers or booleans."""
-        return self.learner.predict(self.learner.like_training(data, strict=strict))
+        return self.learner.predict(self._asked(self.learner.like_training(data, strict=strict)))
 
     def predict_proba(self, data: Any, *, strict: bool = False) -> np.ndarray[Any, Any]:
         """`(N, K)` class probabilities in the order of `task.answers`: the classes, mostly."""
@@ -151,6 +152,18 @@ class Model:
         if said:
             warnings.warn(f"{source}: {said}", LearntWarning, stacklevel=3)
 
+    def _asked(self, data: Dataset) -> Dataset:
+        """The samples that are to be predicted: of what goes on, those whose answer nobody knows yet."""
+        if not self.task.continues:
+            return data
+        asked = data.subset(~data.labelled)
+        if not len(asked):
+            raise DataError(
+                f"{data.source}: no series has the rows to come, of which something is known ahead.",
+                remedy="`tacita future MODEL DATA` writes them, to be filled in and appended.",
+            )
+        return asked
+
     # Samples in files, a chunk at a time: the file may be larger than memory
 
     def predict_file(
@@ -171,13 +184,30 @@ class Model:
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
         """
+        task = self.task
         parts = (
-            ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
-            for part in read_like(source, self.schema, strict=strict)
+            (
+                task.named([part.name_of(i) for i in range(len(part))], part.samples),
+                self.learner.logits(part),
+            )
+            for part in map(self._asked, read_like(source, self.schema, strict=strict))
         )
         place = Path(out) if out else None
         to = PredictionFile(self.schema.kind, Path(source), place, as_json, escape_formulas)
         return self.task.write(parts, to, probabilities=proba)
+
+    def future_file(
+        self, source: str | Path, out: str | Path | None, *, escape_formulas: bool = False
+    ) -> int:
+        """Write the rows that a forecast asks for as CSV, to be filled in; gives how many there are.
+
+        Raises `ConfigError` for a model that forecasts nothing.
+        """
+        opened = open_source(source, Reading(modality=self.schema.meta.modality))
+        header, rows = self.schema.kind.to_come(opened, self.schema)
+        place = Path(out) if out else None
+        to = PredictionFile(self.schema.kind, Path(source), place, False, escape_formulas)
+        return to.lines(header, rows)
 
     def embed_file(
         self,

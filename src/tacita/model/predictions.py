@@ -52,6 +52,10 @@ class PredictionFile:
 def _json(file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
     """An object a line; behind the id and the prediction, probabilities as numbers."""
     count = 0
+    if header[:2] != ["id", "predicted"]:
+        for count, line in enumerate(lines, start=1):  # noqa: B007
+            file.write(json.dumps(dict(zip(header, line, strict=True)), ensure_ascii=False) + "\n")
+        return count
     for name, predicted, *shares in lines:
         row = {"id": name, "predicted": predicted}
         if shares:

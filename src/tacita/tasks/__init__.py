@@ -19,6 +19,7 @@ from tacita.tasks.base import Fact, Part, Task, full_precision, weighted_mean
 from tacita.tasks.classification import Classification, require_classes
 from tacita.tasks.coded import Coded, OneClass, require_one_class
 from tacita.tasks.declared import Declared
+from tacita.tasks.forecast import Forecast, require_forecast
 from tacita.tasks.labels import UNLABELLED
 from tacita.tasks.number import Number, require_number
 from tacita.tasks.open_set import UNKNOWN, OpenSet
@@ -98,6 +99,7 @@ __all__ = [
     "Classification",
     "Coded",
     "Fact",
+    "Forecast",
     "Number",
     "OneClass",
     "OpenSet",
@@ -115,6 +117,7 @@ __all__ = [
     "kinds",
     "quadratic_kappa",
     "require_classes",
+    "require_forecast",
     "require_number",
     "require_one_class",
     "require_voxels",

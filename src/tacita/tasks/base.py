@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from tacita.errors import ConfigError
 from tacita.measures.intervals import Interval
 from tacita.tasks.heads import linear_head
-from tacita.tasks.shown import Shown, Writer
+from tacita.tasks.shown import Course, Shown, Writer
 from tacita.values import Values
 from tacita.words import nearest
 
 Fact = tuple[str, str]
 """A short key and what is said of it."""
-Part = tuple[Sequence[str], Tensor]
-"""What some samples are called, and their logits."""
+Part = tuple[Sequence[Any], Tensor]
+"""What some samples are called, by `Task.named`, and their logits."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Task(ABC):
     """What may be answered and is no class to learn; its codes come after those of the classes."""
     blends: ClassVar[bool] = False
     """Whether the answers of several models have a mean, see `blended`."""
+    continues: ClassVar[bool] = False
+    """Whether a prediction goes on from a sample, so that only those without an answer are predicted."""
     output: ClassVar[str] = "probabilities"
     """What an exported model gives, by name; see `exported`."""
 
@@ -322,6 +324,12 @@ class Task(ABC):
         """What a report shows of predictions for known targets, with at most `top` of the worst."""
         return Shown()
 
+    def courses(
+        self, samples: Values, logits: Tensor, names: Sequence[str], most: int
+    ) -> list[Course]:
+        """What a report draws of predictions that go on from samples, of at most `most` of them."""
+        return []
+
     def suspects(self, logits: Tensor, y: Tensor) -> NDArray[Any]:
         """Positions of known targets that are probably wrong, the most suspect first; none to say.
 
@@ -332,6 +340,10 @@ class Task(ABC):
     def uncertainty(self, logits: Tensor) -> Tensor | None:
         """`(N,)` from 0 to 1, how torn the answers are; None where logits do not tell."""
         return None
+
+    def named(self, names: Sequence[str], samples: Values) -> Sequence[Any]:
+        """What `write` is told of samples: their names, unless a task has more to say of them."""
+        return names
 
     def write(self, parts: Iterable[Part], to: Writer, *, probabilities: bool = False) -> int:
         """Write what is predicted, with probabilities if they are wanted; gives how many there are.

@@ -31,6 +31,7 @@ class Shown:
     `worst (n,)` positions of the worst predictions, `sure (n,)` how sure the model was of each.
     guesses: what was predicted for the worst, as targets are.
     operating: what comes of each threshold, a class against the others.
+    ahead: of forecasts, the mean scaled error of every step ahead `(H,)`, and that of the seasonal naive one.
     """
 
     confusion: NDArray[np.int64] | None = None
@@ -40,3 +41,20 @@ class Shown:
     guesses: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     sure: NDArray[Any] | None = None
     operating: tuple[Operating, ...] = ()
+    ahead: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """One forecast to be drawn.
+
+    Shapes: `past (T,)`; `after`, what came, NaN where nobody knows, `forecast`, and the ends of its interval
+    of 80%, `low` and `high`, `(H,)` each.
+    """
+
+    name: str
+    past: NDArray[Any]
+    after: NDArray[Any]
+    forecast: NDArray[Any]
+    low: NDArray[Any]
+    high: NDArray[Any]

@@ -36,6 +36,8 @@ from tacita.verbs.importance import importance
 POINTS = 2000
 """Samples on the map: what t-SNE draws in seconds."""
 ERRORS = 24
+COURSES = 6
+"""Series whose forecast is drawn."""
 
 
 @dataclass
@@ -155,6 +157,10 @@ def _shown(task: Task, data: Dataset, logits: Tensor) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "errors": sample_errors(data, shown.worst, shown.guesses, shown.sure),
         "operating": shown.operating,
+        "ahead": shown.ahead,
+        "courses": task.courses(
+            data.samples, logits, [data.name_of(i) for i in range(len(data))], COURSES
+        ),
     }
     if shown.confusion is not None:
         parts["confusion"] = shown.confusion

@@ -38,6 +38,7 @@ from tacita.model.build import (
 )
 from tacita.verbs.budget import Cost
 from tacita.views import try_views
+from tacita.windows import Windows
 
 FORMAT = 1
 DRAWS = 5
@@ -47,11 +48,15 @@ LARGEST_PLAN = 2**30
 
 
 class Splits(BaseModel):
-    """Stable indices of the samples: of the training data for `train`, of `score_on` for `score`."""
+    """Stable indices of the samples: of the training data for `train`, of `score_on` for `score`.
+
+    dropped: those neither learnt from nor held out, as they lie across the cut between both.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     held_out: list[int] = []
+    dropped: list[int] = []
     score_on_held_out: bool = False
     train: list[list[int]]
     score: list[list[int]]
@@ -151,9 +156,14 @@ def make_splits(
         )
     held = torch.empty(0, dtype=torch.int64)
     rest = data
+    dropped: list[int] = []
     if test is None and enough_to_hold_out(data):
         kept, held = hold_out(data, HELD_OUT, seed)
         rest = data.hide_labels(kept)
+        if isinstance(data.samples, Windows):
+            # Any other window knows of what is held out, or is asked about it.
+            both = torch.cat([kept, held])
+            dropped = index[~torch.isin(torch.arange(len(data)), both)].tolist()
     folds = cross_validation(rest, seed)
     protocol = f"{len(folds)} folds of cross-validation over {int(rest.labelled.sum())} labels"
     if not folds:
@@ -164,6 +174,7 @@ def make_splits(
         protocol += f"; {len(held) or len(test or ())} held out for the last figure"
     return Splits(
         held_out=index[held].tolist(),
+        dropped=dropped,
         train=[index[fold.train].tolist() for fold in folds],
         score=[index[fold.score].tolist() for fold in folds],
     ), protocol
@@ -207,6 +218,8 @@ def candidates(
         if begin is not None:
             learners = dict.fromkeys(each.learn.method for each in usual if each.learn is not None)
             usual = [named_recipe(name) for name in learners]
+        # What learns other tasks only is none of the usual ones here.
+        usual = [each for each in usual if _learns(each, data.task.name)]
         chosen = [*usual, *(named_recipe(name) for name in sorted(baselines))]
     else:
         chosen = [named_recipe(name) for name in ([names] if isinstance(names, str) else names)]
@@ -221,6 +234,10 @@ def candidates(
                 raise
             skipped[recipe.name] = f"{error.message} {error.remedy}".strip()
     return recipes, skipped
+
+
+def _learns(recipe: Recipe, task: str) -> bool:
+    return recipe.learn is None or discover.get(recipe.learn.method).learns(task)
 
 
 def named_recipe(name: str | Recipe) -> Recipe:
@@ -308,7 +325,8 @@ def parts(
     by: the normaliser of a model to start from, in the place of their own.
     """
     aside = torch.isin(whole.index, torch.tensor(plan.splits.held_out, dtype=torch.int64))
-    pool = whole.subset(~aside).normalised(by)
+    dropped = torch.isin(whole.index, torch.tensor(plan.splits.dropped, dtype=torch.int64))
+    pool = whole.subset(~(aside | dropped)).normalised(by)
     if held is None and bool(aside.any()):
         held = whole.subset(aside)
     return pool, None if held is None else held.normalised(pool.normaliser)

@@ -49,6 +49,7 @@ from tacita.model.build import (
 )
 from tacita.model.folder import WEIGHTS, read_folder, write_folder
 from tacita.model.metrics import Metrics, Row
+from tacita.tasks import full_precision
 from tacita.verbs.deadline import Deadline
 from tacita.verbs.results import (
     FoldResult,
@@ -255,7 +256,7 @@ class Run:
         scores = learner.task_.scores(logits, part.y)
         if logits.ndim == 2:
             mine = self.data.task.translated(logits, learner.task_)
-            write_tensors(self._predicted(recipe, number), {"logits": mine.float()}, {})
+            write_tensors(self._predicted(recipe, number), {"logits": full_precision(mine)}, {})
         result = FoldResult(
             scores=scores,
             seconds=time.monotonic() - began + self._pretraining_share(recipe),
