@@ -19,7 +19,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 NOT_RUN = {
     "__init__", "__main__", "timing", "gpu_kernels", "semilearn_fixmatch", "semisup_quality",
     "autogluon_peer", "choice", "choice_fit", "choice_page", "choice_peers", "choice_sums",
-    "few_label_sources", "few_label_tasks", "priors",
+    "few_label_sources", "forecast_sources", "forecasting", "few_label_tasks", "priors",
 }  # fmt: skip
 """`gpu_kernels` needs a GPU and prints its own table, `semisup_quality` and `choice` take hours for
 pages, and `priors` makes what `fit` begins from."""

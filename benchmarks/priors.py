@@ -102,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with RECORD.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
-    write_text(TABLE, json.dumps(table(read()), indent=1) + "\n")
+    # What was measured of tasks without classes stays.
+    known = json.loads(TABLE.read_text(encoding="utf-8"))
+    write_text(TABLE, json.dumps(known | table(read()), indent=1) + "\n")
 
 
 def read() -> list[dict[str, Any]]:

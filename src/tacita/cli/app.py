@@ -21,6 +21,7 @@ from tacita.cli.embed import embed
 from tacita.cli.evaluate import evaluate
 from tacita.cli.export import export
 from tacita.cli.fit import fit
+from tacita.cli.future import future
 from tacita.cli.label_next import label_next
 from tacita.cli.methods import methods
 from tacita.cli.predict import predict
@@ -35,7 +36,7 @@ from tacita.words import printable
 VERBS = {
     verb.__name__.replace("_", "-"): verb
     for verb in (
-        fit, pretrain, adapt, predict, embed, evaluate, label_next, compare, describe, report, export,
+        fit, pretrain, adapt, predict, future, embed, evaluate, label_next, compare, describe, report, export,
         methods, show, claim,
     )
 }  # fmt: skip

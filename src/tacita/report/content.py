@@ -20,6 +20,7 @@ from tacita.errors import DataError
 from tacita.measures.ranks import Operating
 from tacita.model.metrics import Metrics, Row
 from tacita.report.words import metric_name, score
+from tacita.tasks.shown import Course
 
 Array = NDArray[Any]
 Sample = Array | Mapping[str, object] | str
@@ -150,6 +151,10 @@ class ReportContent:
     calibration: Calibration | None = None
     operating: Sequence[Operating] = ()
     regression: RegressionFit | None = None
+    courses: Sequence[Course] = ()
+    """Of forecasts, the last of some series."""
+    ahead: tuple[Array, Array] | None = None
+    """Of forecasts, the scaled error of every step ahead, and that of the seasonal naive one."""
     group_metric: str = ""
     groups: Sequence[GroupRow] = ()
     errors: Sequence[SampleError] = ()

@@ -59,6 +59,7 @@ def render(content: ReportContent) -> str:
             metrics=content.metrics,
             figures=drawn,
             curves=[key for key in drawn if key.startswith("curve-")],
+            forecasts=[key for key in drawn if key.startswith("forecast-")],
             drawn={
                 "figures": {key: figure.spec for key, figure in drawn.items()},
                 "operating": [_plain(curve) for curve in content.operating],
@@ -132,6 +133,10 @@ def _figures(content: ReportContent) -> dict[str, Figure]:
     drawn["roc"] = figures.roc(content.operating)
     drawn["precision"] = figures.precision_and_recall(content.operating)
     drawn["importance"] = figures.importance(content.importance, content.importance_metric)
+    for place, figure in enumerate(figures.forecasts(content.courses)):
+        drawn[f"forecast-{place}"] = figure
+    if content.ahead is not None:
+        drawn["ahead"] = figures.error_by_step(content.ahead)
     if content.regression is not None:
         drawn["regression"] = figures.predicted_against_true(content.regression)
     return {key: figure for key, figure in drawn.items() if figure is not None}

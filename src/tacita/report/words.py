@@ -14,13 +14,15 @@ SHARES = frozenset(
         "recall",
         "f1",
         "ece",
+        "coverage_80",
+        "coverage_95",
     }
 )
 """Metrics that are read as a percentage."""
 
 WITHIN_ONE = {
     **dict.fromkeys((*SHARES, "auc", "unknown_auroc", "dice", "voxel_accuracy"), (0.0, 1.0)),
-    **dict.fromkeys(("r2", "quadratic_kappa"), (-math.inf, 1.0)),
+    **dict.fromkeys(("r2", "quadratic_kappa", "skill"), (-math.inf, 1.0)),
 }
 """The least and the most that a metric can be, where it has such an end."""
 
@@ -33,6 +35,11 @@ _WRITTEN = {
     "unknown_auroc": "unknown AUROC",
     "auc": "AUC",
     "macro_f1": "macro F1",
+    "mase": "MASE",
+    "owa": "OWA",
+    "smape": "sMAPE",
+    "coverage_80": "coverage of the 80% interval",
+    "coverage_95": "coverage of the 95% interval",
 }
 
 
