@@ -117,6 +117,15 @@ def voxel_volumes() -> Dataset:
     return as_dataset(data.x.numpy(), (data.x[:, 0] > 100).long().numpy(), modality="volumes")
 
 
+def example_windows(unit: float = 1.0, offset: float = 0.0) -> Dataset:
+    """Two short series with a season of four, a trend and some noise, in a unit, to be forecast."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(48)
+    x = np.stack([np.sin(steps * np.pi / 2) * (1 + i) + 0.05 * steps for i in range(2)])
+    x = (x + 0.1 * rng.normal(size=x.shape))[:, :, None]
+    return as_dataset(unit * x + offset, horizon=4, season=4)
+
+
 def equal_series() -> Dataset:
     """The rows of digits, none of them cut short."""
     data = find("series").example()

@@ -302,21 +302,17 @@ def stamps(times: NDArray[np.float64], *, dated: bool) -> list[str]:
     ]
 
 
-def at_the_end(samples: Values, spec: InputSpec) -> Tensor:
-    """`(B, context, targets)`: the known steps of targets, the last at the end, zeros before the first.
+def at_the_end(samples: Values) -> Tensor:
+    """`(B, L, C)`: windows, normalised or not, with their last step at the end and zeros before their first.
 
-    samples: windows, normalised or not, as a batch has them.
+    So a step stands at the same place in every window, however short its past is.
     """
     x, lengths = as_tensor(samples), lengths_of(samples)
-    context = context_of(spec)
     if lengths is None:
-        return x[:, :context, : spec.targets]
-    known = lengths - spec.ahead
-    place = torch.arange(context, device=x.device) - (context - known)[:, None]
-    place = place.clamp_min(0)[:, :, None].expand(-1, -1, spec.targets)
-    return (
-        x[:, :, : spec.targets].gather(1, place) * length_mask(known, context).flip(1)[:, :, None]
-    )
+        return x
+    place = torch.arange(x.shape[1], device=x.device) - (x.shape[1] - lengths)[:, None]
+    found = x.gather(1, place.clamp_min(0)[:, :, None].expand_as(x))
+    return found * (place >= 0)[:, :, None]
 
 
 def context_of(spec: InputSpec) -> int:
@@ -327,5 +323,5 @@ def context_of(spec: InputSpec) -> int:
 def _changes(steps: Tensor, lag: int) -> Tensor:
     """`(S + 1, targets)`: sums of the absolute changes over `lag` rows, from the first row on."""
     changes = torch.zeros(len(steps) + 1, steps.shape[1], dtype=torch.float64)
-    changes[lag + 1 :] = (steps[lag:] - steps[: len(steps) - lag]).abs()
+    changes[lag + 1 :] = (steps[lag:] - steps[: max(len(steps) - lag, 0)]).abs()
     return changes.cumsum(0)

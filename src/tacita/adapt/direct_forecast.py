@@ -118,10 +118,10 @@ class DirectForecast(Trained):
         return self.outputs(batch)
 
     def differentiable_logits(self, samples: Values) -> Tensor:
-        raise _no_scale("has no gradients")
-
-    def exported(self, batch: Batch) -> Tensor:
-        raise _no_scale("cannot be exported")
+        raise ConfigError(
+            "A model of forecasts has no gradients for raw samples: windows come with a past of their own.",
+            remedy="Use predict.",
+        )
 
 
 def forecast(encoder: Encoder, head: nn.Module, task: Forecast, batch: Batch) -> Tensor:
@@ -138,14 +138,8 @@ def forecast(encoder: Encoder, head: nn.Module, task: Forecast, batch: Batch) ->
     # A token may stand for several steps.
     last = ((lengths * tokens.shape[1] + count - 1) // count - 1).clamp(0, tokens.shape[1] - 1)
     row = torch.arange(len(x), device=x.device)
-    relative = head(encoding.pooled, tokens[row, last], at_the_end(batch.samples, encoder.spec))
+    context = at_the_end(batch.samples)[:, : context_of(encoder.spec), : encoder.spec.targets]
+    relative = head(encoding.pooled, tokens[row, last], context)
     asked = task.asked(batch.y)
     change = relative.to(asked.naive.dtype) * asked.spread[:, None, :, None]
     return (asked.naive[..., None] + change).flatten(1)
-
-
-def _no_scale(what: str) -> ConfigError:
-    return ConfigError(
-        f"A model of forecasts {what}: its windows come with a level and a spread of their own.",
-        remedy="Use predict.",
-    )

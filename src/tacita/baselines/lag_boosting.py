@@ -14,7 +14,7 @@ from tacita.baselines.lags import Lags
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.tasks.forecast import Forecast
-from tacita.windows import at_the_end
+from tacita.windows import at_the_end, context_of
 
 ROWS = 60_000
 """Pairs of a window and a step that it learns from; of more, a draw."""
@@ -50,7 +50,7 @@ class LagBoosting(Lags):
         )
 
     def columns(self, spec: InputSpec, task: Forecast) -> int:
-        lags = min(LAGS, spec.shape[0] - spec.ahead)
+        lags = min(LAGS, context_of(spec))
         others = spec.channels - spec.targets
         return 1 + lags + len(MEANS) + 2 + others + spec.known_ahead
 
@@ -71,11 +71,11 @@ class LagBoosting(Lags):
     def _rows(self, batch: Batch, places: NDArray[np.int64]) -> NDArray[Any]:
         """A row for every place among windows, targets and steps, in this order."""
         spec, task = self.spec_, self.forecasting
-        own = at_the_end(batch.samples, spec).numpy()
+        x, context = at_the_end(batch.samples).numpy(), context_of(spec)
+        own = x[:, :context, : spec.targets]
         window, rest = np.divmod(places, spec.targets * task.horizon)
         target, step = np.divmod(rest, task.horizon)
         lags = own[window, -LAGS:, target]
-        context = own.shape[1]
         means = [own[window, -span:, target].mean(1) for span in MEANS]
         # Seasons that lie before the window are not told.
         seasons = []
@@ -84,12 +84,9 @@ class LagBoosting(Lags):
             known = before <= context
             values = own[window, context - np.where(known, before, 1), target]
             seasons.append(np.where(known, values, np.nan))
-        x = batch.x.numpy()
-        lengths = np.full(len(x), x.shape[1]) if batch.lengths is None else batch.lengths.numpy()
-        last = (lengths - spec.ahead - 1)[window]
-        others = x[window, last, spec.targets :]
+        others = x[window, context - 1, spec.targets :]
         ahead = np.empty((len(places), 0))
         if spec.known_ahead:
-            ahead = x[window, last + 1 + step, -1 - spec.known_ahead : -1]
+            ahead = x[window, context + step, -1 - spec.known_ahead : -1]
         columns = [step[:, None], lags, *(c[:, None] for c in (*means, *seasons)), others, ahead]
         return np.hstack(columns)

@@ -13,7 +13,7 @@ from tacita.baselines.lags import Lags, a_target_each
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.tasks.forecast import Forecast
-from tacita.windows import at_the_end
+from tacita.windows import at_the_end, context_of
 
 PENALTIES = tuple(10.0**power for power in range(-2, 7))
 
@@ -40,12 +40,13 @@ class LagRidge(Lags):
         return StepsRidge(alphas=PENALTIES)
 
     def columns(self, spec: InputSpec, task: Forecast) -> int:
-        return spec.shape[0] - spec.ahead + (spec.channels - spec.targets) * spec.shape[0]
+        return context_of(spec) + (spec.channels - spec.targets) * spec.shape[0]
 
     def _rows(self, batch: Batch) -> Any:
-        own = a_target_each(at_the_end(batch.samples, self.spec_))
-        others = batch.x[:, :, self.spec_.targets :].flatten(1).numpy()
-        return np.hstack([own, others.repeat(self.spec_.targets, axis=0)])
+        x, targets = at_the_end(batch.samples), self.spec_.targets
+        own = a_target_each(x[:, : context_of(self.spec_), :targets])
+        others = x[:, :, targets:].flatten(1).numpy()
+        return np.hstack([own, others.repeat(targets, axis=0)])
 
     def learn(self, batch: Batch, change: Tensor, seed: int) -> Any:
         rows, answers = self._rows(batch), a_target_each(change)

@@ -83,6 +83,12 @@ def export(model: Model, out: Path, format: str = "onnx") -> Path:
             f"--out {out}: a file of format {format} ends in {SUFFIX[format]}.",
             remedy="Name it so.",
         )
+    if model.task.continues:
+        raise ConfigError(
+            f"{model.recipe.name} cannot be exported: a {model.task.name} needs a level and a season's past,"
+            " which one file of raw samples does not have.",
+            remedy="Use predict.",
+        )
     if isinstance(learner, Ensemble):
         learner.networks("The ensemble cannot be exported")
     elif not isinstance(learner, NetworkLearner):

@@ -28,6 +28,7 @@ from tacita.tasks.regression import Regression
 from tacita.tasks.segmentation import Segmentation, dice_loss, require_voxels
 from tacita.tasks.shown import Shown, Writer
 from tacita.values import Values
+from tacita.windows import Windows
 from tacita.words import nearest
 
 for _found in pkgutil.iter_modules(__path__):
@@ -72,6 +73,11 @@ def encode(raw: Any, name: str | None, samples: Values, source: str) -> tuple[Va
             raise ConfigError(
                 f"order={', '.join(raw.order)}, but the labels of a {name} task have no order.",
                 remedy="Leave order out, or the task, which is then told from it.",
+            )
+        if isinstance(raw, Windows) and not kind.claims(raw):
+            raise ConfigError(
+                f"{source}: a horizon was given, but the task {name} forecasts nothing.",
+                remedy="Leave out the task, or the horizon.",
             )
         return kind.encode(raw, samples, source)
     return max(kinds().values(), key=lambda kind: kind.claims(raw)).encode(raw, samples, source)

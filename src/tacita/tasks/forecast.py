@@ -73,9 +73,8 @@ class Forecast(Task):
     def encode(cls, raw: Any, samples: Values, source: str) -> tuple[Values, Self]:
         windows = _windows(samples, source)
         course = windows.course
-        return _targets(windows), cls(
-            horizon=course.horizon, names=course.names, season=course.season
-        )
+        task = cls(horizon=course.horizon, names=course.names, season=course.season)
+        return task._told(raw, windows), task
 
     def encode_like(
         self, raw: Any, samples: Values, source: str, name: Callable[[int], str]
@@ -88,6 +87,10 @@ class Forecast(Task):
                 f" {self.horizon}.",
                 remedy="Read them as the model does: give it the file.",
             )
+        return self._told(raw, windows)
+
+    def _told(self, raw: Any, windows: Windows) -> Values:
+        """What came after, without that of which a list of labels says that it is hidden."""
         y = _targets(windows)
         if not isinstance(raw, list):
             return y

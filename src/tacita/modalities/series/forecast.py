@@ -260,7 +260,8 @@ def windows_of(
         calendar.dated and whole.times is not None,
     )  # fmt: skip
     which, ends = _places(begins, stops, lengths, course, first=known is None)
-    if not len(ends):
+    learnt = which[ends < (begins + stops)[which]]
+    if not len(ends) or (known is None and not len(learnt)):
         raise _too_short(whole, stops, lengths, course)
     windows = Windows(
         course,
@@ -273,7 +274,8 @@ def windows_of(
         "context": context, "known_ahead": ahead, "static": static, "calendar": calendar.kind,
         "step": calendar.step, "last_day": calendar.last_day, "dated": course.dated,
     }  # fmt: skip
-    notes = _notes(whole, holes, which, lengths - stops < course.shown)
+    used = learnt if known is None else which
+    notes = _notes(whole, holes, used, lengths - stops < course.shown)
     meta = SeriesMeta.of(windows, **facts)
     # Their labels are what came after, which windows know themselves.
     return Samples(
@@ -594,7 +596,7 @@ def _names(whole: Whole) -> tuple[str, ...]:
 
 
 def _notes(
-    whole: Whole, holes: NDArray[np.bool_], which: NDArray[np.int64], ended: NDArray[np.bool_]
+    whole: Whole, holes: NDArray[np.bool_], used: NDArray[np.int64], ended: NDArray[np.bool_]
 ) -> tuple[Note, ...]:
     said = []
     if holes.any():
@@ -603,13 +605,11 @@ def _notes(
                 ("time without a row filled in", "times without a row filled in"), int(holes.sum())
             )
         )
-    absent = np.setdiff1d(np.arange(len(whole.lengths)), which)
+    absent = np.setdiff1d(np.arange(len(whole.lengths)), used)
     if len(absent):
-        said.append(
-            Note((f"series too short for the horizon left out ({whole.names[absent[0]]})",
-                  f"series too short for the horizon left out (such as {whole.names[absent[0]]})"),
-                 len(absent))
-        )  # fmt: skip
+        what = "series too short for the horizon, which is not learnt from"
+        many = "series too short for the horizon, which are not learnt from"
+        said.append(Note((what, many), len(absent), whole.names[absent[0]]))
     if ended.any() and not ended.all():
         name = whole.names[int(ended.argmax())]
         what = "series without the rows to come, and so without a forecast"

@@ -131,6 +131,7 @@ def check_columns(table: pa.Table, source: str, **named: str | None) -> None:
 def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.float64]:
     """Numbers as they are; dates and ISO 8601 text as seconds; NaN where empty.
 
+    Months and quarters, such as 2024-05 and 2024 Q2, are their first day.
     Whole numbers that are too large to be exact, such as nanoseconds since 1970, count from the first.
     """
     numbers = parse_numbers(column)
@@ -139,7 +140,7 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
         exact = numbers.astype(np.float64)
         return _from_the_first(column, exact) if beyond else exact
     if not pa.types.is_temporal(column.type):
-        text = strings(column)
+        text = _of_periods(strings(column))
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
         try:
@@ -152,6 +153,14 @@ def parse_times(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.f
         f"{source}: the time column {name!r} is neither all numbers nor all dates.",
         remedy="Give numbers, or dates such as 2024-05-31 14:00:00.",
     )
+
+
+def _of_periods(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Months and quarters as their first day; all else as it is."""
+    for quarter, month in enumerate(("01", "04", "07", "10"), start=1):
+        pattern = rf"^(\d{{4}})[ -]?Q{quarter}$"
+        text = pc.replace_substring_regex(text, pattern, rf"\1-{month}")
+    return pc.replace_substring_regex(text, r"^(\d{4}-\d{2})$", r"\1-01")
 
 
 def _from_the_first(column: pa.ChunkedArray, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
