@@ -23,6 +23,7 @@ FLOORS = (
     "words",
     "errors",
     "files values processes",
+    "windows",
     "catalog",
     "measures",
     "tasks",

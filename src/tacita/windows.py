@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from torch import Tensor
 
 from tacita.errors import DataError
 from tacita.values import Ragged, Values, as_tensor, length_mask, lengths_of
-
-if TYPE_CHECKING:
-    from tacita.data.batch import InputSpec
 
 DAY = 86_400.0
 _BLOCK = 4096
@@ -313,11 +310,6 @@ def at_the_end(samples: Values) -> Tensor:
     place = torch.arange(x.shape[1], device=x.device) - (x.shape[1] - lengths)[:, None]
     found = x.gather(1, place.clamp_min(0)[:, :, None].expand_as(x))
     return found * (place >= 0)[:, :, None]
-
-
-def context_of(spec: InputSpec) -> int:
-    """The steps of a window that are known."""
-    return spec.shape[0] - spec.ahead
 
 
 def _changes(steps: Tensor, lag: int) -> Tensor:

@@ -215,5 +215,5 @@ def test_cards_may_name_it_and_files_of_the_room_are_found_without_being_importe
     text = '@task("shelf", learnt_as="tags")\nclass Shelf: ...\nraise RuntimeError("imported")\n'
     (room / "shelf.py").write_text(text, encoding="utf-8")
     assert catalog._scan(room) == {
-        "shelf": catalog.TaskCard("shelf", "tags", "tacita.tasks.shelf:Shelf")
+        "shelf": catalog.TaskCard("shelf", "tags", target="tacita.tasks.shelf:Shelf")
     }

@@ -23,7 +23,7 @@ from tacita.objective import Losses, Objective
 from tacita.tasks import Task, require_forecast
 from tacita.tasks.forecast import MEDIAN, QUANTILES, Forecast
 from tacita.values import Values
-from tacita.windows import at_the_end, context_of
+from tacita.windows import at_the_end
 
 
 class ForecastHead(nn.Module):
@@ -65,7 +65,7 @@ class ForecastWindows(Objective[Batch]):
         super().__init__()
         self.task = require_forecast("direct-forecast forecasts", task)
         self.encoder = encoder
-        self.head = ForecastHead(encoder.dim, context_of(encoder.spec), self.task)
+        self.head = ForecastHead(encoder.dim, encoder.spec.context, self.task)
 
     def loss(self, batch: Batch) -> Losses:
         return Losses(
@@ -103,7 +103,7 @@ class DirectForecast(Trained):
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
         found = require_forecast("direct-forecast forecasts", task)
-        self.head = ForecastHead(self.encoder.dim, context_of(self.encoder.spec), found)
+        self.head = ForecastHead(self.encoder.dim, self.encoder.spec.context, found)
 
     def try_out(self, data: Any, seed: int) -> None:
         require_forecast("direct-forecast forecasts", data.task)
@@ -138,7 +138,7 @@ def forecast(encoder: Encoder, head: nn.Module, task: Forecast, batch: Batch) ->
     # A token may stand for several steps.
     last = ((lengths * tokens.shape[1] + count - 1) // count - 1).clamp(0, tokens.shape[1] - 1)
     row = torch.arange(len(x), device=x.device)
-    context = at_the_end(batch.samples)[:, : context_of(encoder.spec), : encoder.spec.targets]
+    context = at_the_end(batch.samples)[:, : encoder.spec.context, : encoder.spec.targets]
     relative = head(encoding.pooled, tokens[row, last], context)
     asked = task.asked(batch.y)
     change = relative.to(asked.naive.dtype) * asked.spread[:, None, :, None]

@@ -14,7 +14,7 @@ from tacita.baselines.lags import Lags
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.tasks.forecast import Forecast
-from tacita.windows import at_the_end, context_of
+from tacita.windows import at_the_end
 
 ROWS = 60_000
 """Pairs of a window and a step that it learns from; of more, a draw."""
@@ -50,7 +50,7 @@ class LagBoosting(Lags):
         )
 
     def columns(self, spec: InputSpec, task: Forecast) -> int:
-        lags = min(LAGS, context_of(spec))
+        lags = min(LAGS, spec.context)
         others = spec.channels - spec.targets
         return 1 + lags + len(MEANS) + 2 + others + spec.known_ahead
 
@@ -71,7 +71,7 @@ class LagBoosting(Lags):
     def _rows(self, batch: Batch, places: NDArray[np.int64]) -> NDArray[Any]:
         """A row for every place among windows, targets and steps, in this order."""
         spec, task = self.spec_, self.forecasting
-        x, context = at_the_end(batch.samples).numpy(), context_of(spec)
+        x, context = at_the_end(batch.samples).numpy(), spec.context
         own = x[:, :context, : spec.targets]
         window, rest = np.divmod(places, spec.targets * task.horizon)
         target, step = np.divmod(rest, task.horizon)

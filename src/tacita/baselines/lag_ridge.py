@@ -13,7 +13,7 @@ from tacita.baselines.lags import Lags, a_target_each
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.tasks.forecast import Forecast
-from tacita.windows import at_the_end, context_of
+from tacita.windows import at_the_end
 
 PENALTIES = tuple(10.0**power for power in range(-2, 7))
 
@@ -40,11 +40,11 @@ class LagRidge(Lags):
         return StepsRidge(alphas=PENALTIES)
 
     def columns(self, spec: InputSpec, task: Forecast) -> int:
-        return context_of(spec) + (spec.channels - spec.targets) * spec.shape[0]
+        return spec.context + (spec.channels - spec.targets) * spec.shape[0]
 
     def _rows(self, batch: Batch) -> Any:
         x, targets = at_the_end(batch.samples), self.spec_.targets
-        own = a_target_each(x[:, : context_of(self.spec_), :targets])
+        own = a_target_each(x[:, : self.spec_.context, :targets])
         others = x[:, :, targets:].flatten(1).numpy()
         return np.hstack([own, others.repeat(targets, axis=0)])
 

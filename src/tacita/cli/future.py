@@ -18,9 +18,9 @@ def future(
     out: Annotated[Path | None, typer.Option(help="A CSV file; by default the screen.")] = None,
     escape_formulas: EscapeFormulas = False,
 ) -> None:
-    """Write the rows that a forecast asks for, with what is known ahead left to be filled in.
+    """Write the rows to come of series, to be filled in.
 
-    Append the filled rows to the data, and predict: their targets stay empty.
+    What is known ahead goes into them. Append them to the data, their targets empty, and predict.
 
     \b
     tacita future runs/sales sales.csv

@@ -220,6 +220,13 @@ READING = Group(
                 help="The column that names the rows; by default one called id.",
             ),
         ],
+        "resample_labels": Annotated[
+            bool,
+            typer.Option(
+                "--resample-labels",
+                help="Resample label volumes that lie elsewhere than their volume onto it.",
+            ),
+        ],
         "horizon": Annotated[
             int | None,
             typer.Option(
@@ -242,13 +249,6 @@ READING = Group(
         "calendar": Annotated[
             one_of(get_args(Calendar)) | None,
             typer.Option(help="Of forecasts: rows takes rows as they follow one another."),
-        ],
-        "resample_labels": Annotated[
-            bool,
-            typer.Option(
-                "--resample-labels",
-                help="Resample label volumes that lie elsewhere than their volume onto it.",
-            ),
         ],
     },
 )

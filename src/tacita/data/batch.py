@@ -64,6 +64,11 @@ class InputSpec:
     specials: tuple[int, ...] = ()
 
     @property
+    def context(self) -> int:
+        """The known steps of a window."""
+        return self.shape[0] - self.ahead
+
+    @property
     def channels(self) -> int:
         """Channels or columns: the last axis of what has steps, `(L, C)`, the first of all else."""
         return self.shape[-1] if len(self.shape) == 2 else self.shape[0]
