@@ -133,9 +133,18 @@ class Learner(ABC):
         )
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels, in the user's own words, numbers or booleans."""
-        logits = self.logits(data)
-        return np.asarray(self.task_.decode(self.task_.predict(logits)))
+        """`(N,)` predicted labels, in the user's own words, numbers or booleans.
+
+        Of a label a step `(N, L)`, or where lengths differ `(N,)` arrays, each as long as its series.
+        """
+        data = self.like_training(data)
+        found = self.task_.decode(self.task_.predict(self.logits(data)))
+        if not self.task_.stepwise or data.lengths is None:
+            return np.asarray(found)
+        several = np.empty(len(found), dtype=object)
+        for place, (labels, length) in enumerate(zip(found, data.lengths.tolist(), strict=True)):
+            several[place] = labels[:length]
+        return several
 
     def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, K)` class probabilities, in the order of `task_.answers`: the classes, mostly."""

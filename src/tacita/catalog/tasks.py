@@ -24,11 +24,13 @@ class TaskCard:
     """What the catalog knows of one task.
 
     learnt_as: another task, such that whatever learns that one learns this one too.
+    by_name: whether only what names it on its card learns it, and not what learns any task.
     target: where its class is, as `module:Class`.
     """
 
     name: str
     learnt_as: str = ""
+    by_name: bool = False
     target: str = ""
 
 
@@ -36,7 +38,7 @@ TASKS: dict[str, tuple[TaskCard, type[Any]]] = {}
 """The tasks whose modules have been imported."""
 
 
-def task(name: str, *, learnt_as: str = "") -> Callable[[ClassT], ClassT]:
+def task(name: str, *, learnt_as: str = "", by_name: bool = False) -> Callable[[ClassT], ClassT]:
     """Name a task's class; every argument is a literal. The fields are those of `TaskCard`.
 
     Raises `ConfigError` where another class already has the name.
@@ -48,7 +50,7 @@ def task(name: str, *, learnt_as: str = "") -> Callable[[ClassT], ClassT]:
     """
 
     def register(cls: ClassT) -> ClassT:
-        card = TaskCard(name, learnt_as, f"{cls.__module__}:{cls.__qualname__}")
+        card = TaskCard(name, learnt_as, by_name, f"{cls.__module__}:{cls.__qualname__}")
         # The same class defined again is a notebook cell run twice; another one is a mistake.
         known = task_cards().get(name)
         if known is not None and known.target != card.target:

@@ -160,6 +160,9 @@ class SequenceModel(Encoder):
             return Encoding(tokens, masked_mean(tokens, mask))
         return Encoding(tokens, last_valid(tokens, torch.zeros_like(tokens[:, 0]), lengths))
 
+    def per_step(self, batch: Batch) -> Tensor:
+        return self(batch).tokens
+
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step."""
         return self.stack.initial_state(batch_size)

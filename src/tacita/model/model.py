@@ -24,7 +24,7 @@ from tacita.model.features import write_features
 from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
-from tacita.tasks import Task
+from tacita.tasks import Part, Task
 from tacita.words import html_table
 
 REPORT = "report.html"
@@ -168,11 +168,17 @@ class Model:
         as_json: an object a line instead, `{"id": ..., "predicted": ..., "probabilities": {...}}`.
         escape_formulas: write a `'` before text in CSV that a spreadsheet would run as a formula.
 
+        Of a label a step there is a line for each, `id,step[,time],predicted`, times where they are known.
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
         """
         parts = (
-            ([part.name_of(position) for position in range(len(part))], self.learner.logits(part))
+            Part(
+                [part.name_of(position) for position in range(len(part))],
+                self.learner.logits(part),
+                None if part.lengths is None else part.lengths.tolist(),
+                part.kind.times(part) if self.task.stepwise else None,
+            )
             for part in read_like(source, self.schema, strict=strict)
         )
         place = Path(out) if out else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -21,13 +21,24 @@ from tacita.errors import ConfigError
 from tacita.measures.intervals import Interval
 from tacita.tasks.heads import linear_head
 from tacita.tasks.shown import Shown, Writer
-from tacita.values import Values
+from tacita.values import Values, cat
 from tacita.words import nearest
 
 Fact = tuple[str, str]
 """A short key and what is said of it."""
-Part = tuple[Sequence[str], Tensor]
-"""What some samples are called, and their logits."""
+
+
+class Part(NamedTuple):
+    """What some samples are called, and their logits.
+
+    lengths: how many steps each has; None where they have none, or all are of one length. times: of each,
+    when its steps are; None where that is not known.
+    """
+
+    names: Sequence[str]
+    logits: Tensor
+    lengths: Sequence[int] | None = None
+    times: Sequence[Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,12 @@ class Task(ABC):
     """What may be answered and is no class to learn; its codes come after those of the classes."""
     blends: ClassVar[bool] = False
     """Whether the answers of several models have a mean, see `blended`."""
+    stepwise: ClassVar[bool] = False
+    """Whether a label is one a time step, so that a series has as many as it has steps."""
+    fewest_scored: ClassVar[int] = 2
+    """How many samples make a figure, where there is no class to tell."""
+    usual: ClassVar[tuple[str, ...]] = ()
+    """The recipes that `fit` compares beside the baselines; empty for those of the samples' modality."""
     output: ClassVar[str] = "probabilities"
     """What an exported model gives, by name; see `exported`."""
 
@@ -156,6 +173,10 @@ class Task(ABC):
             f"a {self.name} task has no classes, so it cannot grow by {', '.join(classes)}.",
             remedy="Learn the new targets with the old ones, in one data set.",
         )
+
+    def stacked(self, parts: Sequence[Values]) -> Values:
+        """The targets of several pieces of data end to end."""
+        return cat(parts)
 
     # Splits and checks, of known targets
 
@@ -341,13 +362,16 @@ class Task(ABC):
         if probabilities:
             self.probabilities(torch.empty(0, self.out_dim))
         shown = self.answers if probabilities else ()
-        return to.lines(["id", "predicted", *shown], self._lines(parts, probabilities))
+        lines = self._lines(parts, probabilities)
+        return to.lines(["id", "predicted", *shown], lines, shares=len(shown))
 
     def _lines(self, parts: Iterable[Part], probabilities: bool) -> Iterator[list[Any]]:
-        for names, logits in parts:
-            labels = self.texts(self.predict(logits))
-            shares = self.probabilities(logits).tolist() if probabilities else [[]] * len(labels)
-            for name, label, share in zip(names, labels, shares, strict=True):
+        for part in parts:
+            labels = self.texts(self.predict(part.logits))
+            shares: list[list[float]] = [[]] * len(labels)
+            if probabilities:
+                shares = self.probabilities(part.logits).tolist()
+            for name, label, share in zip(part.names, labels, shares, strict=True):
                 yield [name, label, *(f"{value:.6f}" for value in share)]
 
 

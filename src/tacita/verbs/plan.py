@@ -191,7 +191,8 @@ def candidates(
     """
     if names == "auto":
         card = data.kind.card
-        if not card.usual:
+        names_of_usual = data.task.usual or card.usual
+        if not names_of_usual:
             raise ConfigError(
                 f"There are no usual candidates for {card.name} to compare.",
                 remedy="Name a method: tacita adapt segmentation DATA --labels FOLDER, or fit --recipe.",
@@ -203,7 +204,7 @@ def candidates(
             and card.name in discover.reads(each)
             and each.learns(data.task.name)
         ]
-        usual = [named_recipe(name) for name in card.usual]
+        usual = [named_recipe(name) for name in names_of_usual]
         if begin is not None:
             learners = dict.fromkeys(each.learn.method for each in usual if each.learn is not None)
             usual = [named_recipe(name) for name in learners]
@@ -257,7 +258,8 @@ def resolved(recipe: Recipe, data: Dataset) -> Recipe:
 
 def _usual_encoder(recipe: Recipe, data: Dataset) -> str:
     """Some objectives need an encoder of a certain kind, such as one with tokens to hide."""
-    needs = () if recipe.pretrain is None else discover.get(recipe.pretrain.method).needs
+    section = recipe.pretrain or recipe.learn
+    needs = () if section is None else discover.get(section.method).needs
     return default_encoder(data.spec, needs)
 
 

@@ -27,6 +27,7 @@ from tacita.modalities.readers.sources import (
     ListSource,
     TableSource,
 )
+from tacita.modalities.series.blocks import in_blocks, step_times
 from tacita.modalities.series.crops import crop_series
 from tacita.modalities.series.layout import about_layout
 from tacita.modalities.series.meta import SeriesMeta
@@ -36,6 +37,7 @@ from tacita.modalities.series.recordings.device import is_device
 from tacita.modalities.series.sensor_views import SensorViews
 from tacita.modalities.series.sources import TEXT_SERIES, is_text_series, meta_of, samples_of
 from tacita.modalities.series.views import SeriesViews
+from tacita.tasks import is_stepwise
 from tacita.values import Ragged, Values, full, length_mask
 from tacita.words import SHOWN, plural
 
@@ -76,7 +78,8 @@ class Series(Modality):
             timed = source.ragged or source.lengths is not None
             return 3 * (timed or (len(source.shape) == 3 and source.dtype != "u1"))
         if isinstance(source, TableSource):
-            return 3 * (reading.series_id is not None or reading.time is not None)
+            asked = reading.series_id is not None or reading.time is not None
+            return 3 * (asked or is_stepwise(reading.task))
         return 3 * (isinstance(source, ListSource) and not isinstance(source.items[0], str))
 
     def read(
@@ -86,6 +89,20 @@ class Series(Modality):
         if found is None:
             raise self.cannot(source, like)
         yield from found
+
+    def divided(self, data: Dataset) -> Dataset:
+        """Of one long series with a label a step, consecutive blocks."""
+        return in_blocks(data) if data.task.stepwise and len(data) == 1 else data
+
+    def times(self, data: Dataset) -> list[list[str]] | None:
+        meta = data.meta
+        assert isinstance(meta, SeriesMeta)
+        if data.starts is None or meta.step is None:
+            return None
+        lengths = data.lengths
+        counts = [data.meta.shape[0]] * len(data) if lengths is None else lengths.tolist()
+        starts = data.starts.tolist()
+        return [step_times(*each, meta) for each in zip(starts, counts, strict=True)]
 
     def conform(self, samples: Samples, like: Schema) -> Samples:
         known, meta = meta_of(like), samples.meta

@@ -23,7 +23,12 @@ from tacita.modalities.readers.sources import (
     ListSource,
     TableSource,
 )
-from tacita.modalities.series.long import lie_together, long_series, whole_series
+from tacita.modalities.series.long import (
+    label_columns,
+    lie_together,
+    long_series,
+    whole_series,
+)
 from tacita.modalities.series.meta import SeriesMeta
 from tacita.modalities.series.read import (
     ragged_series,
@@ -36,6 +41,7 @@ from tacita.modalities.series.recordings.device import is_device
 from tacita.modalities.series.recordings.load import recorded_samples
 from tacita.modalities.series.ts import stream_ts
 from tacita.modalities.series.wide import roles_in, wide_series
+from tacita.tasks import is_stepwise
 from tacita.values import Ragged
 from tacita.words import nearest
 
@@ -48,7 +54,8 @@ def samples_of(
     source: Source, reading: Reading, like: Schema | None, chunk: int | None
 ) -> Iterator[Samples] | None:
     """The series of a source, piece by piece; None of a source that is none of series."""
-    alone = None if like is None else _one_series(source, like)
+    stepwise = is_stepwise(reading.task) if like is None else like.task.stepwise
+    alone = None if like is None or stepwise else _one_series(source, like)
     if alone is not None and like is not None:
         entry = Entry(alone, alone.name, None)
         how: dict[str, Any] = {"missing": reading.missing, "source": source.name}
@@ -56,9 +63,9 @@ def samples_of(
     if isinstance(source, TableSource):
         known = meta_of(like)
         series_id = reading.series_id if known is None else known.series_id
-        if series_id is None:
+        if series_id is None and not stepwise:
             return _wide(source, reading, like, chunk)
-        return _long(source, reading, series_id, known, chunk)
+        return _long(source, reading, series_id, known, chunk, stepwise=stepwise)
     if isinstance(source, ArraySource):
         return _arrays(source, reading, meta_of(like), chunk)
     if isinstance(source, FolderSource | FileSource) and is_device(source.path):
@@ -108,13 +115,19 @@ def _wide(
 def _long(
     source: TableSource,
     reading: Reading,
-    series_id: str,
+    series_id: str | None,
     known: SeriesMeta | None,
     chunk: int | None,
+    *,
+    stepwise: bool,
 ) -> Iterator[Samples]:
     """A table of one row a time step; one whose series lie scattered has to be read whole."""
     pieces: Iterable[tuple[int, Any]]
-    if chunk is not None and lie_together(source.pieces(_ROWS), series_id):
+    if (
+        chunk is not None
+        and series_id is not None
+        and lie_together(source.pieces(_ROWS), series_id)
+    ):
         pieces = whole_series(source.pieces(_ROWS), series_id, chunk)
     else:
         pieces = [(0, source.whole)]
@@ -124,12 +137,15 @@ def _long(
             table,
             series_id=series_id,
             time=reading.time if known is None else known.time,
-            labels=_there(reading.labels, table, known),
+            labels=_labels_there(reading.labels, table, known)
+            if stepwise
+            else _there(reading.labels, table, known),
             group=_there(reading.group, table, known),
             weight=_there(reading.weight, table, known),
             missing=reading.missing,
             source=source.name,
             row_name=source.row_name(row),
+            stepwise=stepwise,
             channels=() if known is None else known.columns,
             step=None if known is None else known.step,
             start=start,
@@ -239,6 +255,13 @@ def _there(name: Any, table: Any, like: object) -> str | None:
     return str(name)
 
 
+def _labels_there(name: Any, table: Any, like: object) -> str | None:
+    """The columns of a step's labels; of a model's further samples, where all of them are there."""
+    found = label_columns(None if name is None else str(name), table.column_names)
+    there = like is None or all(each in table.column_names for each in found)
+    return str(name) if found and there else None
+
+
 def _count(samples: Samples) -> int:
     values = samples.values
     return (
@@ -260,6 +283,8 @@ def _in_parts(samples: Samples, chunk: int | None) -> Iterator[Samples]:
             groups=None if samples.groups is None else samples.groups[cut],
             weights=None if samples.weights is None else samples.weights[cut],
             ids=samples.ids[cut],
+            at=None,
+            starts=None if samples.starts is None else samples.starts[cut],
         )
 
 

@@ -1,0 +1,149 @@
+"""What tasks with a target for every time step of a series share."""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tacita.errors import ConfigError
+from tacita.tasks.base import Part, Task
+from tacita.tasks.shown import Writer
+from tacita.tasks.step_labels import steps_of
+from tacita.values import Values, as_tensor
+
+_LEARNER = "Learn it with the method per-step, from features of every step."
+
+
+@dataclass(frozen=True)
+class Steps(Task):
+    """A target a time step, each missing or not.
+
+    Shapes: logits `(B, K, L)`, targets `(B, L)`, or more a step; both are padded to the longest series,
+    the targets as if their labels were missing.
+    """
+
+    stepwise = True
+    fewest_scored = 1
+    usual = ("per-step", "per-step-conv")
+
+    missing: ClassVar[float]
+    """What stands for a target that is not known."""
+
+    @abstractmethod
+    def known_steps(self, y: Tensor) -> Tensor:
+        """`(B, L)` bool: which steps have a target."""
+
+    @abstractmethod
+    def step_loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Mean loss over known steps, `logits (n, K)` and their targets `(n, ...)`."""
+
+    @abstractmethod
+    def columns(self) -> Sequence[str]:
+        """What a file calls the predictions of a step."""
+
+    def known(self, y: Values) -> Tensor:
+        """`(N,)` bool: which series have a step with a target."""
+        return self.known_steps(as_tensor(y)).any(1)
+
+    def hide(self, y: Values, keep: Tensor) -> Values:
+        targets = as_tensor(y)
+        hidden = torch.full_like(targets, self.missing)
+        hidden[keep] = targets[keep]
+        return hidden
+
+    def stacked(self, parts: Sequence[Values]) -> Values:
+        targets = [as_tensor(part) for part in parts]
+        longest = max(part.shape[1] for part in targets)
+        return torch.cat([_widened(part, 1, longest, self.missing) for part in targets])
+
+    def joined(self, logits: Sequence[Tensor], y: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        longest = max(part.shape[1] for part in y)
+        wide = torch.cat([_widened(part, 2, longest, 0.0) for part in logits])
+        return wide, as_tensor(self.stacked(y))
+
+    def head(self, dim: int) -> nn.Module:
+        """Of the features of each step, which are of one scale."""
+        return nn.Linear(dim, self.out_dim)
+
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Raises `ConfigError`: all known steps count the same, whatever series they are of."""
+        raise self.cannot("has no loss of each sample, so samples cannot be weighed")
+
+    def loss(self, logits: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Over known steps. Raises `ConfigError` for logits that are not of steps, and for weights."""
+        if weights is not None:
+            return self.losses(logits, y)
+        if logits.ndim != 3 or logits.shape[2] != y.shape[1]:
+            raise ConfigError(
+                f"A target a step is not learnt from logits of shape {tuple(logits.shape)}.",
+                remedy=_LEARNER,
+            )
+        return self.step_loss(*self.at_known(logits, y))
+
+    def at_known(self, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `(n, K)` and targets `(n, ...)` of the known steps of all series, end to end."""
+        known = self.known_steps(y)
+        return logits.transpose(1, 2)[known], y[known]
+
+    def told_by(self, values: Tensor, y: Values) -> bool:
+        return False
+
+    def write(self, parts: Iterable[Part], to: Writer, *, probabilities: bool = False) -> int:
+        """A line a step: the series, the step's number, its time where that is known, the prediction."""
+        if probabilities:
+            self.probabilities(torch.empty(0, self.out_dim, 1))
+        parts = iter(parts)
+        first = next(parts, None)
+        timed = first is not None and first.times is not None
+        header = ["id", "step", *["time"] * timed, *self.columns()]
+        shares = self.answers if probabilities else ()
+        every = itertools.chain([] if first is None else [first], parts)
+        lines = self._step_lines(every, timed, probabilities)
+        return to.lines([*header, *shares], lines, shares=len(shares))
+
+    def _step_lines(
+        self, parts: Iterable[Part], timed: bool, probabilities: bool
+    ) -> Iterator[list[Any]]:
+        for part in parts:
+            predicted = self.predict(part.logits)
+            shown = self.probabilities(part.logits).transpose(1, 2) if probabilities else None
+            lengths = part.lengths or [predicted.shape[1]] * len(predicted)
+            for at, (name, length) in enumerate(zip(part.names, lengths, strict=True)):
+                labels = self.texts(predicted[at : at + 1, :length])[0]
+                times = part.times[at] if timed and part.times is not None else None
+                share = None if shown is None else shown[at, :length].tolist()
+                for step, label in enumerate(labels):
+                    line = [name, step] if times is None else [name, step, times[step]]
+                    line += label if isinstance(label, list) else [label]
+                    yield line if share is None else [*line, *(f"{p:.6f}" for p in share[step])]
+
+
+def unlabelled_steps(samples: Values, fill: float, dtype: torch.dtype, *inner: int) -> Tensor:
+    """`(N, L, *inner)` targets of samples of which no step has one."""
+    _, longest = steps_of(samples, "these samples", "a target a step")
+    return torch.full((len(samples), longest, *inner), fill, dtype=dtype)
+
+
+def _widened(values: Tensor, dim: int, longest: int, fill: float) -> Tensor:
+    lacking = longest - values.shape[dim]
+    if not lacking:
+        return values
+    pads = [0, 0] * (values.ndim - 1 - dim) + [0, lacking]
+    return functional.pad(values, pads, value=fill)
+
+
+def require_steps(task: Task) -> Steps:
+    """The task, which must have a target a time step; raises `ConfigError` for any other."""
+    if not isinstance(task, Steps):
+        raise ConfigError(
+            f"These labels are for {task.name}, not one a time step.",
+            remedy="Name the task: --task sequence-labels, or sequence-regression for numbers.",
+        )
+    return task
