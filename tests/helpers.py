@@ -117,6 +117,15 @@ def voxel_volumes() -> Dataset:
     return as_dataset(data.x.numpy(), (data.x[:, 0] > 100).long().numpy(), modality="volumes")
 
 
+def labelled_steps() -> Dataset:
+    """The rows of digits as series, some cut short, and of each row whether most of it is ink; or nothing."""
+    series = find("series").example()
+    ink = (series.x.mean(2) > series.x.mean()).numpy()
+    y = np.where(ink, "ink", "paper").astype(object)
+    y[1::3, ::2] = None
+    return as_dataset(series.x, y, lengths=series.lengths, task="sequence-labels")
+
+
 def equal_series() -> Dataset:
     """The rows of digits, none of them cut short."""
     data = find("series").example()

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tacita.catalog import discover
 from tacita.catalog.cards import slug_of
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset, joined
@@ -89,8 +90,15 @@ class Learner(ABC):
     def accepted(self, data: Dataset) -> Dataset:
         """The data set as it is learnt from: what is only to be scored on is hidden, weights are evened.
 
-        Raises `ConfigError` for weights of samples where it cannot weigh them.
+        Raises `ConfigError` for weights of samples where it cannot weigh them, and for a target a time step
+        where it learns none.
         """
+        card = discover.cards().get(self.called)
+        if data.task.stepwise and card is not None and not card.learns(data.task.name):
+            raise ConfigError(
+                f"{self.called} does not do {data.task.name}.",
+                remedy=f"See what does: tacita methods --task {data.task.name}",
+            )
         data = data.learnable().evened()
         if data.weights is not None and not self.weighs:
             raise cannot_weigh(self.called, data.source)

@@ -34,9 +34,13 @@ LABELS: dict[str, Any] = {
     "ordinal": [3, None, 1],
     "regression": [0.5, None, -1],
     "segmentation": VOXELS,
+    "sequence-labels": [["b", "a"], None, ["b", None]],
+    "sequence-regression": [[0.5, 2.0], None, [4.0, 1.0]],
 }
 SAMPLES = {name: torch.zeros(3, 4) for name in LABELS} | {
-    "segmentation": torch.zeros(3, 1, 1, 2, 2)
+    "segmentation": torch.zeros(3, 1, 1, 2, 2),
+    "sequence-labels": torch.zeros(3, 2, 1),
+    "sequence-regression": torch.zeros(3, 2, 1),
 }
 
 
@@ -56,6 +60,9 @@ def test_labels_come_back_as_they_were_written(name: str) -> None:
     assert task.known(y).tolist() == [True, False, True]
     found = task.decode(y[task.known(y)])
     for label, raw in zip(found, [LABELS[name][0], LABELS[name][2]], strict=True):
+        if isinstance(raw, list):
+            assert label.tolist() == raw
+            continue
         assert np.array_equal(label, raw if isinstance(raw, float | np.ndarray) else str(raw)) or (
             float(label) == raw
         )

@@ -31,6 +31,7 @@ class EveryStep(Objective[Batch]):
 
     head: nn.Module
     reads = "labelled"
+    weighs = True
 
     def __init__(self, encoder: Encoder, task: Task) -> None:
         super().__init__()
@@ -40,9 +41,8 @@ class EveryStep(Objective[Batch]):
         self.head = task.head(encoder.dim)
 
     def loss(self, batch: Batch) -> Losses:
-        return Losses(
-            supervised=self.task.loss(step_logits(self.encoder, self.head, batch), batch.y)
-        )
+        logits = step_logits(self.encoder, self.head, batch)
+        return Losses(supervised=self.task.loss(logits, batch.y, batch.weights))
 
 
 @method(
@@ -59,25 +59,25 @@ class PerStep(Trained):
     """A linear head on the features of each step, all weights trained from where the encoder is.
 
     window: steps of the stretches that are learnt from, each overlapping the next by half; series up to
-        this length are learnt whole. Predictions are of whole series, whatever their length.
+        this length are learnt whole; 512 and twice the batch cost three times as much. Predictions are of whole series, whatever their length.
     engine: arguments of `tacita.engine.train.train`; they override the method's own.
 
     Raises `ConfigError` for an encoder without features of each step, as one that pools them has none.
     """
 
     tiny = {"window": 16}
-    engine_defaults = {"steps": 400, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.01}
+    engine_defaults = {"steps": 400, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.01}
 
     def __init__(
         self,
         encoder: Encoder,
         *,
-        window: int = 512,
+        window: int = 256,
         engine: Mapping[str, Any] | None = None,
     ) -> None:
         if window < 2:
             raise ConfigError(
-                f"window={window}: it must be 2 or more.", remedy="The default is 512."
+                f"window={window}: it must be 2 or more.", remedy="The default is 256."
             )
         super().__init__(encoder, EveryStep, engine={**self.engine_defaults, **(engine or {})})
         self.window = window
@@ -145,7 +145,7 @@ def windows_of(data: Dataset, window: int) -> Dataset:
         targets=y[rows, at],
         meta=data.meta.like(samples),
         index=torch.arange(len(owner)),
-        weights=None,
+        weights=None if data.weights is None else data.weights[owner],
         groups=None,
         ids=(),
         starts=None,

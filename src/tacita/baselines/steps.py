@@ -17,15 +17,15 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
-from tacita.baselines.base import Baseline
+from tacita.baselines.base import Baseline, weighing
 from tacita.baselines.lags import lag_rows, row_width
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
 from tacita.learner import chunks
-from tacita.tasks import Task, require_steps
+from tacita.tasks import Steps, Task, require_steps
 
-MOST = 20_000
+MOST = 10_000
 """Labelled steps that are learnt from, drawn evenly where there are more: neighbours are much alike."""
 
 
@@ -38,10 +38,12 @@ class Several:
     def __init__(self, targets: int, make: Callable[[], Any]) -> None:
         self.estimators = [make() for _ in range(targets)]
 
-    def fit(self, rows: NDArray[Any], y: NDArray[Any]) -> Several:
+    def fit(
+        self, rows: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None = None
+    ) -> Several:
         """Each on its column of `y (n, T)`."""
         for estimator, column in zip(self.estimators, y.T, strict=True):
-            estimator.fit(rows, column)
+            estimator.fit(rows, column, sample_weight=sample_weight)
         return self
 
     def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -52,24 +54,23 @@ class Several:
 class StepBaseline(Baseline):
     """A baseline whose rows are time steps: their values, lags, and means and deviations about them."""
 
-    weighs = False
     most: ClassVar[int] = MOST
 
     def estimator(self, task: Task, spec: InputSpec, rows: int, seed: int) -> Any:
         """One, or for several numbers a step one for each."""
         steps = require_steps(task)
         if steps.classes or steps.out_dim == 1:
-            return self.one(task, rows, seed)
-        return Several(steps.out_dim, lambda: self.one(task, rows, seed))
+            return self.one(steps, rows, seed)
+        return Several(steps.out_dim, lambda: self.one(steps, rows, seed))
 
-    def one(self, task: Task, rows: int, seed: int) -> Any:
+    def one(self, task: Steps, rows: int, seed: int) -> Any:
         """An unfitted estimator of one target."""
         raise NotImplementedError
 
     def _fit(self, data: Dataset, seed: int) -> None:
         self.spec_ = data.spec
         task = require_steps(data.task)
-        rows, targets = [], []
+        rows, targets, weights = [], [], []
         known = task.known_steps(data.y)
         total = int(known.sum())
         every = max(1, -(-total // self.most))
@@ -79,13 +80,18 @@ class StepBaseline(Baseline):
             mine = taken[torch.isin(data.index, batch.index)]
             rows.append(lag_rows(batch.x, batch.lengths)[mine])
             targets.append(batch.y[mine])
-        y = task.learnt_apart(torch.cat(targets)).numpy()
+            if batch.weights is not None:
+                weights.append(batch.weights[mine.nonzero()[:, 0]])
+        y = task.step_targets(torch.cat(targets)).numpy()
         self.estimator_ = self.estimator(task, data.spec, len(y), seed)
-        self.estimator_.fit(torch.cat(rows).numpy(), y)
+        weighed = weighing(self.estimator_, torch.cat(weights) if weights else None)
+        self.estimator_.fit(torch.cat(rows).numpy(), y, **weighed)
 
     def _logits(self, batch: Batch) -> Tensor:
         rows = lag_rows(batch.x, batch.lengths)
-        found = self.task_.estimated(self.estimator_, rows.flatten(0, 1).numpy())
+        found = require_steps(self.task_).step_estimated(
+            self.estimator_, rows.flatten(0, 1).numpy()
+        )
         return found.view(len(batch), rows.shape[1], -1).transpose(1, 2)
 
     def _columns(self) -> int:
@@ -104,7 +110,7 @@ class StepBaseline(Baseline):
 class StepLogisticRegression(StepBaseline):
     """scikit-learn's default logistic regression."""
 
-    def one(self, task: Task, rows: int, seed: int) -> Any:
+    def one(self, task: Steps, rows: int, seed: int) -> Any:
         return LogisticRegression(max_iter=1000)
 
 
@@ -120,7 +126,7 @@ class StepLogisticRegression(StepBaseline):
 class StepRidge(StepBaseline):
     """scikit-learn's default ridge regression."""
 
-    def one(self, task: Task, rows: int, seed: int) -> Any:
+    def one(self, task: Steps, rows: int, seed: int) -> Any:
         return Ridge()
 
 
@@ -136,8 +142,8 @@ class StepRidge(StepBaseline):
 class StepRandomForest(StepBaseline):
     """scikit-learn's random forest, leaves of five steps or more, since neighbours are much alike."""
 
-    def one(self, task: Task, rows: int, seed: int) -> Any:
-        forest = task.estimator(RandomForestClassifier, RandomForestRegressor)
+    def one(self, task: Steps, rows: int, seed: int) -> Any:
+        forest = task.step_estimator(RandomForestClassifier, RandomForestRegressor)
         # Of as many columns as a tree of classes looks at, where all would take hours.
         return forest(random_state=seed, n_jobs=1, min_samples_leaf=5, max_features="sqrt")
 
@@ -154,7 +160,9 @@ class StepRandomForest(StepBaseline):
 class StepGradientBoosting(StepBaseline):
     """scikit-learn's histogram gradient boosting with its defaults."""
 
-    def one(self, task: Task, rows: int, seed: int) -> Any:
-        boosting = task.estimator(HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+    def one(self, task: Steps, rows: int, seed: int) -> Any:
+        boosting = task.step_estimator(
+            HistGradientBoostingClassifier, HistGradientBoostingRegressor
+        )
         smallest = max(1, min(20, rows // 10))
         return boosting(random_state=seed, categorical_features=None, min_samples_leaf=smallest)

@@ -24,14 +24,14 @@ class TaskCard:
     """What the catalog knows of one task.
 
     learnt_as: another task, such that whatever learns that one learns this one too.
-    by_name: whether only what names it on its card learns it, and not what learns any task.
     target: where its class is, as `module:Class`.
+    by_name: whether only what names it on its card learns it, and not what learns any task.
     """
 
     name: str
     learnt_as: str = ""
-    by_name: bool = False
     target: str = ""
+    by_name: bool = False
 
 
 TASKS: dict[str, tuple[TaskCard, type[Any]]] = {}
@@ -50,7 +50,7 @@ def task(name: str, *, learnt_as: str = "", by_name: bool = False) -> Callable[[
     """
 
     def register(cls: ClassT) -> ClassT:
-        card = TaskCard(name, learnt_as, by_name, f"{cls.__module__}:{cls.__qualname__}")
+        card = TaskCard(name, learnt_as, f"{cls.__module__}:{cls.__qualname__}", by_name)
         # The same class defined again is a notebook cell run twice; another one is a mistake.
         known = task_cards().get(name)
         if known is not None and known.target != card.target:

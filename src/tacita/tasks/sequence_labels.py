@@ -15,7 +15,6 @@ from tacita.catalog.tasks import task
 from tacita.errors import ConfigError, DataError
 from tacita.measures.errors import confusion, macro_f1
 from tacita.measures.segments import segment_f1
-from tacita.processes import mean_of
 from tacita.tasks.base import Fact, Task, full_precision
 from tacita.tasks.classification import Classification
 from tacita.tasks.coded import Coded
@@ -130,9 +129,8 @@ class SequenceLabels(Steps, Coded):
     def out_dim(self) -> int:
         return len(self.classes)
 
-    def step_loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        cost = functional.cross_entropy(full_precision(logits), y, reduction="sum")
-        return mean_of(cost, torch.tensor(len(y), device=y.device))
+    def step_losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(full_precision(logits), y, reduction="none")
 
     def predict(self, logits: Tensor) -> Tensor:
         return logits.argmax(1)
@@ -143,11 +141,13 @@ class SequenceLabels(Steps, Coded):
     def logits_from(self, prediction: Tensor) -> Tensor:
         return prediction.float().clamp_min(1e-7).log()
 
-    def estimator(self, classifier: Any, regressor: Any) -> Any:
+    def step_targets(self, y: Tensor) -> Tensor:
+        return y
+
+    def step_estimator(self, classifier: Any, regressor: Any) -> Any:
         return classifier
 
-    def estimated(self, estimator: Any, rows: Any) -> Tensor:
-        """`(n, K)` logits of steps."""
+    def step_estimated(self, estimator: Any, rows: Any) -> Tensor:
         return self._of_rows.estimated(estimator, rows)
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:

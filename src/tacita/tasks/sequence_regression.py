@@ -12,7 +12,6 @@ from torch import Tensor
 
 from tacita.catalog.tasks import task
 from tacita.errors import DataError
-from tacita.processes import mean_of
 from tacita.tasks.base import Fact, Task, full_precision
 from tacita.tasks.labels import numbers_of
 from tacita.tasks.shown import Shown
@@ -123,12 +122,12 @@ class SequenceRegression(Steps):
     def out_dim(self) -> int:
         return len(self.mean)
 
-    def step_loss(self, logits: Tensor, y: Tensor) -> Tensor:
+    def step_losses(self, logits: Tensor, y: Tensor) -> Tensor:
         """Mean squared error of standardised targets."""
         found = full_precision(logits)
         mean, std = (torch.tensor(v, dtype=y.dtype, device=y.device) for v in (self.mean, self.std))
         error = found - ((y - mean) / std).to(found.dtype)
-        return mean_of(error.square().sum(), torch.tensor(max(error.numel(), 1), device=y.device))
+        return error.square().mean(1)
 
     def predict(self, logits: Tensor) -> Tensor:
         mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
@@ -145,17 +144,16 @@ class SequenceRegression(Steps):
     def translated(self, logits: Tensor, old: Self) -> Tensor:
         return logits if old == self else self.logits_from(old.predict(logits))
 
-    def learnt_apart(self, y: Tensor) -> Tensor:
+    def step_targets(self, y: Tensor) -> Tensor:
         """Standardised, `(n,)` where there is one number a step."""
         mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
         standard = ((y.double() - mean) / std).float()
         return standard[:, 0] if self.out_dim == 1 else standard
 
-    def estimator(self, classifier: Any, regressor: Any) -> Any:
+    def step_estimator(self, classifier: Any, regressor: Any) -> Any:
         return regressor
 
-    def estimated(self, estimator: Any, rows: Any) -> Tensor:
-        """`(n, T)` logits of steps."""
+    def step_estimated(self, estimator: Any, rows: Any) -> Tensor:
         return torch.as_tensor(estimator.predict(rows)).float().reshape(-1, self.out_dim)
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:

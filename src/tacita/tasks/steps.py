@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tacita.errors import ConfigError
+from tacita.processes import mean_of
 from tacita.tasks.base import Part, Task
 from tacita.tasks.shown import Writer
 from tacita.tasks.step_labels import steps_of
@@ -41,8 +42,20 @@ class Steps(Task):
         """`(B, L)` bool: which steps have a target."""
 
     @abstractmethod
-    def step_loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Mean loss over known steps, `logits (n, K)` and their targets `(n, ...)`."""
+    def step_losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """`(n,)` losses of known steps, `logits (n, K)` against their targets `(n, ...)`."""
+
+    @abstractmethod
+    def step_targets(self, y: Tensor) -> Tensor:
+        """Targets `(n, ...)` of steps as scikit-learn's estimators are given them."""
+
+    @abstractmethod
+    def step_estimator(self, classifier: Any, regressor: Any) -> Any:
+        """Which of two kinds of scikit-learn's estimators learns such targets."""
+
+    @abstractmethod
+    def step_estimated(self, estimator: Any, rows: Any) -> Tensor:
+        """`(n, K)` logits of a fitted estimator's predictions for steps, a row of numbers each."""
 
     @abstractmethod
     def columns(self) -> Sequence[str]:
@@ -73,19 +86,32 @@ class Steps(Task):
         return nn.Linear(dim, self.out_dim)
 
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Raises `ConfigError`: all known steps count the same, whatever series they are of."""
-        raise self.cannot("has no loss of each sample, so samples cannot be weighed")
+        """`(B,)`: the mean over the known steps of each series; 0 where there are none."""
+        self._check_steps(logits, y)
+        known = self.known_steps(y)
+        each = self.step_losses(*self.at_known(logits, y))
+        spread = each.new_zeros(known.shape).masked_scatter(known, each)
+        return spread.sum(1) / known.sum(1).clamp_min(1)
 
     def loss(self, logits: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Over known steps. Raises `ConfigError` for logits that are not of steps, and for weights."""
+        """The mean over the known steps of all series; a series' weight is that of each of its steps.
+
+        Raises `ConfigError` for logits that are not of steps.
+        """
+        self._check_steps(logits, y)
+        each = self.step_losses(*self.at_known(logits, y))
+        count = torch.tensor(max(len(each), 1), device=each.device)
         if weights is not None:
-            return self.losses(logits, y)
+            owner = self.known_steps(y).nonzero()[:, 0]
+            each = each * weights.to(each.dtype)[owner]
+        return mean_of(each.sum(), count)
+
+    def _check_steps(self, logits: Tensor, y: Tensor) -> None:
         if logits.ndim != 3 or logits.shape[2] != y.shape[1]:
             raise ConfigError(
-                f"A target a step is not learnt from logits of shape {tuple(logits.shape)}.",
+                f"{self.name} is not learnt from logits of shape {tuple(logits.shape)}.",
                 remedy=_LEARNER,
             )
-        return self.step_loss(*self.at_known(logits, y))
 
     def at_known(self, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `(n, K)` and targets `(n, ...)` of the known steps of all series, end to end."""
