@@ -59,7 +59,8 @@ class PerStep(Trained):
     """A linear head on the features of each step, all weights trained from where the encoder is.
 
     window: steps of the stretches that are learnt from, each overlapping the next by half; series up to
-        this length are learnt whole; 512 and twice the batch cost three times as much. Predictions are of whole series, whatever their length.
+        this length are learnt whole. With 512, and batches twice as large, a step costs three times as much.
+        Predictions are of whole series, whatever their length.
     engine: arguments of `tacita.engine.train.train`; they override the method's own.
 
     Raises `ConfigError` for an encoder without features of each step, as one that pools them has none.

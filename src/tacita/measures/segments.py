@@ -1,6 +1,6 @@
 """How well stretches of one class are found, whatever their edges: the segment F1 of action segmentation.
 
-Lea et al., "Temporal Convolutional Networks for Action Segmentation and Detection", 2017, section 4.1.
+Lea et al., "Temporal Convolutional Networks for Action Segmentation and Detection", 2017.
 """
 
 from __future__ import annotations
