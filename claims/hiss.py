@@ -101,9 +101,9 @@ def measure(seed: int) -> Figures:
 
 def judge(figures: Sequence[Figures]) -> bool:
     """By Wilcoxon's test; the fair comparison is printed."""
-    mine, theirs, fair = (
+    mine, theirs = (
         np.array([each[f"sensors: {arm}"] for each in figures])
-        for arm in ("hiss", "flat, first step", "flat, last step")
+        for arm in ("hiss", "flat, first step")
     )
     for name in ("sensors", "walk"):
         for arm in ("flat, first step", "flat, last step"):
@@ -129,7 +129,8 @@ def error(arm: str, learnt: Part, test: Part, seed: int, rate: float) -> float:
     )
     generator = torch.Generator().manual_seed(seed)
     for _ in range(EPOCHS):
-        for rows in torch.randperm(len(x), generator=generator).split(BATCH)[: len(x) // BATCH]:
+        order = torch.randperm(len(x), generator=generator)
+        for rows in order[: len(x) // BATCH * BATCH].view(-1, BATCH):
             loss = (model[1](read(encoder, x[rows])) - y[rows]).square().mean()
             optimizer.zero_grad()
             loss.backward()

@@ -18,8 +18,8 @@ from tacita.errors import ConfigError
 Family = Literal["layer", "encoder", "pretrain", "semisup", "adapt", "baseline", "audit", "app"]
 LabelSituation = Literal["none", "few", "many"]
 FAMILIES: tuple[str, ...] = get_args(Family)
-LEARNERS: tuple[Family, ...] = ("adapt", "semisup", "baseline")
-"""The families that learn from labels."""
+LEARN = ("semisup", "adapt", "baseline")
+"""The families whose methods predict."""
 LABEL_SITUATIONS: tuple[str, ...] = get_args(LabelSituation)
 
 ClassT = TypeVar("ClassT", bound=type[Any])
@@ -49,7 +49,7 @@ class Card:
     labels: LabelSituation = "none"
     """What it is worth using with: no label at all, a few, or many."""
     tasks: tuple[str, ...] = ()
-    """The tasks that it can learn; empty means any, but for those that are learnt by name alone."""
+    """The tasks that it can learn; empty means any, but for those apart."""
     reuses: tuple[str, ...] = ()
     """The parts of the house that it is made of."""
     encoder: bool = True
@@ -94,12 +94,12 @@ class Card:
 
     def learns(self, task: str) -> bool:
         """Whether the method can learn a task."""
-        card = task_cards().get(task)
-        if not self.tasks:
-            by_name = card is not None and card.by_name
-            return not by_name or self.family not in LEARNERS
         if task in self.tasks:
             return True
+        card = task_cards().get(task)
+        if not self.tasks:
+            # What features are made by has no task.
+            return card is None or not card.apart or self.family not in LEARN
         return card is not None and card.learnt_as in self.tasks
 
     @property

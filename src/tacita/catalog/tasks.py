@@ -25,20 +25,20 @@ class TaskCard:
 
     learnt_as: another task, such that whatever learns that one learns this one too.
     target: where its class is, as `module:Class`.
-    by_name: whether only what names it on its card learns it, and not what learns any task.
+    apart: whether only methods that name it on their card learn it, and none that learn any task.
     """
 
     name: str
     learnt_as: str = ""
     target: str = ""
-    by_name: bool = False
+    apart: bool = False
 
 
 TASKS: dict[str, tuple[TaskCard, type[Any]]] = {}
 """The tasks whose modules have been imported."""
 
 
-def task(name: str, *, learnt_as: str = "", by_name: bool = False) -> Callable[[ClassT], ClassT]:
+def task(name: str, *, learnt_as: str = "", apart: bool = False) -> Callable[[ClassT], ClassT]:
     """Name a task's class; every argument is a literal. The fields are those of `TaskCard`.
 
     Raises `ConfigError` where another class already has the name.
@@ -50,7 +50,7 @@ def task(name: str, *, learnt_as: str = "", by_name: bool = False) -> Callable[[
     """
 
     def register(cls: ClassT) -> ClassT:
-        card = TaskCard(name, learnt_as, f"{cls.__module__}:{cls.__qualname__}", by_name)
+        card = TaskCard(name, learnt_as, f"{cls.__module__}:{cls.__qualname__}", apart)
         # The same class defined again is a notebook cell run twice; another one is a mistake.
         known = task_cards().get(name)
         if known is not None and known.target != card.target:

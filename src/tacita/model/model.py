@@ -24,7 +24,7 @@ from tacita.model.features import write_features
 from tacita.model.folder import read_folder, write_folder
 from tacita.model.metrics import Metrics
 from tacita.model.predictions import PredictionFile
-from tacita.tasks import Part, Task
+from tacita.tasks import Task
 from tacita.words import html_table
 
 REPORT = "report.html"
@@ -172,18 +172,21 @@ class Model:
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
         """
+        task = self.task
         parts = (
-            Part(
-                [part.name_of(position) for position in range(len(part))],
+            (
+                task.named(
+                    [part.name_of(position) for position in range(len(part))],
+                    part.samples,
+                    part.kind.times(part) if task.stepwise else None,
+                ),
                 self.learner.logits(part),
-                None if part.lengths is None else part.lengths.tolist(),
-                part.kind.times(part) if self.task.stepwise else None,
             )
             for part in read_like(source, self.schema, strict=strict)
         )
         place = Path(out) if out else None
         to = PredictionFile(self.schema.kind, Path(source), place, as_json, escape_formulas)
-        return self.task.write(parts, to, probabilities=proba)
+        return task.write(parts, to, probabilities=proba)
 
     def embed_file(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -26,19 +26,8 @@ from tacita.words import nearest
 
 Fact = tuple[str, str]
 """A short key and what is said of it."""
-
-
-class Part(NamedTuple):
-    """What some samples are called, and their logits.
-
-    lengths: how many steps each has; None where they have none, or all are of one length. times: of each,
-    when its steps are; None where that is not known.
-    """
-
-    names: Sequence[str]
-    logits: Tensor
-    lengths: Sequence[int] | None = None
-    times: Sequence[Sequence[str]] | None = None
+Part = tuple[Sequence[Any], Tensor]
+"""What some samples are called, by `Task.named`, and their logits."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +64,6 @@ class Task(ABC):
     """Whether a label is one a time step, so that a series has as many as it has steps."""
     fewest_scored: ClassVar[int] = 2
     """How many samples make a figure, where there is no class to tell."""
-    usual: ClassVar[tuple[str, ...]] = ()
-    """The recipes that `fit` compares beside the baselines; empty for those of the samples' modality."""
     output: ClassVar[str] = "probabilities"
     """What an exported model gives, by name; see `exported`."""
 
@@ -354,6 +341,15 @@ class Task(ABC):
         """`(N,)` from 0 to 1, how torn the answers are; None where logits do not tell."""
         return None
 
+    def named(
+        self, names: Sequence[str], samples: Values, times: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Any]:
+        """What `write` is told of samples: their names, unless a task has more to say of them.
+
+        times: when the steps of each sample are, where that is known.
+        """
+        return names
+
     def write(self, parts: Iterable[Part], to: Writer, *, probabilities: bool = False) -> int:
         """Write what is predicted, with probabilities if they are wanted; gives how many there are.
 
@@ -366,12 +362,10 @@ class Task(ABC):
         return to.lines(["id", "predicted", *shown], lines, shares=len(shown))
 
     def _lines(self, parts: Iterable[Part], probabilities: bool) -> Iterator[list[Any]]:
-        for part in parts:
-            labels = self.texts(self.predict(part.logits))
-            shares: list[list[float]] = [[]] * len(labels)
-            if probabilities:
-                shares = self.probabilities(part.logits).tolist()
-            for name, label, share in zip(part.names, labels, shares, strict=True):
+        for names, logits in parts:
+            labels = self.texts(self.predict(logits))
+            shares = self.probabilities(logits).tolist() if probabilities else [[]] * len(labels)
+            for name, label, share in zip(names, labels, shares, strict=True):
                 yield [name, label, *(f"{value:.6f}" for value in share)]
 
 

@@ -223,7 +223,7 @@ class Segmentation(Coded):
                 "A segmentation is written as label volumes, without probabilities.",
                 remedy="Leave --proba out.",
             )
-        return to.samples((part.names, self.decode(self.predict(part.logits))) for part in parts)
+        return to.samples((names, self.decode(self.predict(logits))) for names, logits in parts)
 
 
 def require_voxels(task: Task) -> Segmentation:

@@ -27,7 +27,7 @@ from tacita.values import Values, as_tensor
 from tacita.words import plural
 
 
-@task("sequence-labels", by_name=True)
+@task("sequence-labels", apart=True)
 @dataclass(frozen=True)
 class SequenceLabels(Steps, Coded):
     """A class a time step. Ranked by the macro F1 of steps, in which rest does not drown what is rare.

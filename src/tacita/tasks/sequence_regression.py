@@ -23,7 +23,7 @@ _POINTS = 5000
 """Steps that are drawn against the truth in a report."""
 
 
-@task("sequence-regression", by_name=True)
+@task("sequence-regression", apart=True)
 @dataclass(frozen=True)
 class SequenceRegression(Steps):
     """One number or more a time step; a chunk's number stands at the step that ends it, NaN at the others.

@@ -6,7 +6,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,14 @@ from tacita.values import Values, as_tensor
 _LEARNER = "Learn it with the method per-step, from features of every step."
 
 
+class NamedSteps(NamedTuple):
+    """What a series is called, how many steps it has, and when they are, where that is known."""
+
+    name: str
+    length: int
+    times: Sequence[str] | None
+
+
 @dataclass(frozen=True)
 class Steps(Task):
     """A target a time step, each missing or not.
@@ -32,7 +40,6 @@ class Steps(Task):
 
     stepwise = True
     fewest_scored = 1
-    usual = ("per-step", "per-step-conv")
 
     missing: ClassVar[float]
     """What stands for a target that is not known."""
@@ -121,34 +128,39 @@ class Steps(Task):
     def told_by(self, values: Tensor, y: Values) -> bool:
         return False
 
+    def named(
+        self, names: Sequence[str], samples: Values, times: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[NamedSteps]:
+        """Each series with how many steps it has, and when these are."""
+        lengths, _ = steps_of(samples, "these samples", self.name)
+        known: Sequence[Sequence[str] | None] = times or [None] * len(names)
+        return [NamedSteps(*each) for each in zip(names, lengths.tolist(), known, strict=True)]
+
     def write(self, parts: Iterable[Part], to: Writer, *, probabilities: bool = False) -> int:
         """A line a step: the series, the step's number, its time where that is known, the prediction."""
         if probabilities:
             self.probabilities(torch.empty(0, self.out_dim, 1))
         parts = iter(parts)
         first = next(parts, None)
-        timed = first is not None and first.times is not None
+        timed = first is not None and any(each.times is not None for each in first[0])
         header = ["id", "step", *["time"] * timed, *self.columns()]
         shares = self.answers if probabilities else ()
         every = itertools.chain([] if first is None else [first], parts)
-        lines = self._step_lines(every, timed, probabilities)
+        lines = self._step_lines(every, probabilities)
         return to.lines([*header, *shares], lines, shares=len(shares))
 
-    def _step_lines(
-        self, parts: Iterable[Part], timed: bool, probabilities: bool
-    ) -> Iterator[list[Any]]:
-        for part in parts:
-            predicted = self.predict(part.logits)
-            shown = self.probabilities(part.logits).transpose(1, 2) if probabilities else None
-            lengths = part.lengths or [predicted.shape[1]] * len(predicted)
-            for at, (name, length) in enumerate(zip(part.names, lengths, strict=True)):
-                labels = self.texts(predicted[at : at + 1, :length])[0]
-                times = part.times[at] if timed and part.times is not None else None
-                share = None if shown is None else shown[at, :length].tolist()
+    def _step_lines(self, parts: Iterable[Part], probabilities: bool) -> Iterator[list[Any]]:
+        for names, logits in parts:
+            predicted = self.predict(logits)
+            shown = self.probabilities(logits).transpose(1, 2) if probabilities else None
+            for at, series in enumerate(names):
+                labels = self.texts(predicted[at : at + 1, : series.length])[0]
+                share = [[]] * len(labels) if shown is None else shown[at].tolist()
                 for step, label in enumerate(labels):
-                    line = [name, step] if times is None else [name, step, times[step]]
-                    line += label if isinstance(label, list) else [label]
-                    yield line if share is None else [*line, *(f"{p:.6f}" for p in share[step])]
+                    time = [] if series.times is None else [series.times[step]]
+                    found = label if isinstance(label, list) else [label]
+                    probable = (f"{value:.6f}" for value in share[step])
+                    yield [series.name, step, *time, *found, *probable]
 
 
 def unlabelled_steps(samples: Values, fill: float, dtype: torch.dtype, *inner: int) -> Tensor:

@@ -191,8 +191,7 @@ def candidates(
     """
     if names == "auto":
         card = data.kind.card
-        names_of_usual = data.task.usual or card.usual
-        if not names_of_usual:
+        if not card.usual:
             raise ConfigError(
                 f"There are no usual candidates for {card.name} to compare.",
                 remedy="Name a method: tacita adapt segmentation DATA --labels FOLDER, or fit --recipe.",
@@ -204,10 +203,12 @@ def candidates(
             and card.name in discover.reads(each)
             and each.learns(data.task.name)
         ]
-        usual = [named_recipe(name) for name in names_of_usual]
+        usual = [named_recipe(name) for name in card.usual]
         if begin is not None:
             learners = dict.fromkeys(each.learn.method for each in usual if each.learn is not None)
             usual = [named_recipe(name) for name in learners]
+        # What learns other tasks only is none of the usual ones here.
+        usual = [each for each in usual if _learns(each, data.task.name)]
         chosen = [*usual, *(named_recipe(name) for name in sorted(baselines))]
     else:
         chosen = [named_recipe(name) for name in ([names] if isinstance(names, str) else names)]
@@ -222,6 +223,10 @@ def candidates(
                 raise
             skipped[recipe.name] = f"{error.message} {error.remedy}".strip()
     return recipes, skipped
+
+
+def _learns(recipe: Recipe, task: str) -> bool:
+    return recipe.learn is None or discover.get(recipe.learn.method).learns(task)
 
 
 def named_recipe(name: str | Recipe) -> Recipe:

@@ -58,7 +58,9 @@ _UNEVEN_LENGTHS = 10
     gives=(
         "views", "crops", "halves", "rows", "numbers", "patches", "neighbours", "steps", "sensors",
     ),
-    usual=("supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch"),
+    usual=(
+        "supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch", "per-step", "per-step-conv",
+    ),
     hidden_share=0.5,
 )  # fmt: skip
 class Series(Modality):

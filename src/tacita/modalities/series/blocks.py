@@ -83,12 +83,12 @@ def step_times(start: float, count: int, meta: SeriesMeta) -> list[str]:
     """The times of so many steps as text: numbers, or dates in ISO 8601.
 
     >>> step_times(0.5, 2, SeriesMeta(shape=(2, 1), step=0.25)), step_times(
-    ...     86400.0, 1, SeriesMeta(shape=(1, 1), step=1.0, dates=True))
+    ...     86400.0, 1, SeriesMeta(shape=(1, 1), step=1.0, dated=True))
     (['0.5', '0.75'], ['1970-01-02T00:00:00'])
     """
     assert meta.step is not None
     times = start + meta.step * np.arange(count)
-    if not meta.dates:
+    if not meta.dated:
         return [f"{time:.12g}" for time in times.tolist()]
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     dates = (epoch + timedelta(microseconds=round(time * 1e6)) for time in times.tolist())

@@ -66,9 +66,9 @@ def long_series(
         names, codes = (Path(source).name,), np.zeros(len(table), np.int64)
     else:
         names, codes = _series_codes(table[series_id], series_id, source, row_name)
-    times, dates = None, False
+    times, dated = None, False
     if time is not None:
-        times, dates = parse_times(table[time], time, source), _is_date(table[time])
+        times, dated = parse_times(table[time], time, source), _is_date(table[time])
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
     used = {series_id, time, labels, group, weight, *targets}
@@ -112,7 +112,7 @@ def long_series(
         "series_id": series_id,
         "time": time,
         "step": sampled,
-        "dates": dates,
+        "dated": dated,
         "resampled": resampled,
         "gaps": gaps,
         "decimal": found.decimal,
