@@ -116,7 +116,7 @@ class Labelling:
             samples = replace(samples, groups=self._groups[part])
         if self._weights is not None:
             samples = replace(samples, weights=self._weights[part])
-        if isinstance(self.source, FolderSource):
+        if isinstance(self.source, FolderSource) and not self._stepwise:
             samples = self._sorted_into_folders(self.source, samples)
         if self.file is None:
             return samples
@@ -223,6 +223,11 @@ class Labelling:
 
     def _of_folder(self, source: FolderSource, reading: Reading) -> Reading:
         labels = reading.labels
+        if self._stepwise:  # a column of every file
+            known = self.like.meta.target if self.like is not None else None
+            self.target = known if labels is None else str(labels)
+            self.group, self.weight = reading.group, reading.weight
+            return replace(reading, labels=self.target)
         folder = source.label_folder(labels)
         if folder is not None and (self.modality.dense_labels or labels is not None):
             if not self.modality.dense_labels:
@@ -265,7 +270,7 @@ class Labelling:
 
     def _check_aside(self, argument: str, name: str | None) -> None:
         """Raises `ConfigError` for a group or weight that neither the source nor a label file has."""
-        if name is None or isinstance(self.source, TableSource | ArraySource):
+        if name is None or self._stepwise or isinstance(self.source, TableSource | ArraySource):
             return  # The column or array is looked for where it is read.
         if self.file is None:
             raise ConfigError(

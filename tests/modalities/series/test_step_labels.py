@@ -124,3 +124,25 @@ def test_a_label_file_has_too_few_labels(frame: pd.DataFrame, tmp_path: Path) ->
         tacita.as_dataset(
             frame, labels=tmp_path / "labels.csv", series_id="who", task="sequence-labels"
         )
+
+
+def test_a_folder_of_tables_has_a_column_of_labels_in_each(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for name, rows in frame.groupby("who"):
+        rows.drop(columns="who").to_csv(folder / f"{name}.csv", index=False)
+    data = tacita.load(folder, time="t", **OF_STEPS)
+    whole = tacita.as_dataset(frame, series_id="who", time="t", **OF_STEPS)
+    assert data.ids == ("a.csv", "b.csv")
+    assert torch.equal(data.y, whole.y)
+    assert torch.equal(data.x, whole.x)
+    pieces = list(read_like(folder, data.schema, chunk=1))
+    assert [piece.ids for piece in pieces] == [("a.csv",), ("b.csv",)]
+    assert torch.equal(pieces[1].y, data.y[1:])
+    (alone,) = read_like(folder / "b.csv", data.schema)
+    assert torch.equal(alone.y, data.y[1:])
+    frame.drop(columns=["who", "state"])[:40].to_csv(folder / "c.csv", index=False)
+    (other,) = read_like(folder / "c.csv", data.schema)
+    assert not other.labelled.any()

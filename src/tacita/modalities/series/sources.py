@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from tacita.data.dataset import Schema
@@ -14,7 +16,8 @@ from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
 from tacita.modalities.readers.arrays import ArrayFile
-from tacita.modalities.readers.files import SERIES_FILES, Entry
+from tacita.modalities.readers.files import SERIES_FILES, TABLE_FILES, Entry
+from tacita.modalities.readers.frames import read_table
 from tacita.modalities.readers.numbers import Written
 from tacita.modalities.readers.sources import (
     ArraySource,
@@ -46,6 +49,8 @@ from tacita.values import Ragged
 from tacita.words import nearest
 
 TEXT_SERIES = ".ts"
+_FILE = "the file that a row is of"
+"""The column that says so, in a long table of several files."""
 _ROWS = 2**16
 """Rows of a long table that are looked at together."""
 
@@ -71,7 +76,7 @@ def samples_of(
     if isinstance(source, FolderSource | FileSource) and is_device(source.path):
         return recorded_samples(source.path, like)
     if isinstance(source, FolderSource):
-        return _folder(source, reading, like, chunk)
+        return (_step_files if stepwise else _folder)(source, reading, like, chunk)
     if isinstance(source, FileSource) and is_text_series(source.path):
         return stream_ts(source.path, chunk, missing=reading.missing)
     if isinstance(source, ListSource) and not isinstance(source.items[0], str):
@@ -205,6 +210,49 @@ def _folder(
             start=start,
             written=_written(reading, meta_of(like)),
         )
+
+
+def _step_files(
+    source: FolderSource, reading: Reading, like: Schema | None, chunk: int | None
+) -> Iterator[Samples]:
+    """A table a series, with a column of labels: as one long table in which each row knows its file."""
+    entries = source.files(TABLE_FILES)
+    if not entries:
+        raise unreadable(source)
+    known = meta_of(like)
+    step = chunk or len(entries)
+    for start in range(0, len(entries), step):
+        some = entries[start : start + step]
+        tables = [_with_file(read_table(entry.path), entry.name) for entry in some]
+        table = pa.concat_tables(tables, promote_options="permissive")
+        begins = np.cumsum([0, *(len(each) for each in tables[:-1])])
+
+        def row_name(row: int, some: Sequence[Entry] = some, begins: Any = begins) -> str:
+            place = int(np.searchsorted(begins, row, side="right")) - 1
+            return f"row {row - int(begins[place])} of {some[place].name}"
+
+        samples = long_series(
+            table,
+            series_id=_FILE,
+            time=reading.time if known is None else known.time,
+            labels=_labels_there(reading.labels, table, known),
+            group=_there(reading.group, table, known),
+            weight=_there(reading.weight, table, known),
+            missing=reading.missing,
+            source=source.name,
+            row_name=row_name,
+            stepwise=True,
+            channels=() if known is None else known.columns,
+            step=None if known is None else known.step,
+            start=start,
+            written=_written(reading, known),
+        )
+        meta = samples.meta.model_copy(update={"series_id": None, "id_column": None})
+        yield replace(samples, meta=meta)
+
+
+def _with_file(table: pa.Table, name: str) -> pa.Table:
+    return table.append_column(_FILE, pa.array([name] * len(table), pa.string()))
 
 
 def _list(source: ListSource, reading: Reading, chunk: int | None) -> Iterator[Samples]:
