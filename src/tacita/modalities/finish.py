@@ -62,8 +62,9 @@ def finish(
         notes=samples.notes,
         doubt=doubt,
     )
-    data = data.kind.divided(data)
-    return data if samples.weights is None else data.weighted(samples.weights)
+    if samples.weights is not None:
+        data = data.weighted(samples.weights)
+    return data.kind.divided(data)
 
 
 def as_told(labels: Any, reading: Reading, source: str) -> tuple[Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ SHARES = frozenset(
         "balanced_accuracy",
         "closed_set_accuracy",
         "macro_f1",
+        "segment_f1",
         "precision",
         "recall",
         "f1",
@@ -33,6 +34,7 @@ _WRITTEN = {
     "unknown_auroc": "unknown AUROC",
     "auc": "AUC",
     "macro_f1": "macro F1",
+    "segment_f1": "segment F1",
 }
 
 

@@ -102,6 +102,19 @@ def test_one_recording_becomes_blocks_in_time(frame: pd.DataFrame, tmp_path: Pat
         tacita.as_dataset(one[:12], time="t", **OF_STEPS)
 
 
+def test_the_only_labelled_recording_becomes_blocks_beside_those_without_labels(
+    frame: pd.DataFrame,
+) -> None:
+    other = frame.assign(state=np.where(frame.who == "b", frame.state, ""))
+    data = tacita.as_dataset(other, series_id="who", time="t", **OF_STEPS)
+    assert data.ids[-1] == "a"
+    assert data.labelled.tolist() == [True] * (len(data) - 1) + [False]
+    assert data.index.tolist() == list(range(len(data)))
+    assert data.lengths is not None
+    assert data.lengths[-1] == 40
+    assert len(data) == 8  # seven blocks of eight steps or more
+
+
 def test_arrays_have_them_padded_or_end_to_end(tmp_path: Path) -> None:
     x = np.arange(12.0).reshape(2, 6, 1)
     y = np.array([[0, 0, 1, 1, -1, 1], [1, 1, 0, 0, 5, 5]])

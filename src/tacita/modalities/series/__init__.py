@@ -93,8 +93,8 @@ class Series(Modality):
         yield from found
 
     def divided(self, data: Dataset) -> Dataset:
-        """Of one long series with a label a step, consecutive blocks."""
-        return in_blocks(data) if data.task.stepwise and len(data) == 1 else data
+        """Of the only series that has labels, where these are of steps, consecutive blocks."""
+        return in_blocks(data) if data.task.stepwise and int(data.labelled.sum()) == 1 else data
 
     def times(self, data: Dataset) -> list[list[str]] | None:
         meta = data.meta

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import torch
 
-from tacita.data.dataset import Dataset
+from tacita.data.dataset import Dataset, joined
 from tacita.data.notes import Note
 from tacita.errors import DataError
 from tacita.modalities.series.meta import SeriesMeta
@@ -24,16 +24,22 @@ FEWEST = 8
 
 
 def in_blocks(data: Dataset) -> Dataset:
-    """The one series of a data set as up to ten blocks, each with as many known labels as the others.
+    """The one labelled series of a data set as up to ten blocks, and behind them the others as they are.
 
-    Raises `DataError` for a series that is too short.
+    Each block has as many known labels as the next. Raises `DataError` for a series that is too short.
     """
+    blocks = _blocks_of(data.subset(data.labelled))
+    if len(data) == 1:
+        return blocks
+    both = joined([blocks, replace(data.subset(~data.labelled), weights=None)])
+    return replace(both, index=torch.arange(len(both)))
+
+
+def _blocks_of(data: Dataset) -> Dataset:
     x = as_tensor(data.samples)[0, : int(data.lengths[0]) if data.lengths is not None else None]
     y = data.y[:, : len(x)]
     task = require_steps(data.task)
     known = task.known_steps(y)[0].numpy()
-    if not known.any():
-        return data
     count = min(BLOCKS, len(x) // FEWEST, int(known.sum()) // 2)
     if count < 2:
         raise DataError(
@@ -73,6 +79,7 @@ def in_blocks(data: Dataset) -> Dataset:
         meta=meta.like(samples),
         index=torch.arange(count),
         groups=None,
+        weights=None,
         ids=tuple(f"{name} from step {start}" for start in edges[:-1]),
         starts=begins,
         notes=(*data.notes, said),
