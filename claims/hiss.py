@@ -29,7 +29,7 @@ CLAIM = Claim(
     " less error than a flat stack of the same layers, at the same number of weights.",
     baseline="four blocks of S4D, as wide, on the same inputs, read at every tenth step: at the first of each"
     " chunk, as in the paper's code, which the criterion compares with; and at the last, which has seen what"
-    " HiSS has. Beside them a GRU, read at the last. Same batches, steps, and tuning of the rate",
+    " HiSS has. Same batches, steps, and tuning of the rate",
     data="made up after the paper's motivation: a velocity of 0.05 to 0.5 Hz, which six sensors saturate, mix"
     " with its leaky integral, and hide below drift, a hum of 15 Hz and noise; 20 s at 50 Hz, answers at"
     " 5 Hz, 24 series to learn from and 24 to test. And real: the recording of a walk that aeon ships"
@@ -41,8 +41,8 @@ CLAIM = Claim(
     " and nothing is promised",
     paper="CSP-Bench, six data sets: at least 23% less error in the median than the best flat model",
     differs="S4D for S4 and Mamba, widths of 32 and 2 + 2 blocks for up to 256 and 6 + 6, 150 steps for 300"
-    " epochs, data made up for CSP-Bench, which no package ships. Rates were chosen of 0.003, 0.01 and 0.03"
-    " on seeds 100 and 101, for each arm and data set apart. What is standardised is so by the training part"
+    " epochs, data made up for CSP-Bench, which no package ships. Rates were chosen of 0.003 and 0.01"
+    " on seed 100, for each arm and data set apart. What is standardised is so by the training part"
     " alone; the paper's code takes the whole file",
 )
 
@@ -77,12 +77,11 @@ ARMS: dict[str, tuple[str, dict[str, object], Read]] = {
     ),
     "flat, first step": ("sequence-model", {"d_model": 32, "depth": 4, "layer_options": SMALL}, first),
     "flat, last step": ("sequence-model", {"d_model": 32, "depth": 4, "layer_options": SMALL}, last),
-    "gru, last step": ("sequence-model", {"layer": "gru", "d_model": 32, "depth": 2}, last),
 }  # fmt: skip
 RATES = {
-    "sensors": {"hiss": 1e-2, "flat, first step": 1e-2, "flat, last step": 1e-2, "gru, last step": 1e-2},
-    "walk": {"hiss": 1e-2, "flat, first step": 1e-2, "flat, last step": 1e-2, "gru, last step": 1e-2},
-}  # fmt: skip
+    "sensors": {"hiss": 0.01, "flat, first step": 0.01, "flat, last step": 0.01},
+    "walk": {"hiss": 0.01, "flat, first step": 0.01, "flat, last step": 0.01},
+}
 
 
 def measure(seed: int) -> Figures:
@@ -91,8 +90,6 @@ def measure(seed: int) -> Figures:
     for name, make in (("sensors", sensors), ("walk", walk)):
         learnt, test = make(seed)
         for arm in ARMS:
-            if name == "sensors" and arm.startswith("gru"):
-                continue  # steps one after another: a thousand take too long here
             figures[f"{name}: {arm}"] = error(arm, learnt, test, seed, RATES[name][arm])
         figures[f"{name}: mean of the answers"] = test[1].square().mean().item()
     figures["walk: as it is now"] = persistence(walk(seed)[1])
