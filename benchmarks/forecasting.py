@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.forecast_sources import fetch, sources
 from benchmarks.timing import machine
-from tacita.catalog.recipe import Recipe, Section, find_recipe
+from tacita.catalog.recipe import Recipe, Section
 from tacita.data.dataset import Dataset
 from tacita.data.splits import HELD_OUT, hold_out
 from tacita.files import write_text
@@ -31,7 +31,7 @@ from tacita.model.build import encoder_for, is_baseline, learner_for, needs_enco
 from tacita.verbs import prior
 
 BASELINES = ("seasonal-naive", "auto-ets", "auto-theta", "lag-ridge", "lag-boosting")
-NETWORKS = ("s4d-forecast",)
+NETWORKS = ("direct-forecast",)
 PAGE = Path(__file__).parents[1] / "docs" / "forecasting.md"
 RESULTS = PAGE.with_suffix(".jsonl")
 FIGURES = ("skill", "mase", "owa", "coverage_80", "coverage_95")
@@ -94,9 +94,11 @@ def made(recipe: Recipe, data: Dataset, seed: int) -> Learner:
 
 
 def _recipe(name: str) -> Recipe:
-    if name in NETWORKS:
-        return find_recipe(name)
-    return Recipe(name=name, learn=Section(method=name))
+    recipe = Recipe(name=name, learn=Section(method=name))
+    if needs_encoder(recipe):
+        # As `fit` chooses it where none is named.
+        return recipe.model_copy(update={"encoder": Section(method="sequence-model")})
+    return recipe
 
 
 def means(lines: list[Line], figure: str) -> dict[str, dict[str, float]]:

@@ -126,6 +126,15 @@ def example_windows(unit: float = 1.0, offset: float = 0.0) -> Dataset:
     return as_dataset(unit * x + offset, horizon=4, season=4)
 
 
+def labelled_steps() -> Dataset:
+    """The rows of digits as series, some cut short, and of each row whether most of it is ink; or nothing."""
+    series = find("series").example()
+    ink = (series.x.mean(2) > series.x.mean()).numpy()
+    y = np.where(ink, "ink", "paper").astype(object)
+    y[1::3, ::2] = None
+    return as_dataset(series.x, y, lengths=series.lengths, task="sequence-labels")
+
+
 def equal_series() -> Dataset:
     """The rows of digits, none of them cut short."""
     data = find("series").example()

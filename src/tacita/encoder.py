@@ -58,6 +58,16 @@ class Encoder(nn.Module, ABC):
         """Whether a token depends on the steps up to its own only."""
         return False
 
+    def per_step(self, batch: Batch) -> Tensor:
+        """`(B, L, dim)`: features of every time step, of a token or of the one that its step is nearest to.
+
+        Raises `ConfigError` for an encoder whose tokens are no steps, or stretches of them.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no features of each time step.",
+            remedy=f"Choose {', '.join(_with_steps(self.spec.modality)) or 'an encoder of series'}.",
+        )
+
     @property
     def table(self) -> Tensor:
         """`(V, dim)`: of an encoder that reads tokens of a vocabulary, the vector of each.
@@ -139,6 +149,13 @@ class SliceEncoder(Encoder):
     @abstractmethod
     def expand(self, maps: list[Tensor], blocks: int | None = None) -> Tensor:
         """The map after the first `blocks` steps up from the deepest level; default: after all."""
+
+
+def _with_steps(modality: str) -> list[str]:
+    """The encoders of a modality that have features of each time step, by name."""
+    found = (card for card in discover.cards().values() if card.family == "encoder")
+    read = [card.slug for card in found if modality in card.modalities]
+    return [slug for slug in read if discover.load_class(slug).per_step is not Encoder.per_step]
 
 
 def require_tokens(encoder: Encoder, method: str) -> TokenEncoder:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tacita.catalog import discover
 from tacita.catalog.cards import slug_of
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset, joined
@@ -89,8 +90,15 @@ class Learner(ABC):
     def accepted(self, data: Dataset) -> Dataset:
         """The data set as it is learnt from: what is only to be scored on is hidden, weights are evened.
 
-        Raises `ConfigError` for weights of samples where it cannot weigh them.
+        Raises `ConfigError` for weights of samples where it cannot weigh them, and for a target a time step
+        where it learns none.
         """
+        card = discover.cards().get(self.called)
+        if data.task.stepwise and card is not None and not card.learns(data.task.name):
+            raise ConfigError(
+                f"{self.called} does not do {data.task.name}.",
+                remedy=f"See what does: tacita methods --task {data.task.name}",
+            )
         data = data.learnable().evened()
         if data.weights is not None and not self.weighs:
             raise cannot_weigh(self.called, data.source)
@@ -133,9 +141,18 @@ class Learner(ABC):
         )
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
-        """`(N,)` predicted labels, in the user's own words, numbers or booleans."""
-        logits = self.logits(data)
-        return np.asarray(self.task_.decode(self.task_.predict(logits)))
+        """`(N,)` predicted labels, in the user's own words, numbers or booleans.
+
+        Of a label a step `(N, L)`, or where lengths differ `(N,)` arrays, each as long as its series.
+        """
+        data = self.like_training(data)
+        found = self.task_.decode(self.task_.predict(self.logits(data)))
+        if not self.task_.stepwise or data.lengths is None:
+            return np.asarray(found)
+        several = np.empty(len(found), dtype=object)
+        for place, (labels, length) in enumerate(zip(found, data.lengths.tolist(), strict=True)):
+            several[place] = labels[:length]
+        return several
 
     def predict_proba(self, data: Any) -> np.ndarray[Any, Any]:
         """`(N, K)` class probabilities, in the order of `task_.answers`: the classes, mostly."""

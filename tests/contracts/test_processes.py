@@ -29,7 +29,7 @@ from tests.contracts.test_objectives import (
     make,
     own_encoder,
 )
-from tests.helpers import voxel_volumes
+from tests.helpers import labelled_steps, voxel_volumes
 
 Result = dict[str, Any]
 
@@ -57,9 +57,10 @@ def objective_result(method: str, encoder: str, modality: str) -> Result:
 
 def learner_result(method: str, encoder: str, modality: str) -> Result:
     cls = load_class(method)
-    # Of a class a voxel there is an example of its own.
-    voxels = cards()[method].tasks == ("segmentation",)
-    data = voxel_volumes().normalised() if voxels else data_for(modality)
+    # Of a class a voxel, or a step, there is an example of its own.
+    dense = {"segmentation": voxel_volumes, "sequence-labels": labelled_steps}
+    made = dense.get(next(iter(cards()[method].tasks), ""))
+    data = data_for(modality) if made is None else made().normalised()
     torch.manual_seed(0)
     small = build(encoder, data.spec, **load_class(encoder).tiny)
     learner = cls(small, **cls.tiny, engine=ENGINE)

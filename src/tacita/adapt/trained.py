@@ -78,13 +78,17 @@ class Trained(NetworkLearner):
             size = engine.get("batch_size", 64)  # The default of `train`.
             watch = ConfidenceAlarm(objective, data, size, alarm=self.alarm)
             engine["callbacks"] = (watch, *engine.get("callbacks", ()))
-        self.history_ = train(objective, data, **engine)
+        self.history_ = train(objective, self.learnt_from(data), **engine)
         assert objective.head is not None
         self.encoder, self.head = objective.encoder, objective.head
 
     def build(self, data: Dataset) -> Objective[Any]:
         """The objective for this data, ready to be trained."""
         return self.objective(self.encoder, data.task, **self.options)  # type: ignore[call-arg]
+
+    def learnt_from(self, data: Dataset) -> Dataset:
+        """The samples that batches are drawn from: those of the data set, unless they are too large."""
+        return data
 
     def _watched(self, data: Dataset, seed: int) -> tuple[Dataset, Stopping | None]:
         """The samples to learn from and how training stops, where `patience` is one of the options."""

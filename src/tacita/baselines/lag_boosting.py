@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor
 
-from tacita.baselines.lags import Lags
+from tacita.baselines.lagged import Lags
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.tasks.forecast import Forecast

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
-from tacita.baselines.lags import Lags, a_target_each
+from tacita.baselines.lagged import Lags, a_target_each
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch, InputSpec
 from tacita.tasks.forecast import Forecast

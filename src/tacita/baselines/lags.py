@@ -1,106 +1,57 @@
-"""Regression on lags: what the baselines share that forecast from the last steps of a window."""
+"""Every time step of a series as one row of numbers: what stands around it, and what it varies about."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from tacita.baselines.margins import FILE, Margins, earlier_and_later
-from tacita.baselines.saved import load_estimator, save_estimator
-from tacita.data.batch import Batch, InputSpec
-from tacita.data.dataset import Dataset
-from tacita.errors import DataError
-from tacita.learner import Learner, chunks
-from tacita.tasks import require_forecast
-from tacita.tasks.forecast import Forecast
+LAGS = (0, 1, 2, 4, 8, 16)
+"""Steps before and after whose values are in a row; 0 is the step itself."""
+WIDTHS = (9, 33)
+"""Of the windows about a step whose mean and deviation are in a row."""
 
 
-class Lags(Learner):
-    """One estimator of the change over a season for all series and targets; margins from later windows.
+def lag_rows(x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """`(B, L, R)` rows of the steps of series `(B, L, C)`.
 
-    It is fitted on the earlier windows, its margins are taken on the later ones, then it is fitted on all.
+    Beyond either end of a series stands its first or last value; windows are cut there.
+
+    >>> lag_rows(torch.arange(4.0).view(1, 4, 1))[0, :, :3].tolist()  # itself, one before, one after
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 2.0], [2.0, 1.0, 3.0], [3.0, 2.0, 3.0]]
     """
-
-    files: ClassVar[tuple[str, ...]] = ("baseline.safetensors", FILE)
-
-    @abstractmethod
-    def estimator(self, rows: int, seed: int) -> Any:
-        """An unfitted estimator for this many rows."""
-
-    @abstractmethod
-    def columns(self, spec: InputSpec, task: Forecast) -> int:
-        """How many numbers it is given of a row."""
-
-    @abstractmethod
-    def learn(self, batch: Batch, change: Tensor, seed: int) -> Any:
-        """An estimator fitted on a batch and its changes `(B, H, K)`, as of `changes`."""
-
-    @abstractmethod
-    def relative(self, estimator: Any, batch: Batch) -> Tensor:
-        """The changes of a batch, `(B, H, K)`."""
-
-    def try_out(self, data: Dataset, seed: int) -> None:
-        require_forecast(f"{self.called} forecasts", data.task)
-
-    @property
-    def forecasting(self) -> Forecast:
-        """The task."""
-        return require_forecast(f"{self.called} forecasts", self.task_)
-
-    def _fit(self, data: Dataset, seed: int) -> None:
-        self.spec_ = data.spec
-        earlier, later = earlier_and_later(data)
-        estimator = self._fitted(data.subset(earlier), seed)
-        errors = [
-            changes(self.forecasting, batch.y) - self.relative(estimator, batch)
-            for batch in chunks(data.subset(later))
-        ]
-        self.margins_ = Margins.of(torch.cat(errors))
-        known = data.labelled.nonzero()[:, 0]
-        self.estimator_ = (
-            self._fitted(data.subset(known), seed) if len(known) > len(earlier) else estimator
-        )
-
-    def _fitted(self, data: Dataset, seed: int) -> Any:
-        batch = data.take(torch.arange(len(data)))
-        change = changes(self.forecasting, batch.y)
-        if not bool((~change.isnan()).any()):
-            raise DataError(
-                f"{data.source}: no window both changes and has a known future, so there is nothing to fit.",
-                remedy="Give longer series, or a shorter horizon.",
-            )
-        return self.learn(batch, change, seed)
-
-    def _logits(self, batch: Batch) -> Tensor:
-        asked = self.forecasting.asked(batch.y)
-        relative = self.relative(self.estimator_, batch)
-        forecast = asked.naive + asked.spread[:, None] * relative
-        return self.margins_.about(forecast, asked.spread)
-
-    def save_files(self, folder: Path) -> None:
-        save_estimator(self.estimator_, folder / self.files[0])
-        self.margins_.save(folder)
-
-    def load_files(self, folder: Path, seed: int) -> None:
-        self.spec_ = self.data_.spec
-        columns, like = self.columns(self.spec_, self.forecasting), self.estimator(2, seed)
-        self.estimator_ = load_estimator(folder / self.files[0], like, columns, 0, self.spec_)
-        self.margins_ = Margins.load(folder, self.forecasting.horizon)
+    count, longest, _ = x.shape
+    last = torch.full((count,), longest) if lengths is None else lengths
+    last = (last - 1)[:, None]
+    steps = torch.arange(longest)
+    columns = []
+    for lag in LAGS:
+        for shift in (0,) if lag == 0 else (-lag, lag):
+            at = torch.minimum((steps + shift).clamp_min(0).expand(count, -1), last)
+            columns.append(x.gather(1, at[:, :, None].expand_as(x)))
+    valid = (steps <= last)[:, :, None].double()
+    # About each series' own mean, so that sums of squares keep their digits.
+    centre = (x * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True)
+    apart = (x - centre) * valid
+    for width in WIDTHS:
+        size = _sums(valid, width).clamp_min(1)
+        mean = _sums(apart, width) / size
+        square = _sums(apart.square(), width) / size
+        columns += [mean + centre, (square - mean.square()).clamp_min(0).sqrt()]
+    return torch.cat([column.float() for column in columns], 2)
 
 
-def changes(task: Forecast, y: Tensor) -> Tensor:
-    """`(B, H, K)` the future less what was a season ago, on each window's scale; NaN where that is none."""
-    asked = task.asked(y)
-    unit = asked.spread.where(asked.spread > 0, torch.nan)[:, None]
-    return (asked.future - asked.naive) / unit
+def row_width(channels: int) -> int:
+    """How many numbers a row has.
+
+    >>> row_width(1)
+    15
+    """
+    return channels * (2 * len(LAGS) - 1 + 2 * len(WIDTHS))
 
 
-def a_target_each(rows: Tensor) -> NDArray[Any]:
-    """`(B, L, K)` to `(B * K, L)`."""
-    return np.ascontiguousarray(rows.movedim(2, 1).flatten(0, 1).numpy())
+def _sums(values: Tensor, width: int) -> Tensor:
+    """`(B, L, C)` sums over windows of an odd width about each step, in float64."""
+    half = width // 2
+    total = functional.pad(values.double(), (0, 0, half + 1, half)).cumsum(1)
+    return total[:, width:] - total[:, :-width]

@@ -49,7 +49,7 @@ class Card:
     labels: LabelSituation = "none"
     """What it is worth using with: no label at all, a few, or many."""
     tasks: tuple[str, ...] = ()
-    """The tasks that it can learn; empty means any."""
+    """The tasks that it can learn; empty means any, but for those apart."""
     reuses: tuple[str, ...] = ()
     """The parts of the house that it is made of."""
     encoder: bool = True

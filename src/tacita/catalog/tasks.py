@@ -24,14 +24,14 @@ class TaskCard:
     """What the catalog knows of one task.
 
     learnt_as: another task, such that whatever learns that one learns this one too.
-    apart: whether only methods that name it on their card learn it, and none that learn any task.
     target: where its class is, as `module:Class`.
+    apart: whether only methods that name it on their card learn it, and none that learn any task.
     """
 
     name: str
     learnt_as: str = ""
-    apart: bool = False
     target: str = ""
+    apart: bool = False
 
 
 TASKS: dict[str, tuple[TaskCard, type[Any]]] = {}
@@ -50,7 +50,7 @@ def task(name: str, *, learnt_as: str = "", apart: bool = False) -> Callable[[Cl
     """
 
     def register(cls: ClassT) -> ClassT:
-        card = TaskCard(name, learnt_as, apart, f"{cls.__module__}:{cls.__qualname__}")
+        card = TaskCard(name, learnt_as, f"{cls.__module__}:{cls.__qualname__}", apart)
         # The same class defined again is a notebook cell run twice; another one is a mistake.
         known = task_cards().get(name)
         if known is not None and known.target != card.target:

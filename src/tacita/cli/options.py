@@ -83,8 +83,8 @@ Metric = Annotated[
     typer.Option(
         metavar="NAME",
         help="The figure that ranks: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, "
-        "mean_absolute_error, root_mean_squared_error; quadratic_kappa. By default the task's own; "
-        "for uneven classes balanced_accuracy.",
+        "mean_absolute_error, root_mean_squared_error; quadratic_kappa; of steps segment_f1. By default "
+        "the task's own; for uneven classes balanced_accuracy.",
     ),
 ]
 EscapeFormulas = Annotated[

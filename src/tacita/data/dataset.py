@@ -22,7 +22,7 @@ from tacita.data.notes import Doubt, Note, merged
 from tacita.data.weights import checked_weights, even_weights, joined_weights
 from tacita.errors import DataError
 from tacita.tasks import Classification, Task
-from tacita.values import Values, as_tensor, cat, lengths_of, shape_of, with_tensor
+from tacita.values import Values, as_tensor, lengths_of, shape_of, with_tensor
 from tacita.words import html_table
 
 
@@ -58,6 +58,7 @@ class Dataset:
     weights: `(N,)` float64 above 0, how much each sample's label counts in learning, by their ratios; None
         where all count the same. `weighted` takes them. Scores count every sample the same.
     groups: `(N,)` int64; ids: a name for each sample, such as a file; empty means "its number".
+    starts: `(N,)` float64, of series when each begins, where that is known.
     source: where it was read from, for messages and reports.
     notes: what was done when it was read that its user should know.
     doubt: what its samples may be instead; while there is one they are not split over parts.
@@ -78,6 +79,7 @@ class Dataset:
     weights: Tensor | None = None
     groups: Tensor | None = None
     ids: tuple[str, ...] = ()
+    starts: Tensor | None = None
     source: str = "array"
     normaliser: Normaliser | None = None
     notes: tuple[Note, ...] = ()
@@ -87,7 +89,7 @@ class Dataset:
         count = len(self.samples)
         if not len(self.index):
             object.__setattr__(self, "index", torch.arange(count))
-        for name in ("targets", "index", "weights", "groups", "ids"):
+        for name in ("targets", "index", "weights", "groups", "ids", "starts"):
             value = getattr(self, name)
             if value is not None and len(value) not in ((count, 0) if name == "ids" else (count,)):
                 raise DataError(
@@ -211,6 +213,7 @@ class Dataset:
             weights=None if self.weights is None else self.weights[positions],
             groups=None if self.groups is None else self.groups[positions],
             ids=tuple(self.ids[int(i)] for i in positions) if self.ids else (),
+            starts=None if self.starts is None else self.starts[positions],
         )
 
     def with_samples(self, samples: Values) -> Dataset:
@@ -289,13 +292,20 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
         first,
         samples=samples,
         meta=first.meta.like(samples),
-        targets=cat([part.targets for part in parts]),
+        targets=first.task.stacked([part.targets for part in parts]),
         index=torch.cat([part.index for part in parts]),
         weights=joined_weights([(part.weights, len(part)) for part in parts]),
         groups=None,
+        starts=_all([part.starts for part in parts]),
         ids=tuple(name for part in parts for name in part.ids),
         notes=merged(note for part in parts for note in part.notes),
     )
+
+
+def _all(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """What is known of all parts, end to end."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if len(known) == len(parts) else None
 
 
 def check_alike(data: Dataset, other: Dataset) -> None:

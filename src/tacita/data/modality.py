@@ -163,6 +163,10 @@ class Modality(ABC):
             )
         return samples
 
+    def divided(self, data: Dataset) -> Dataset:
+        """Samples that are too few to learn from some and be scored on others, as several parts of them."""
+        return data
+
     def doubt(self, source: Source, samples: Samples, reading: Reading) -> Doubt | None:
         """What the samples of a source, read for the first time, may be instead; None where all is clear."""
         return None
@@ -260,6 +264,10 @@ class Modality(ABC):
     @abstractmethod
     def show(self, data: Dataset, position: int) -> Sample:
         """A sample as it came, to be drawn: `(C, H, W)`, `(L, C)`, a mapping of cells, or text."""
+
+    def times(self, data: Dataset) -> list[list[str]] | None:
+        """When the steps of each sample are; None where that is not known."""
+        return None
 
     def write(
         self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]], source: Path, out: Path | None

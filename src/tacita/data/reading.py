@@ -176,6 +176,8 @@ class Samples:
     ids: a name for each sample; empty means "its number".
     owners: of samples cut out of something larger, its name, by which label files know them.
     weights: one raw weight a sample, or None where none are told.
+    at: of series that were interpolated, the row among those that were read, or between two, of every step.
+    starts: `(N,)` when each series begins, where that is known.
     skipped: names of what gave no sample, whose labels are then of no use.
     notes: what was done to the source that its user should know.
     """
@@ -190,6 +192,8 @@ class Samples:
     skipped: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     weights: Any = None
+    at: Any = None
+    starts: Any = None
 
     def __len__(self) -> int:
         return len(self.values)

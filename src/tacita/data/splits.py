@@ -140,7 +140,11 @@ def cross_validation(data: Dataset, seed: int) -> list[Fold]:
         stratum = stratum[~alone]
     positions, single = positions[~alone], positions[alone]
     y = None if stratum is None else stratum.numpy()
-    most = len(positions) // 2 if y is None else int(np.unique(y, return_counts=True)[1].min())
+    most = (
+        len(positions) // data.task.fewest_scored
+        if y is None
+        else int(np.unique(y, return_counts=True)[1].min())
+    )
     groups = None if data.groups is None else data.groups[positions].numpy()
     if groups is not None:
         most = min(most, len(np.unique(groups)))

@@ -92,6 +92,20 @@ class ResidualConv(Encoder):
         average, peak = tokens.chunk(2, 2)
         return Encoding(tokens, torch.cat([masked_mean(average, mask), masked_max(peak, mask)], 1))
 
+    def per_step(self, batch: Batch) -> Tensor:
+        """Of the token whose middle is nearest, none beyond a series' end."""
+        tokens, lengths = self(batch).tokens, batch.lengths
+        if self.stride == 1:
+            return tokens
+        steps = torch.arange(batch.x.shape[1], device=tokens.device)
+        nearest = ((steps + self.stride // 2) // self.stride).clamp_max(tokens.shape[1] - 1)
+        if lengths is None:
+            return tokens[:, nearest]
+        last = (lengths.to(tokens.device) - 1) // self.stride
+        at = torch.minimum(nearest, last[:, None])
+        spread = tokens.gather(1, at[:, :, None].expand(-1, -1, tokens.shape[2]))
+        return hide_padding(spread, batch.mask)
+
 
 class Residual(nn.Module):
     """Norm, activation and one dilated convolution, added to the input."""

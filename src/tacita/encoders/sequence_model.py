@@ -12,14 +12,12 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tacita import layers
 from tacita.catalog.cards import method
-from tacita.catalog.signature import check_arguments, parameters
 from tacita.data.batch import Batch, InputSpec
 from tacita.encoder import Encoder, Encoding, hide_padding, masked_mean
 from tacita.errors import ConfigError
-from tacita.layers.base import SequenceLayer, State, last_valid
-from tacita.layers.stack import Bidirectional, Block, ChannelMixer, Norm, Stack, make_norm
+from tacita.layers.base import State, last_valid
+from tacita.layers.stack import ChannelMixer, Norm, make_norm, stack_of
 from tacita.parts.tokens import check_ids, padded
 from tacita.values import prefix_lengths
 
@@ -95,18 +93,6 @@ class SequenceModel(Encoder):
         self.spec = spec
         self.dim = d_model
         self.pooling = pooling
-        cls = layers.get(layer)
-        known = parameters(layer)
-        options = check_arguments("layer_options", known, layer_options or {})
-        if "max_length" in known:
-            options.setdefault("max_length", spec.shape[0])
-        if "depth" in known:
-            options.setdefault("depth", depth)
-
-        def make() -> SequenceLayer:
-            one = cls(d_model, **options)
-            return Bidirectional(one, cls(d_model, **options)) if bidirectional else one
-
         self.enter: nn.Module
         if spec.vocabulary:
             self.enter = nn.Embedding(padded(spec.vocabulary), d_model)
@@ -115,14 +101,10 @@ class SequenceModel(Encoder):
             )  # it may be the head of a language model too
         else:
             self.enter = nn.Linear(spec.channels, d_model)
-        self.stack = Stack(
-            [
-                Block(
-                    make(), channel_mixer=channel_mixer, norm=norm, prenorm=prenorm, dropout=dropout
-                )
-                for _ in range(depth)
-            ]
-        )
+        self.stack = stack_of(
+            layer, d_model, depth, spec.shape[0], options=layer_options, bidirectional=bidirectional,
+            channel_mixer=channel_mixer, norm=norm, prenorm=prenorm, dropout=dropout,
+        )  # fmt: skip
         self.norm = make_norm(norm, d_model) if prenorm else nn.Identity()
 
     @property
@@ -159,6 +141,9 @@ class SequenceModel(Encoder):
         if self.pooling == "mean":
             return Encoding(tokens, masked_mean(tokens, mask))
         return Encoding(tokens, last_valid(tokens, torch.zeros_like(tokens[:, 0]), lengths))
+
+    def per_step(self, batch: Batch) -> Tensor:
+        return self(batch).tokens
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step."""

@@ -110,6 +110,11 @@ class SeriesTransformer(TokenEncoder):
         tokens = self.blocks(self.embed(hide_padding(x, mask)), valid)
         return Encoding(hide_padding(tokens, valid), masked_mean(tokens, valid))
 
+    def per_step(self, batch: Batch) -> Tensor:
+        """Of the patch that a step lies in."""
+        spread = self(batch).tokens.repeat_interleave(self.patch, 1)[:, : batch.x.shape[1]]
+        return hide_padding(spread, batch.mask)
+
 
 def default_patch(length: int) -> int:
     """Steps in a token for series of a length.

@@ -6,14 +6,16 @@ Mamba's code; attention has its own MLP in a second branch, as in Transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tacita.catalog.signature import check_arguments, parameters
 from tacita.errors import ConfigError
+from tacita.layers import get
 from tacita.layers.base import Run, SequenceLayer, State, reverse_valid
 from tacita.processes import rand
 
@@ -199,6 +201,36 @@ class Bidirectional(SequenceLayer):
             reverse_valid(x, run.lengths), Run(run.lengths, resets, run.rate)
         )
         return self.join(torch.cat([ahead, reverse_valid(back, run.lengths)], 2)), None
+
+
+def stack_of(
+    layer: str,
+    d_model: int,
+    depth: int,
+    length: int,
+    *,
+    options: Mapping[str, int | float | bool | str] | None = None,
+    bidirectional: bool = False,
+    **block: Any,
+) -> Stack:
+    """A stack of `depth` blocks of one layer, by its name in the catalog.
+
+    options: the layer's; a `max_length` is `length`, and a `depth` that of the stack, where none is given.
+    block: arguments of each `Block`. Raises `ConfigError` for an unknown layer or option.
+    """
+    cls = get(layer)
+    known = parameters(layer)
+    checked = check_arguments("layer_options", known, options or {})
+    if "max_length" in known:
+        checked.setdefault("max_length", length)
+    if "depth" in known:
+        checked.setdefault("depth", depth)
+
+    def make() -> SequenceLayer:
+        one = cls(d_model, **checked)
+        return Bidirectional(one, cls(d_model, **checked)) if bidirectional else one
+
+    return Stack([Block(make(), **block) for _ in range(depth)])
 
 
 def make_norm(name: str, dim: int) -> nn.Module:

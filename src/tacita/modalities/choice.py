@@ -8,6 +8,7 @@ from tacita.data.reading import Reading, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.files import READ, unknown_extension, unpacked_first
 from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource, TableSource
+from tacita.tasks import is_stepwise
 
 
 def chosen(source: Source, reading: Reading) -> Modality:
@@ -59,6 +60,8 @@ def check_options(source: Source, modality: Modality, reading: Reading) -> None:
     for argument in ("series_id", "time"):
         name = getattr(reading, argument)
         table = isinstance(source, TableSource | ArraySource if argument == "time" else TableSource)
+        if argument == "time" and is_stepwise(reading.task):
+            table = table or isinstance(source, FolderSource)
         if name is not None and not table:
             raise ConfigError(
                 f"{argument}={name!r}, but {source.name} is no table.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from tacita.data.notes import Doubt
 from tacita.data.reading import Reading, Samples
 from tacita.errors import DataError
 from tacita.modalities.readers.labels import group_codes
-from tacita.tasks import encode
+from tacita.tasks import StepLabels, encode, is_stepwise, step_labels
 from tacita.tasks.labels import of_categories, told
+from tacita.values import Values
 
 
 def finish(
@@ -31,7 +33,10 @@ def finish(
     doubt: what the samples may be instead.
     """
     count = len(samples)
-    raw, words = as_told(samples.labels, reading, samples.source)
+    labels = samples.labels
+    if is_stepwise(reading.task):
+        labels = of_steps(labels, samples.values, samples.source, str(reading.task))
+    raw, words = as_told(labels, reading, samples.source)
     y, task = encode(raw, reading.task, samples.values, samples.source)
     if len(y) != count:
         raise DataError(
@@ -52,11 +57,14 @@ def finish(
         task,
         groups=None if samples.groups is None else group_codes(samples.groups, count),
         ids=samples.ids,
+        starts=_times(samples.starts),
         source=samples.source,
         notes=samples.notes,
         doubt=doubt,
     )
-    return data if samples.weights is None else data.weighted(samples.weights)
+    if samples.weights is not None:
+        data = data.weighted(samples.weights)
+    return data.kind.divided(data)
 
 
 def as_told(labels: Any, reading: Reading, source: str) -> tuple[Any, dict[str, Any]]:
@@ -65,7 +73,24 @@ def as_told(labels: Any, reading: Reading, source: str) -> tuple[Any, dict[str, 
         "unlabelled_as": tuple(reading.unlabelled_as or ()),
         "as_class": tuple(reading.as_class or ()),
     }
+    if isinstance(labels, StepLabels):
+        return replace(labels, rows=_told(labels.rows, source, **words)), words
     return told(of_categories(labels), source, order=tuple(reading.order or ()), **words), words
+
+
+def of_steps(labels: Any, samples: Values, source: str, task: str) -> StepLabels | None:
+    """Raw labels of any form as those of time steps; None where there are none."""
+    return None if labels is None else step_labels(labels, samples, source, task)
+
+
+def _told(rows: Any, source: str, **words: tuple[str, ...]) -> Any:
+    """The labels of steps as their user has them; of several columns, which are numbers, as they are."""
+    several = getattr(rows, "ndim", 1) > 1
+    return rows if several else told(of_categories(rows), source, **words)
+
+
+def _times(starts: Any) -> torch.Tensor | None:
+    return None if starts is None else torch.as_tensor(starts, dtype=torch.float64)
 
 
 def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[str]) -> Dataset:
@@ -77,11 +102,13 @@ def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[st
     if samples.labels is None:
         y = task.unlabelled(samples.values)
     else:
-        labels = told(
-            of_categories(samples.labels),
-            samples.source,
-            unlabelled_as=schema.meta.unlabelled_as,
-        )
+        unlabelled_as = {"unlabelled_as": schema.meta.unlabelled_as}
+        labels: Any
+        if task.stepwise:
+            steps = step_labels(samples.labels, samples.values, samples.source, task.name)
+            labels = replace(steps, rows=_told(steps.rows, samples.source, **unlabelled_as))
+        else:
+            labels = told(of_categories(samples.labels), samples.source, **unlabelled_as)
         y = task.encode_like(labels, samples.values, samples.source, lambda i: f"sample {names[i]}")
     return Dataset(
         samples.values,
@@ -90,6 +117,7 @@ def finish_like(samples: Samples, schema: Schema, start: int, names: Sequence[st
         task,
         index=torch.arange(start, start + count),
         ids=samples.ids,
+        starts=_times(samples.starts),
         source=samples.source,
         notes=samples.notes,
     )

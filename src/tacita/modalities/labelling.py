@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tacita.data.dataset import Schema
 from tacita.data.modality import Modality
 from tacita.data.notes import Note
@@ -20,7 +22,9 @@ from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.files import existing
 from tacita.modalities.readers.labels import LabelFile, match, match_owners
 from tacita.modalities.readers.sources import ArraySource, FolderSource, TableSource
+from tacita.tasks import StepLabels, is_stepwise
 from tacita.tasks.declared import Declared
+from tacita.tasks.step_labels import steps_of
 from tacita.words import nearest, plural
 
 _FOLDERS = "folders"
@@ -61,6 +65,7 @@ class Labelling:
         if like is not None and reading.labels is not None:
             known = str(reading.labels) == like.meta.target and not os.path.exists(reading.labels)
             reading = replace(reading, labels=None) if known else reading
+        self._stepwise = is_stepwise(reading.task) if like is None else like.task.stepwise
         told, told_aside = reading.labels, {"group": reading.group, "weight": reading.weight}
         if isinstance(source, TableSource):
             reading = self._of_table(source, reading)
@@ -72,6 +77,11 @@ class Labelling:
             self.file = LabelFile.read(existing(reading.labels), reading.group, reading.weight)
             reading = replace(reading, labels=None)
         self.told = told
+        if self.file is not None and self._stepwise:
+            raise ConfigError(
+                f"{self.file.path}: has one label a series, and every step needs its own.",
+                remedy="Name a column of a long table with --labels, or give y (N, L) in a .npz.",
+            )
         if isinstance(source, FolderSource) and self.file is not None:
             self.file.check_inside()
         if like is None:
@@ -94,13 +104,19 @@ class Labelling:
         self._start = part.stop
         if self.hidden:
             return replace(samples, labels=None)
-        if self._labels is not None:
+        if isinstance(self._labels, StepLabels):
+            steps = self._labels[part]
+            if samples.at is not None:
+                lengths, _ = steps_of(samples.values, samples.source, "a label a step")
+                steps = steps.moved(lengths, samples.at)
+            samples = replace(samples, labels=steps)
+        elif self._labels is not None:
             samples = replace(samples, labels=self._labels[part])
         if self._groups is not None:
             samples = replace(samples, groups=self._groups[part])
         if self._weights is not None:
             samples = replace(samples, weights=self._weights[part])
-        if isinstance(self.source, FolderSource):
+        if isinstance(self.source, FolderSource) and not self._stepwise:
             samples = self._sorted_into_folders(self.source, samples)
         if self.file is None:
             return samples
@@ -182,6 +198,9 @@ class Labelling:
                 self.weight = reading.weight
                 self._weights = arrays.per_sample(self.weight)
         if self.target is not None:
+            if self._stepwise:
+                self._labels = self._of_steps(source, arrays.read(self.target))
+                return replace(reading, labels=None, group=None, weight=None)
             dense = self.modality.dense_labels
             read = arrays.read if dense else arrays.per_sample
             self._labels = read(self.target)
@@ -192,8 +211,23 @@ class Labelling:
                 )
         return replace(reading, labels=None, group=None, weight=None)
 
+    def _of_steps(self, source: ArraySource, raw: Any) -> StepLabels:
+        """A label a step, of series in one padded array or end to end."""
+        known = source.lengths
+        if known is None:
+            known, longest = np.full(source.count, source.shape[1]), source.shape[1]
+        else:
+            known = np.asarray(known, np.int64)
+            longest = int(known.max(initial=0)) if source.ragged else source.shape[1]
+        return StepLabels.of(raw, known, longest, source.name)
+
     def _of_folder(self, source: FolderSource, reading: Reading) -> Reading:
         labels = reading.labels
+        if self._stepwise:  # a column of every file
+            known = self.like.meta.target if self.like is not None else None
+            self.target = known if labels is None else str(labels)
+            self.group, self.weight = reading.group, reading.weight
+            return replace(reading, labels=self.target)
         folder = source.label_folder(labels)
         if folder is not None and (self.modality.dense_labels or labels is not None):
             if not self.modality.dense_labels:
@@ -236,7 +270,7 @@ class Labelling:
 
     def _check_aside(self, argument: str, name: str | None) -> None:
         """Raises `ConfigError` for a group or weight that neither the source nor a label file has."""
-        if name is None or isinstance(self.source, TableSource | ArraySource):
+        if name is None or self._stepwise or isinstance(self.source, TableSource | ArraySource):
             return  # The column or array is looked for where it is read.
         if self.file is None:
             raise ConfigError(

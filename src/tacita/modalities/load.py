@@ -44,6 +44,7 @@ from tacita.modalities.memory import as_dataset, open_memory, raw_labels, relabe
 from tacita.modalities.readers.files import TABLE_FILES, existing
 from tacita.modalities.readers.sources import DatasetSource, open_path
 from tacita.modalities.readers.standard_input import NAME, kept_input
+from tacita.tasks import is_stepwise
 
 
 @taking(Reading)
@@ -107,7 +108,9 @@ def open_source(source: PathLike, reading: Reading) -> Source:
         data, _ = load_builtin(source)
         return DatasetSource(data)
     path = kept_input() if str(source) == NAME else existing(source, also=BUILTIN)
-    return open_path(path, _formats(), reading.labels, _alone(reading.modality))
+    # Labels of steps are a column of every file of a folder, and no file beside them.
+    labels = None if is_stepwise(reading.task) else reading.labels
+    return open_path(path, _formats(), labels, _alone(reading.modality))
 
 
 def read(source: Source, reading: Reading) -> Dataset:

@@ -19,7 +19,7 @@ from tacita.data.dataset import Dataset
 from tacita.data.reading import PathLike, Reading, ReadingOptions, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import chosen
-from tacita.modalities.finish import as_told, finish
+from tacita.modalities.finish import as_told, finish, of_steps
 from tacita.modalities.labelling import Labelling
 from tacita.modalities.readers.labels import LabelFile, group_codes, match
 from tacita.modalities.readers.sources import (
@@ -31,7 +31,7 @@ from tacita.modalities.readers.sources import (
     is_frame,
     open_frame,
 )
-from tacita.tasks import encode
+from tacita.tasks import encode, is_stepwise
 from tacita.tasks.declared import Declared
 from tacita.tasks.label_types import label_type_of
 
@@ -50,9 +50,10 @@ def as_dataset(
 
     2-D arrays are tables `(N, F)`, 3-D are series `(N, L, C)` or, as uint8, grey images `(N, H, W)`,
     4-D are images, 5-D volumes; `modality` overrides. `y (N,)` may miss labels: -1, NaN, None or "".
-    Of volumes, `y (N, D, H, W)` may give a class to each voxel. `lengths (N,)` are those of series in one
-    padded array, `groups (N,)` the subject of each sample, `weights (N,)` how much each label counts: see
-    `Dataset.weighted`.
+    Of volumes, `y (N, D, H, W)` may give a class to each voxel, of series with the task `sequence-labels` or
+    `sequence-regression` `y (N, L)`, or a list of one array a series, a label to each step.
+    `lengths (N,)` are those of series in one padded array, `groups (N,)` the subject of each sample,
+    `weights (N,)` how much each label counts: see `Dataset.weighted`.
 
     `options` are those of `tacita.load`. Of a frame, `labels`, `group` and `weight` name columns; of all
     else, `labels` is a label file by row numbers from 0. A frame of one row a time step is read as series
@@ -155,11 +156,14 @@ def relabelled(data: Dataset, reading: Reading, y: Any = None, groups: Any = Non
     asked = reading.unlabelled_as or reading.as_class or reading.order
     if y is None and not asked and data.task.suits(reading.task):
         return data
-    raw, words = as_told(raw_labels(data) if y is None else _as_labels(y), reading, data.source)
+    labels = raw_labels(data) if y is None else _as_labels(y)
     name = reading.task or (None if data.task.told_anew or reading.order else data.task.name)
-    labels, task = encode(raw, name, data.samples, data.source)
+    if is_stepwise(name):
+        labels = of_steps(labels, data.samples, data.source, str(name))
+    raw, words = as_told(labels, reading, data.source)
+    targets, task = encode(raw, name, data.samples, data.source)
     data = replace(data, meta=data.meta.model_copy(update=words)) if asked else data
-    return data.with_labels(labels, task)
+    return data.with_labels(targets, task)
 
 
 def raw_labels(data: Dataset) -> Any:

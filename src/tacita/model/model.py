@@ -181,20 +181,25 @@ class Model:
         as_json: an object a line instead, `{"id": ..., "predicted": ..., "probabilities": {...}}`.
         escape_formulas: write a `'` before text in CSV that a spreadsheet would run as a formula.
 
+        Of a label a step there is a line for each, `id,step[,time],predicted`, times where they are known.
         A segmentation is written as label volumes: of NIfTI files into the folder `out`, each under
         its own name and on its own grid; of arrays into a `.npz` as `predicted`.
         """
         task = self.task
         parts = (
             (
-                task.named([part.name_of(i) for i in range(len(part))], part.samples),
+                task.named(
+                    [part.name_of(position) for position in range(len(part))],
+                    part.samples,
+                    part.kind.times(part) if task.stepwise else None,
+                ),
                 self.learner.logits(part),
             )
             for part in map(self._asked, read_like(source, self.schema, strict=strict))
         )
         place = Path(out) if out else None
         to = PredictionFile(self.schema.kind, Path(source), place, as_json, escape_formulas)
-        return self.task.write(parts, to, probabilities=proba)
+        return task.write(parts, to, probabilities=proba)
 
     def future_file(
         self, source: str | Path, out: str | Path | None, *, escape_formulas: bool = False

@@ -29,37 +29,37 @@ class PredictionFile:
     as_json: bool = False
     escape_formulas: bool = False
 
-    def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    def lines(
+        self, header: Sequence[str], lines: Iterable[Sequence[Any]], *, shares: int = 0
+    ) -> int:
         """Write CSV or JSON; gives the number of lines, but for the header."""
         if self.out is None:
-            return self._write(Shown(sys.stdout), header, lines)
+            return self._write(Shown(sys.stdout), header, lines, shares)
         with (
             replacing(self.out) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            return self._write(file, header, lines)
+            return self._write(file, header, lines, shares)
 
     def samples(self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> int:
         """Write what the samples' modality makes of predictions as large as they are."""
         return self.kind.write(parts, self.source, self.out)
 
-    def _write(self, file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    def _write(
+        self, file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]], shares: int
+    ) -> int:
         if self.as_json:
-            return _json(file, header, lines)
+            return _json(file, header, lines, shares)
         return _write(CsvLines(file, escape_formulas=self.escape_formulas), header, lines)
 
 
-def _json(file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
-    """An object a line; behind the id and the prediction, probabilities as numbers."""
-    count = 0
-    if header[:2] != ["id", "predicted"]:
-        for count, line in enumerate(lines, start=1):  # noqa: B007
-            file.write(json.dumps(dict(zip(header, line, strict=True)), ensure_ascii=False) + "\n")
-        return count
-    for name, predicted, *shares in lines:
-        row = {"id": name, "predicted": predicted}
+def _json(file: Output, header: Sequence[str], lines: Iterable[Sequence[Any]], shares: int) -> int:
+    """An object a line, the last columns under `probabilities` as numbers."""
+    count, plain = 0, len(header) - shares
+    for line in lines:
+        row = dict(zip(header[:plain], line[:plain], strict=True))
         if shares:
-            row["probabilities"] = dict(zip(header[2:], map(float, shares), strict=True))
+            row["probabilities"] = dict(zip(header[plain:], map(float, line[plain:]), strict=True))
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
         count += 1
     return count

@@ -10,6 +10,7 @@ SHARES = frozenset(
         "balanced_accuracy",
         "closed_set_accuracy",
         "macro_f1",
+        "segment_f1",
         "precision",
         "recall",
         "f1",
@@ -40,6 +41,7 @@ _WRITTEN = {
     "smape": "sMAPE",
     "coverage_80": "coverage of the 80% interval",
     "coverage_95": "coverage of the 95% interval",
+    "segment_f1": "segment F1",
 }
 
 

@@ -26,7 +26,11 @@ from tacita.tasks.open_set import UNKNOWN, OpenSet
 from tacita.tasks.ordinal import Ordinal, quadratic_kappa
 from tacita.tasks.regression import Regression
 from tacita.tasks.segmentation import Segmentation, dice_loss, require_voxels
+from tacita.tasks.sequence_labels import SequenceLabels
+from tacita.tasks.sequence_regression import SequenceRegression
 from tacita.tasks.shown import Shown, Writer
+from tacita.tasks.step_labels import StepLabels, step_labels
+from tacita.tasks.steps import Steps, require_steps
 from tacita.values import Values
 from tacita.windows import Windows
 from tacita.words import nearest
@@ -56,6 +60,11 @@ def kind_of(name: str) -> type[Task]:
             else f"Tasks: {', '.join(known)}; import the file of one of your own first.",
         )
     return known[name]
+
+
+def is_stepwise(name: str | None) -> bool:
+    """Whether labels of a task, if one is named, are one a time step."""
+    return name is not None and kind_of(name).stepwise
 
 
 def encode(raw: Any, name: str | None, samples: Values, source: str) -> tuple[Values, Task]:
@@ -113,12 +122,17 @@ __all__ = [
     "Part",
     "Regression",
     "Segmentation",
+    "SequenceLabels",
+    "SequenceRegression",
     "Shown",
+    "StepLabels",
+    "Steps",
     "Task",
     "Writer",
     "dice_loss",
     "encode",
     "full_precision",
+    "is_stepwise",
     "kind_of",
     "kinds",
     "quadratic_kappa",
@@ -126,7 +140,9 @@ __all__ = [
     "require_forecast",
     "require_number",
     "require_one_class",
+    "require_steps",
     "require_voxels",
+    "step_labels",
     "task",
     "task_of",
     "weighted_mean",

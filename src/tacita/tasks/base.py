@@ -21,7 +21,7 @@ from tacita.errors import ConfigError
 from tacita.measures.intervals import Interval
 from tacita.tasks.heads import linear_head
 from tacita.tasks.shown import Course, Shown, Writer
-from tacita.values import Values
+from tacita.values import Values, cat
 from tacita.words import nearest
 
 Fact = tuple[str, str]
@@ -62,6 +62,10 @@ class Task(ABC):
     """Whether the answers of several models have a mean, see `blended`."""
     continues: ClassVar[bool] = False
     """Whether a prediction goes on from a sample, so that only those without an answer are predicted."""
+    stepwise: ClassVar[bool] = False
+    """Whether a label is one a time step, so that a series has as many as it has steps."""
+    fewest_scored: ClassVar[int] = 2
+    """How many samples make a figure, where there is no class to tell."""
     output: ClassVar[str] = "probabilities"
     """What an exported model gives, by name; see `exported`."""
 
@@ -158,6 +162,10 @@ class Task(ABC):
             f"a {self.name} task has no classes, so it cannot grow by {', '.join(classes)}.",
             remedy="Learn the new targets with the old ones, in one data set.",
         )
+
+    def stacked(self, parts: Sequence[Values]) -> Values:
+        """The targets of several pieces of data end to end."""
+        return cat(parts)
 
     # Splits and checks, of known targets
 
@@ -341,8 +349,13 @@ class Task(ABC):
         """`(N,)` from 0 to 1, how torn the answers are; None where logits do not tell."""
         return None
 
-    def named(self, names: Sequence[str], samples: Values) -> Sequence[Any]:
-        """What `write` is told of samples: their names, unless a task has more to say of them."""
+    def named(
+        self, names: Sequence[str], samples: Values, times: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Any]:
+        """What `write` is told of samples: their names, unless a task has more to say of them.
+
+        times: when the steps of each sample are, where that is known.
+        """
         return names
 
     def write(self, parts: Iterable[Part], to: Writer, *, probabilities: bool = False) -> int:
@@ -353,7 +366,8 @@ class Task(ABC):
         if probabilities:
             self.probabilities(torch.empty(0, self.out_dim))
         shown = self.answers if probabilities else ()
-        return to.lines(["id", "predicted", *shown], self._lines(parts, probabilities))
+        lines = self._lines(parts, probabilities)
+        return to.lines(["id", "predicted", *shown], lines, shares=len(shown))
 
     def _lines(self, parts: Iterable[Part], probabilities: bool) -> Iterator[list[Any]]:
         for names, logits in parts:

@@ -268,7 +268,9 @@ class Forecast(Task):
             for place, past, after, each in zip(at.tolist(), history, future, found, strict=True)
         ]
 
-    def named(self, names: Sequence[str], samples: Values) -> Sequence[Any]:
+    def named(
+        self, names: Sequence[str], samples: Values, times: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Any]:
         """A window's series with the moments that it looks ahead to."""
         if not isinstance(samples, Windows):
             return [(name, [""] * self.horizon) for name in names]

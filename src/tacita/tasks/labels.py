@@ -199,7 +199,8 @@ def as_array(values: Any) -> NDArray[Any]:
     if array.ndim != 1:
         raise DataError(
             f"y has shape {array.shape}, but one label a sample is needed.",
-            remedy="Give y of shape (N,); turn one-hot rows into codes with y.argmax(1).",
+            remedy="Give y of shape (N,); turn one-hot rows into codes with y.argmax(1). Of series with a"
+            " label a time step name the task: task='sequence-labels', or 'sequence-regression'.",
         )
     if array.dtype.kind not in "biufUSO":
         empty = np.isnat(array) if array.dtype.kind in "mM" else np.zeros(len(array), bool)

@@ -16,8 +16,13 @@ from tacita.measures.ranks import Operating
 class Writer(Protocol):
     """Where predictions are written: as lines, or as files that are like the samples."""
 
-    def lines(self, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
-        """Write one line a sample, under a header; gives how many."""
+    def lines(
+        self, header: Sequence[str], lines: Iterable[Sequence[Any]], *, shares: int = 0
+    ) -> int:
+        """Write one line a sample, or a step, under a header; gives how many.
+
+        shares: how many of its columns, the last, are probabilities.
+        """
 
     def samples(self, parts: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> int:
         """Write predictions that are as large as the samples, beside what these are called."""

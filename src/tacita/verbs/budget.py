@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from time import monotonic
 from typing import Any, NamedTuple
 
+from tacita.adapt.trained import Trained
 from tacita.catalog.recipe import Recipe
 from tacita.data.dataset import Dataset
 from tacita.engine.train import train
@@ -178,7 +179,10 @@ def _seconds(recipe: Recipe, key: str, data: Dataset, **run: Any) -> float:
     if key == "pretrain":
         objective = pretraining_for(recipe, encoder)
     else:
-        objective = learner_for(recipe, encoder).build(data)  # type: ignore[attr-defined]
+        learner = learner_for(recipe, encoder)
+        assert isinstance(learner, Trained)
+        objective = learner.build(data)
+        data = learner.learnt_from(data)
     options = training_options(recipe, key) | run
     options.pop("patience", None)  # All steps are timed.
     # The first steps are slower; where they take long, that is little beside what they do.

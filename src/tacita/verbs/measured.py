@@ -81,7 +81,7 @@ def _majority(run: Run) -> dict[str, float] | None:
             return None
         if prior is None:
             return None
-        logits = prior.expand(len(fold.score), -1)
+        logits = prior.expand(len(fold.score), *prior.shape[1:])
         for name, value in task.scores(logits, run.scored.y[fold.score]).items():
             found[name].append(value)
     return finite({name: float(np.mean(values)) for name, values in found.items()})

@@ -274,7 +274,8 @@ def resolved(recipe: Recipe, data: Dataset) -> Recipe:
 
 def _usual_encoder(recipe: Recipe, data: Dataset) -> str:
     """Some objectives need an encoder of a certain kind, such as one with tokens to hide."""
-    needs = () if recipe.pretrain is None else discover.get(recipe.pretrain.method).needs
+    section = recipe.pretrain or recipe.learn
+    needs = () if section is None else discover.get(section.method).needs
     return default_encoder(data.spec, needs)
 
 

@@ -63,6 +63,9 @@ from tacita.verbs.results import (
 )
 from tacita.words import plural
 
+KEPT = (2, 3)
+"""Axes of the logits that are kept: of samples, and of their steps, but not of every voxel."""
+
 
 @dataclass
 class Run:
@@ -219,7 +222,7 @@ class Run:
         remedy = "Start the run anew with --overwrite."
         tensors, _ = read_tensors(path, remedy=remedy)
         at, logits = self.folds[number].score, tensors.get("logits")
-        if logits is None or logits.ndim != 2 or len(logits) != len(at):
+        if logits is None or logits.ndim not in KEPT or len(logits) != len(at):
             raise CheckpointError(f"{path}: its predictions are not of this fold.", remedy=remedy)
         return at, logits
 
@@ -254,7 +257,7 @@ class Run:
         part = self.scored.subset(fold.score)
         logits = learner.logits(part)
         scores = learner.task_.scores(logits, part.y)
-        if logits.ndim == 2:
+        if logits.ndim in KEPT:
             mine = self.data.task.translated(logits, learner.task_)
             write_tensors(self._predicted(recipe, number), {"logits": full_precision(mine)}, {})
         result = FoldResult(

@@ -144,6 +144,12 @@ class SNNDelays(Encoder):
         mask = None if lengths is None else length_mask(lengths, tokens.shape[1])
         return Encoding(hide_padding(tokens, mask), masked_mean(tokens, mask))
 
+    def per_step(self, batch: Batch) -> Tensor:
+        """The potentials once a value has gone in; what delays hold back shows up later."""
+        window, steps = self.code.window, batch.x.shape[1]
+        tokens = self(batch).tokens[:, window - 1 : steps * window : window]
+        return hide_padding(tokens, batch.mask)
+
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step."""
         state = self.code.initial_state(batch_size)

@@ -27,6 +27,7 @@ from tacita.modalities.readers.sources import (
     ListSource,
     TableSource,
 )
+from tacita.modalities.series.blocks import in_blocks, step_times
 from tacita.modalities.series.crops import crop_series
 from tacita.modalities.series.forecast import rows_to_come
 from tacita.modalities.series.forecast_words import forecast_facts, forecast_in_words
@@ -39,6 +40,7 @@ from tacita.modalities.series.recordings.device import is_device
 from tacita.modalities.series.sensor_views import SensorViews
 from tacita.modalities.series.sources import TEXT_SERIES, is_text_series, meta_of, samples_of
 from tacita.modalities.series.views import SeriesViews
+from tacita.tasks import is_stepwise
 from tacita.values import Ragged, Values, full, length_mask
 from tacita.windows import Windows
 from tacita.words import SHOWN, plural
@@ -61,7 +63,8 @@ _UNEVEN_LENGTHS = 10
         "views", "crops", "halves", "rows", "numbers", "patches", "neighbours", "steps", "sensors",
     ),
     usual=(
-        "supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch", "s4d-forecast",
+        "supervised", "barlow-linear-probe", "barlow-fine-tune", "fixmatch", "per-step", "per-step-conv",
+        "direct-forecast",
     ),
     hidden_share=0.5,
 )  # fmt: skip
@@ -83,7 +86,8 @@ class Series(Modality):
             return 3 * (timed or (len(source.shape) == 3 and source.dtype != "u1"))
         if isinstance(source, TableSource):
             told = (reading.series_id, reading.time, reading.horizon)
-            return 3 * any(each is not None for each in told)
+            asked = any(each is not None for each in told)
+            return 3 * (asked or is_stepwise(reading.task))
         return 3 * (isinstance(source, ListSource) and not isinstance(source.items[0], str))
 
     def read(
@@ -93,6 +97,20 @@ class Series(Modality):
         if found is None:
             raise self.cannot(source, like)
         yield from found
+
+    def divided(self, data: Dataset) -> Dataset:
+        """Of the only series that has labels, where these are of steps, consecutive blocks."""
+        return in_blocks(data) if data.task.stepwise and int(data.labelled.sum()) == 1 else data
+
+    def times(self, data: Dataset) -> list[list[str]] | None:
+        meta = data.meta
+        assert isinstance(meta, SeriesMeta)
+        if data.starts is None or meta.step is None:
+            return None
+        lengths = data.lengths
+        counts = [data.meta.shape[0]] * len(data) if lengths is None else lengths.tolist()
+        starts = data.starts.tolist()
+        return [step_times(*each, meta) for each in zip(starts, counts, strict=True)]
 
     def conform(self, samples: Samples, like: Schema) -> Samples:
         known, meta = meta_of(like), samples.meta

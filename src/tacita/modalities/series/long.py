@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,15 @@ from tacita.modalities.readers.rows import RowName
 from tacita.modalities.readers.values import check_finite, to_floats
 from tacita.modalities.series.read import ragged_series
 from tacita.modalities.series.sampling import on_grid
+from tacita.tasks import StepLabels
 from tacita.tasks.declared import Declared
 from tacita.tasks.labels import arrow_labels
 from tacita.words import nearest
 
+_OF_STEPS = (
+    " If every step has a label of its own, name the task: task='sequence-labels' (--task"
+    " sequence-labels), for numbers 'sequence-regression'."
+)
 _EXACT = 2**53
 """Up to here a float64 holds every whole number."""
 
@@ -30,7 +36,7 @@ _EXACT = 2**53
 def long_series(
     table: pa.Table,
     *,
-    series_id: str,
+    series_id: str | None,
     time: str | None,
     labels: str | None,
     group: str | None,
@@ -38,6 +44,7 @@ def long_series(
     missing: Missing,
     source: str,
     row_name: RowName,
+    stepwise: bool = False,
     channels: tuple[str, ...] = (),
     step: float | None = None,
     start: int = 0,
@@ -45,16 +52,26 @@ def long_series(
 ) -> Samples:
     """Series in the order of their first rows; their rows are sorted by time if there is one.
 
-    The channels are the other numeric columns, or those named. Raises `DataError` naming the row
+    The channels are the other numeric columns, or those named. Without `series_id` all rows are one series.
+    stepwise: whether each row has a label of its own; of several columns, with commas between their names,
+    it has several. Raises `DataError` naming the row
     of a missing id and of a missing or doubled time, and the series whose label, group or weight varies.
     """
-    others = {"labels": labels, "group": group, "weight": weight}
-    check_columns(table, source, series_id=series_id, time=time, **others)
-    names, codes = series_codes(table[series_id], series_id, source, row_name)
-    times = None if time is None else parse_times(table[time], time, source)
+    targets = label_columns(labels, table.column_names) if stepwise else ()
+    others = {"group": group, "weight": weight}
+    for label in targets or (labels,):
+        check_columns(table, source, series_id=series_id, time=time, labels=label, **others)
+    names: tuple[str, ...]
+    if series_id is None:
+        names, codes = (Path(source).name,), np.zeros(len(table), np.int64)
+    else:
+        names, codes = series_codes(table[series_id], series_id, source, row_name)
+    times, dated = None, False
+    if time is not None:
+        times, dated = parse_times(table[time], time, source), _is_date(table[time])
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
-    used = {series_id, time, labels, group, weight}
+    used = {series_id, time, labels, group, weight, *targets}
     table, found, notes = with_numbers(
         table,
         written=written or Written(),
@@ -68,10 +85,14 @@ def long_series(
     values, channels = _channel_values(table, channels, used, missing, source, row_name)
     samples_of = {
         what: None if name is None else _constant(table[name], codes, names, what, name, source)
-        for what, name in (("label", labels), ("group", group), ("weight", weight))
-    }
+        for what, name in (
+            ("label", None if stepwise else labels), ("group", group), ("weight", weight),
+        )
+    }  # fmt: skip
+    raw = samples_of["label"] if not targets else _rows_of([table[name] for name in targets], order)
     values = values[order]
-    sampled, resampled, gaps = step, 0, 0
+    sampled, resampled, gaps, at = step, 0, 0, None
+    starts = None
     if times is not None:
         grid = on_grid(
             values,
@@ -81,8 +102,9 @@ def long_series(
             source=source,
             place=lambda position: row_name(int(order[position])),
         )
+        starts = times[order][np.cumsum(lengths) - lengths]
         values, lengths, sampled = grid.values, grid.lengths, grid.step
-        resampled, gaps = grid.resampled, grid.gaps
+        resampled, gaps, at = grid.resampled, grid.gaps, grid.at
     data = ragged_series(values, lengths, missing=missing, source=source, start=start)
     facts = {
         "columns": channels,
@@ -90,6 +112,7 @@ def long_series(
         "series_id": series_id,
         "time": time,
         "step": sampled,
+        "dated": dated,
         "resampled": resampled,
         "gaps": gaps,
         "decimal": found.decimal,
@@ -98,12 +121,25 @@ def long_series(
     return replace(
         data,
         meta=data.meta.model_copy(update=facts),
-        labels=samples_of["label"],
+        labels=StepLabels(raw, lengths, at, targets) if targets else raw,
         groups=samples_of["group"],
         weights=samples_of["weight"],
         ids=names,
+        at=at,
+        starts=starts,
         notes=(*data.notes, *notes),
     )
+
+
+def label_columns(labels: str | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a step's labels: one, or several with commas between their names.
+
+    >>> label_columns("vx, vy", ["vx", "vy"]), label_columns("vx, vy", ["vx, vy"]), label_columns(None, [])
+    (('vx', 'vy'), ('vx, vy',), ())
+    """
+    if labels is None or labels in columns:
+        return () if labels is None else (labels,)
+    return tuple(name.strip() for name in labels.split(",") if name.strip())
 
 
 def check_columns(table: pa.Table, source: str, **named: str | None) -> None:
@@ -230,6 +266,19 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
 
 
+def _rows_of(columns: Sequence[pa.ChunkedArray], order: NDArray[np.int64]) -> Any:
+    """The raw labels of rows in an order: of one column, or `(R, T)` of several."""
+    found = [arrow_labels(column) for column in columns]
+    if len(found) == 1:
+        return found[0][order]
+    plain = [each.names if isinstance(each, Declared) else each for each in found]
+    return np.stack([each.astype(object) for each in plain], 1)[order]
+
+
+def _is_date(column: pa.ChunkedArray) -> bool:
+    return parse_numbers(column) is None
+
+
 def series_codes(
     column: pa.ChunkedArray, name: str, source: str, row_name: RowName
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -313,7 +362,8 @@ def _constant(
         raise DataError(
             f"{source}: the {what} {name!r} varies within the series {names[codes[bad]]!r}:"
             f" {words[values[chosen[codes[bad]]]]!r} and {words[values[bad]]!r}.",
-            remedy=f"Give one {what} a series, or make each stretch a series of its own.",
+            remedy=f"Give one {what} a series, or make each stretch a series of its own."
+            + _OF_STEPS * (what == "label"),
         )
     raw = arrow_labels(column)
     out = np.full(len(names), None, dtype=object)

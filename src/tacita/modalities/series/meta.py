@@ -26,6 +26,7 @@ class SeriesMeta(Meta):
     aside: of a table of one series a row, the columns that are no steps of it.
     series_id, time: the columns, or the array, that say which series a value belongs to and when it was.
     step: the time from one value to the next, where times are known; dates are in seconds.
+    dated: whether the times are dates.
     resampled, gaps: how many series were irregular and were interpolated at every step, and how many
         gaps of more than ten steps were bridged by that.
     rates: of channels with rates of their own, as in `InputSpec`.
@@ -44,6 +45,7 @@ class SeriesMeta(Meta):
     series_id: str | None = None
     time: str | None = None
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    dated: bool = False
     resampled: int = Field(default=0, ge=0)
     gaps: int = Field(default=0, ge=0)
     rates: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(), max_length=_MOST_CHANNELS)
@@ -56,7 +58,6 @@ class SeriesMeta(Meta):
     static: tuple[str, ...] = Field(default=(), max_length=_MOST_COLUMNS)
     calendar: Kind = "rows"
     last_day: bool = False
-    dated: bool = False
 
     @model_validator(mode="after")
     def _rates_share_the_columns(self) -> Self:

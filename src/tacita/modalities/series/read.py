@@ -223,7 +223,9 @@ def timed_series(
         )
         samples = replace(samples, values=data.values, meta=samples.meta.like(data.values))
     timed = {"time": name, "step": grid.step, "resampled": grid.resampled, "gaps": grid.gaps}
-    return replace(samples, meta=samples.meta.model_copy(update=timed))
+    starts = flat[np.cumsum(lengths) - lengths]
+    meta = samples.meta.model_copy(update=timed)
+    return replace(samples, meta=meta, at=grid.at, starts=starts)
 
 
 def fit_to(samples: Values, length: int) -> Values:

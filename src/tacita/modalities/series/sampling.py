@@ -24,7 +24,8 @@ _SMALL = 2**20
 class Grid:
     """Series laid end to end on the grid of one step, and what was done to bring them there.
 
-    Shapes: `values (sum of lengths, C)`, `lengths (N,)`.
+    Shapes: `values (sum of lengths, C)`, `lengths (N,)`; `at (sum of lengths,)`, the row that was read, or
+    between two, of each value, None where nothing was moved.
     """
 
     values: NDArray[np.floating[Any]]
@@ -35,6 +36,7 @@ class Grid:
     """How many series were not regular."""
     gaps: int = 0
     """How many gaps are longer than ten steps."""
+    at: NDArray[np.float64] | None = None
 
 
 def on_grid(
@@ -85,7 +87,8 @@ def on_grid(
     out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
         out[:, channel] = interpolated(values[:, channel], at, series, new, str(channel), source)
-    return Grid(out, new, step, int(irregular.sum()), gaps)
+    rows = interpolated(np.arange(len(times), dtype=np.float64), at, series, new, "0", source)
+    return Grid(out, new, step, int(irregular.sum()), gaps, rows.astype(np.float64))
 
 
 def _check_growth(

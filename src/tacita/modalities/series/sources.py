@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from tacita.data.dataset import Schema
@@ -14,7 +16,8 @@ from tacita.data.reading import Reading, Samples, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.choice import unreadable
 from tacita.modalities.readers.arrays import ArrayFile
-from tacita.modalities.readers.files import SERIES_FILES, Entry
+from tacita.modalities.readers.files import SERIES_FILES, TABLE_FILES, Entry
+from tacita.modalities.readers.frames import read_table
 from tacita.modalities.readers.numbers import Written
 from tacita.modalities.readers.sources import (
     ArraySource,
@@ -24,7 +27,12 @@ from tacita.modalities.readers.sources import (
     TableSource,
 )
 from tacita.modalities.series.forecast import in_pieces, series_to_forecast, table_to_forecast
-from tacita.modalities.series.long import lie_together, long_series, whole_series
+from tacita.modalities.series.long import (
+    label_columns,
+    lie_together,
+    long_series,
+    whole_series,
+)
 from tacita.modalities.series.meta import SeriesMeta, without_horizon
 from tacita.modalities.series.read import (
     ragged_series,
@@ -37,6 +45,7 @@ from tacita.modalities.series.recordings.device import is_device
 from tacita.modalities.series.recordings.load import recorded_samples
 from tacita.modalities.series.ts import stream_ts
 from tacita.modalities.series.wide import roles_in, wide_series
+from tacita.tasks import is_stepwise
 from tacita.values import Ragged
 from tacita.words import nearest
 
@@ -44,6 +53,8 @@ TEXT_SERIES = ".ts"
 _NO_FORECAST: dict[str, Any] = dict.fromkeys(
     ("horizon", "season", "context", "known_ahead", "calendar")
 )
+_FILE = "the file that a row is of"
+"""The column that says so, in a long table of several files."""
 _ROWS = 2**16
 """Rows of a long table that are looked at together."""
 
@@ -55,7 +66,8 @@ def samples_of(
     known = meta_of(like)
     if reading.horizon is not None or (known is not None and known.horizon):
         return _to_forecast(source, reading, known, like, chunk)
-    alone = None if like is None else _one_series(source, like)
+    stepwise = is_stepwise(reading.task) if like is None else like.task.stepwise
+    alone = None if like is None or stepwise else _one_series(source, like)
     if alone is not None and like is not None:
         entry = Entry(alone, alone.name, None)
         how: dict[str, Any] = {"missing": reading.missing, "source": source.name}
@@ -63,15 +75,15 @@ def samples_of(
     if isinstance(source, TableSource):
         known = meta_of(like)
         series_id = reading.series_id if known is None else known.series_id
-        if series_id is None:
+        if series_id is None and not stepwise:
             return _wide(source, reading, like, chunk)
-        return _long(source, reading, series_id, known, chunk)
+        return _long(source, reading, series_id, known, chunk, stepwise=stepwise)
     if isinstance(source, ArraySource):
         return _arrays(source, reading, meta_of(like), chunk)
     if isinstance(source, FolderSource | FileSource) and is_device(source.path):
         return recorded_samples(source.path, like)
     if isinstance(source, FolderSource):
-        return _folder(source, reading, like, chunk)
+        return (_step_files if stepwise else _folder)(source, reading, like, chunk)
     if isinstance(source, FileSource) and is_text_series(source.path):
         return stream_ts(source.path, chunk, missing=reading.missing)
     if isinstance(source, ListSource) and not isinstance(source.items[0], str):
@@ -142,13 +154,19 @@ def _wide(
 def _long(
     source: TableSource,
     reading: Reading,
-    series_id: str,
+    series_id: str | None,
     known: SeriesMeta | None,
     chunk: int | None,
+    *,
+    stepwise: bool,
 ) -> Iterator[Samples]:
     """A table of one row a time step; one whose series lie scattered has to be read whole."""
     pieces: Iterable[tuple[int, Any]]
-    if chunk is not None and lie_together(source.pieces(_ROWS), series_id):
+    if (
+        chunk is not None
+        and series_id is not None
+        and lie_together(source.pieces(_ROWS), series_id)
+    ):
         pieces = whole_series(source.pieces(_ROWS), series_id, chunk)
     else:
         pieces = [(0, source.whole)]
@@ -158,12 +176,15 @@ def _long(
             table,
             series_id=series_id,
             time=reading.time if known is None else known.time,
-            labels=_there(reading.labels, table, known),
+            labels=_labels_there(reading.labels, table, known)
+            if stepwise
+            else _there(reading.labels, table, known),
             group=_there(reading.group, table, known),
             weight=_there(reading.weight, table, known),
             missing=reading.missing,
             source=source.name,
             row_name=source.row_name(row),
+            stepwise=stepwise,
             channels=() if known is None else known.columns,
             step=None if known is None else known.step,
             start=start,
@@ -225,6 +246,49 @@ def _folder(
         )
 
 
+def _step_files(
+    source: FolderSource, reading: Reading, like: Schema | None, chunk: int | None
+) -> Iterator[Samples]:
+    """A table a series, with a column of labels: as one long table in which each row knows its file."""
+    entries = source.files(TABLE_FILES)
+    if not entries:
+        raise unreadable(source)
+    known = meta_of(like)
+    step = chunk or len(entries)
+    for start in range(0, len(entries), step):
+        some = entries[start : start + step]
+        tables = [_with_file(read_table(entry.path), entry.name) for entry in some]
+        table = pa.concat_tables(tables, promote_options="permissive")
+        begins = np.cumsum([0, *(len(each) for each in tables[:-1])])
+
+        def row_name(row: int, some: Sequence[Entry] = some, begins: Any = begins) -> str:
+            place = int(np.searchsorted(begins, row, side="right")) - 1
+            return f"row {row - int(begins[place])} of {some[place].name}"
+
+        samples = long_series(
+            table,
+            series_id=_FILE,
+            time=reading.time if known is None else known.time,
+            labels=_labels_there(reading.labels, table, known),
+            group=_there(reading.group, table, known),
+            weight=_there(reading.weight, table, known),
+            missing=reading.missing,
+            source=source.name,
+            row_name=row_name,
+            stepwise=True,
+            channels=() if known is None else known.columns,
+            step=None if known is None else known.step,
+            start=start,
+            written=_written(reading, known),
+        )
+        meta = samples.meta.model_copy(update={"series_id": None, "id_column": None})
+        yield replace(samples, meta=meta)
+
+
+def _with_file(table: pa.Table, name: str) -> pa.Table:
+    return table.append_column(_FILE, pa.array([name] * len(table), pa.string()))
+
+
 def _list(source: ListSource, reading: Reading, chunk: int | None) -> Iterator[Samples]:
     step = chunk or len(source.items)
     for start in range(0, len(source.items), step):
@@ -273,6 +337,13 @@ def _there(name: Any, table: Any, like: object) -> str | None:
     return str(name)
 
 
+def _labels_there(name: Any, table: Any, like: object) -> str | None:
+    """The columns of a step's labels; of a model's further samples, where all of them are there."""
+    found = label_columns(None if name is None else str(name), table.column_names)
+    there = like is None or all(each in table.column_names for each in found)
+    return str(name) if found and there else None
+
+
 def _count(samples: Samples) -> int:
     values = samples.values
     return (
@@ -294,6 +365,8 @@ def _in_parts(samples: Samples, chunk: int | None) -> Iterator[Samples]:
             groups=None if samples.groups is None else samples.groups[cut],
             weights=None if samples.weights is None else samples.weights[cut],
             ids=samples.ids[cut],
+            at=None,
+            starts=None if samples.starts is None else samples.starts[cut],
         )
 
 
