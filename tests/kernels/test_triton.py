@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacita.kernels import lif, linear_scan, selective_scan
+from tacita.kernels import lif, linear_scan, selective_2d, selective_scan
 from tests.helpers import assert_close
 
 interpreted = pytest.mark.skipif(
@@ -101,6 +101,42 @@ def test_selective_scan(softplus, absent):
     inputs |= dict.fromkeys(absent)
     resets = draw(batch, length, seed=10) > 1 if softplus else None
     both_agree(selective_scan, inputs, delta_softplus=softplus, resets=resets, return_state=True)
+
+
+def grid_inputs(variates: int, length: int, width: int, d_state: int) -> dict[str, Tensor | None]:
+    """Of `selective_2d`, by the names of its arguments and the axis."""
+    cells, states = (2, variates, length), (2, variates, width, d_state)
+    shapes = {
+        "steps": (*cells, width), "A": (width, d_state), "rho": (width, d_state),
+        "B": (*cells, d_state), "C": (*cells, d_state), "states": states,
+    }  # fmt: skip
+    found: dict[str, Tensor | None] = {"u": draw(*cells, width)}
+    for seed, (name, shape) in enumerate(shapes.items()):
+        for axis in range(2):
+            found[f"{name}_{axis}"] = draw(*shape, seed=2 * seed + axis + 1)
+    for axis in range(2):
+        found[f"steps_{axis}"] = 0.3 * found[f"steps_{axis}"].abs()
+        found[f"A_{axis}"] = -found[f"A_{axis}"].abs()
+        found[f"rho_{axis}"] = found[f"rho_{axis}"].sigmoid()
+    return found
+
+
+def over_grid(u: Tensor, *, reverse: bool, backend: str, **pairs: Tensor | None) -> tuple[Tensor, ...]:
+    """`selective_2d` of what `grid_inputs` gives."""
+    names = "steps", "A", "rho", "B", "C"
+    given = [(pairs[f"{name}_0"], pairs[f"{name}_1"]) for name in names]
+    states = None if pairs["states_0"] is None else (pairs["states_0"], pairs["states_1"])
+    y, last = selective_2d(u, *given, states, reverse=reverse, backend=backend)
+    return y, *last
+
+
+@interpreted
+@pytest.mark.parametrize("reverse", (False, True))
+def test_selective_2d(reverse):
+    inputs = grid_inputs(3, 19, 33, 3)  # a chunk and a rest, a block and a rest
+    both_agree(over_grid, inputs, reverse=reverse)
+    begun = {**grid_inputs(1, 3, 5, 2), "states_0": None, "states_1": None}
+    both_agree(over_grid, begun, reverse=reverse)
 
 
 @interpreted
