@@ -121,7 +121,9 @@ def grid_inputs(variates: int, length: int, width: int, d_state: int) -> dict[st
     return found
 
 
-def over_grid(u: Tensor, *, reverse: bool, backend: str, **pairs: Tensor | None) -> tuple[Tensor, ...]:
+def over_grid(
+    u: Tensor, *, reverse: bool, backend: str, **pairs: Tensor | None
+) -> tuple[Tensor, ...]:
     """`selective_2d` of what `grid_inputs` gives."""
     names = "steps", "A", "rho", "B", "C"
     given = [(pairs[f"{name}_0"], pairs[f"{name}_1"]) for name in names]

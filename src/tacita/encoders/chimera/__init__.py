@@ -160,9 +160,7 @@ class Chimera(Encoder):
 class ChimeraBlock(nn.Module):
     """Norm, short convolution along time, the heads' sum, a gate, and what was there (their figure 1)."""
 
-    def __init__(
-        self, heads: dict[str, Fields], width: int, dropout: float, gated: bool
-    ) -> None:
+    def __init__(self, heads: dict[str, Fields], width: int, dropout: float, gated: bool) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.enter = nn.Linear(width, width)
@@ -193,8 +191,8 @@ class ChimeraBlock(nn.Module):
         if window is None:
             window = along.new_zeros(len(along), TAPS - 1, along.shape[2])
         window = remember(window, along, None, None)
-        shape = x.shape[:2]
-        return functional.silu(y).unflatten(0, shape), {"conv": window.unflatten(0, shape)}
+        window = window.view(*x.shape[:2], *window.shape[1:])
+        return functional.silu(y).view(x.shape), {"conv": window}
 
     def initial_state(self, batch_size: int, variates: int) -> State:
         """`conv (B, V, 3, D)`, the last inputs of the convolution, and the heads' states."""

@@ -49,7 +49,13 @@ class Axis(nn.Module):
     """
 
     def __init__(
-        self, width: int, d_state: int, steps: tuple[float, float], *, selective: bool, coupled: bool
+        self,
+        width: int,
+        d_state: int,
+        steps: tuple[float, float],
+        *,
+        selective: bool,
+        coupled: bool,
     ) -> None:
         super().__init__()
         self.rank, self.d_state = math.ceil(width / 16), d_state
@@ -126,17 +132,16 @@ class Fields(nn.Module):
         last: State = {}
         y = self.D * u
         if not self.across:
-            batch = u.shape[0]
             along = [each.flatten(0, 1) for each in (u, time.step, time.B, time.C)]
             begun = None if state is None else state["apart"].flatten(0, 1)
             found, after = selective_scan(
                 along[0], along[1], time.A, along[2], along[3], state=begun, return_state=True
             )
-            return y + found.unflatten(0, (batch, -1)), {"apart": after.unflatten(0, (batch, -1))}
+            return y + found.view(u.shape), {"apart": after.view(*u.shape[:2], *after.shape[1:])}
         for name, axis in zip(("onwards", "back"), self.across, strict=False):
             across = axis(u)
             names = f"{name}.time", f"{name}.variates"
-            found, after = selective_2d(
+            found, fields = selective_2d(
                 u,
                 (time.step, across.step),
                 (time.A, across.A),
@@ -147,7 +152,7 @@ class Fields(nn.Module):
                 reverse=name == "back",
             )
             y = y + found
-            last |= dict(zip(names, after, strict=True))
+            last |= dict(zip(names, fields, strict=True))
         return y, last
 
     def initial_state(self, batch_size: int, variates: int) -> State:

@@ -86,15 +86,16 @@ def backward(
     if any(each is not None for each in grad_last):
         come = [torch.zeros_like(dstates[0]) if each is None else each for each in grad_last]
     given = (*sequences(u, *steps, *B, *C, grad_y), _constants(A, rho), reverse, _states(come, u))
-    results = [each.numpy() for each in (kept, du, dsteps, dconstants, dstates)]
+    results = (each.numpy() for each in (kept, du, dsteps, dconstants, dstates))
+    everything: tuple[Any, ...] = (*given, *results)
     # Many rows add to these: each thread to its own, and the threads' are added in their order.
     sums: dict[int, tuple[int, Tensor]] = {}
 
     def work(start: int, stop: int) -> None:
         first, beyond = start // blocks, (stop - 1) // blocks + 1
         sums[start] = first, u.new_zeros(4, beyond - first, variates, length, d_state)
-        own = first, sums[start][1].numpy()
-        backward_rows(start, stop, lanes, chunk, *given, *results, *own)
+        shared = (*everything, first, sums[start][1].numpy())
+        backward_rows(start, stop, lanes, chunk, *shared)
 
     share(work, batch * blocks)
     dBC = u.new_zeros(4, batch, variates, length, d_state)

@@ -128,9 +128,9 @@ class _Selective2D(torch.autograd.Function):
         *tensors, kept = ctx.saved_tensors
         if grad_y is None:  # only the last states went on
             grad_y = torch.zeros_like(tensors[0])
-        grad_y, *grad_last = _cast((grad_y, *grad_last), ctx.dtype)
+        grad_y, *come = _cast((grad_y, *grad_last), ctx.dtype)
         given = _pairs([*_cast(tensors, ctx.dtype), None, None])[:-1]
-        *grads, of_1, of_2 = ctx.module.backward(grad_y, grad_last, *given, kept, reverse=ctx.reverse)
+        *grads, of_1, of_2 = ctx.module.backward(grad_y, come, *given, kept, reverse=ctx.reverse)
         of_states = (of_1, of_2) if ctx.begun else (None, None)
         return (None, None, None, *grads, *of_states)
 
@@ -190,7 +190,10 @@ def _check(u: Tensor, *others: Tensor | None) -> None:
                 f"u {tuple(u.shape)} and A {tuple(A.shape)}.",
                 remedy=f"Each is {axes} = {shape}.",
             )
-    for name, tensor in [("u", u), *((name, each) for (name, *_), each in zip(named, others, strict=True))]:
+    for name, tensor in [
+        ("u", u),
+        *((name, each) for (name, *_), each in zip(named, others, strict=True)),
+    ]:
         if tensor is not None and not tensor.is_floating_point():
             raise ConfigError(
                 f"{name} has dtype {tensor.dtype}.", remedy="The scan is for real floating point."

@@ -53,7 +53,9 @@ def selective_2d_reference(
         earlier = torch.cat([states[1][:, v, None], across[:, :-1]], 1)
         along = scan(decay[0], kept[0] * earlier + drive[0], states[0][:, v], None)
         below = [along, across]
-        outputs[v] = sum(((x * c[:, v, :, None]).sum(-1) for x, c in zip(below, C, strict=True)), 0 * u[:, v])
+        outputs[v] = sum(
+            ((x * c[:, v, :, None]).sum(-1) for x, c in zip(below, C, strict=True)), 0 * u[:, v]
+        )
         for last, x in zip(lasts, below, strict=True):
             last[v] = x[:, -1]
     return torch.stack(outputs, 1), torch.stack(lasts[0], 1), torch.stack(lasts[1], 1)
