@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tacita.errors import ConfigError
-from tacita.kernels import selective_2d, selective_scan
+from tacita.kernels import selective_scan, selective_scan_2d
 from tests.helpers import assert_close
 
 BACKENDS = ("torch", "numba")
@@ -87,11 +87,11 @@ def flat(u, *pairs):
 
 
 def scanned(backend, reverse=False):
-    """`selective_2d` of the tensors that `flat` gives."""
+    """`selective_scan_2d` of the tensors that `flat` gives."""
 
     def function(u, *tensors):
         pairs = [tuple(tensors[i : i + 2]) for i in range(0, len(tensors), 2)]
-        y, last = selective_2d(u, *pairs, reverse=reverse, backend=backend)
+        y, last = selective_scan_2d(u, *pairs, reverse=reverse, backend=backend)
         return y, *last
 
     return function
@@ -118,7 +118,7 @@ def test_it_is_the_loop_over_cells_in_value_and_gradient(backend, reverse):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_it_is_the_wavefront_over_diagonals(backend):
     given_ = problem(variates=4, length=6)
-    assert_close(selective_2d(*given_, backend=backend)[0], wavefront(*given_))
+    assert_close(selective_scan_2d(*given_, backend=backend)[0], wavefront(*given_))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -160,7 +160,7 @@ def test_uncoupled_the_field_along_time_is_a_selective_scan_of_each_variate(back
     u, steps, A, rho, B, C, states = problem(variates=variates, length=40)
     none = torch.zeros_like(rho[0])
     C = C[0], torch.zeros_like(C[1])
-    y, last = selective_2d(u, steps, A, (none, none), B, C, states, backend=backend)
+    y, last = selective_scan_2d(u, steps, A, (none, none), B, C, states, backend=backend)
     for v in range(variates):
         row, after = selective_scan(
             u[:, v], steps[0][:, v], A[0], B[0][:, v], C[0][:, v],
@@ -175,7 +175,7 @@ def test_uncoupled_the_field_along_variates_is_a_selective_scan_of_each_step(bac
     u, steps, A, rho, B, C, _ = problem(variates=7, length=4)
     none = torch.zeros_like(rho[0])
     C = torch.zeros_like(C[0]), C[1]
-    y, _ = selective_2d(u, steps, A, (none, none), B, C, backend=backend)
+    y, _ = selective_scan_2d(u, steps, A, (none, none), B, C, backend=backend)
     for t in range(4):
         across = steps[1][:, :, t], A[1], B[1][:, :, t], C[1][:, :, t]
         assert_close(y[:, :, t], selective_scan(u[:, :, t], *across, backend=backend))
@@ -186,7 +186,7 @@ def test_one_decay_for_all_states_is_masked_attention_as_in_mamba_2():
     A = tuple(each[:, :1].expand_as(each).contiguous() for each in A)
     none = torch.zeros_like(rho[0])
     C = C[0], torch.zeros_like(C[1])
-    y, _ = selective_2d(u, steps, A, (none, none), B, C)
+    y, _ = selective_scan_2d(u, steps, A, (none, none), B, C)
     exponent = (steps[0][:, 0] * A[0][:, 0]).cumsum(1)
     mask = torch.ones(12, 12, dtype=torch.bool).tril()[:, :, None]
     decay = (exponent[:, :, None] - exponent[:, None]).exp() * mask  # (B, T, T, D)
@@ -203,7 +203,7 @@ def test_time_invariant_it_is_a_convolution_over_the_grid():
     u = draw(batch, variates, length, width)
     impulse = torch.zeros_like(u)
     impulse[:, 0, 0] = 1
-    y, kernel = (selective_2d(x, grid[0], A, rho, *grid[1:])[0] for x in (u, impulse))
+    y, kernel = (selective_scan_2d(x, grid[0], A, rho, *grid[1:])[0] for x in (u, impulse))
     sizes = 2 * variates, 2 * length
     product = torch.fft.rfft2(u, sizes, (1, 2)) * torch.fft.rfft2(kernel, sizes, (1, 2))
     assert_close(y, torch.fft.irfft2(product, sizes, (1, 2))[:, :variates, :length])
@@ -214,7 +214,7 @@ def test_time_invariant_it_is_a_convolution_over_the_grid():
 def test_a_cell_sees_no_later_step_and_no_later_variate(backend, reverse):
     u, *pairs = problem(variates=3, length=5)
     leaf = u.requires_grad_()
-    y, _ = selective_2d(leaf, *pairs, reverse=reverse, backend=backend)
+    y, _ = selective_scan_2d(leaf, *pairs, reverse=reverse, backend=backend)
     (slope,) = torch.autograd.grad(y[:, 1, 2].sum(), leaf)
     seen = slope.abs().amax((0, 3)) > 0
     first, last = (slice(1, 3), slice(0, 1)) if reverse else (slice(0, 2), slice(2, 3))
@@ -229,11 +229,11 @@ def test_an_impulse_reaches_the_other_field_a_cell_later():
     impulse[:, 0, 0] = 1
     B = B[0], torch.zeros_like(B[1])  # it enters the field along time alone
     only_2 = torch.zeros_like(C[0]), torch.ones_like(C[1])
-    y = selective_2d(impulse, steps, A, rho, B, only_2)[0].abs().amax((0, 3)) > 0
+    y = selective_scan_2d(impulse, steps, A, rho, B, only_2)[0].abs().amax((0, 3)) > 0
     assert y.tolist() == [[False, False], [True, True]]
     B = torch.zeros_like(B[0]), torch.ones_like(B[1])
     only_1 = only_2[1], only_2[0]
-    y = selective_2d(impulse, steps, A, rho, B, only_1)[0].abs().amax((0, 3)) > 0
+    y = selective_scan_2d(impulse, steps, A, rho, B, only_1)[0].abs().amax((0, 3)) > 0
     assert y.tolist() == [[False, True], [False, True]]
 
 
@@ -244,8 +244,8 @@ def test_in_reverse_is_variates_reversed(backend):
     def flipped(*tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(each.flip(1) for each in tensors)
 
-    y, last = selective_2d(u, steps, A, rho, B, C, states, reverse=True, backend=backend)
-    other, after = selective_2d(
+    y, last = selective_scan_2d(u, steps, A, rho, B, C, states, reverse=True, backend=backend)
+    other, after = selective_scan_2d(
         u.flip(1),
         flipped(*steps),
         A,
@@ -268,7 +268,7 @@ def test_fields_that_take_all_of_each_other_stay_bounded():
     A = -torch.ones(width, d_state), -torch.ones(width, d_state)
     rho = torch.full((width, d_state), 0.9), torch.full((width, d_state), 0.9)
     maps = [torch.ones(batch, variates, length, d_state)] * 2
-    _, last = selective_2d(u, steps, A, rho, tuple(maps), tuple(maps))
+    _, last = selective_scan_2d(u, steps, A, rho, tuple(maps), tuple(maps))
     # Each is at most 0.9 of the other, and what a step of 0.01 adds over the 0.01 that it loses.
     assert max(each.abs().max() for each in last) <= 1.01 / (1 - 0.9)
 
@@ -277,11 +277,11 @@ def test_fields_that_take_all_of_each_other_stay_bounded():
 @pytest.mark.parametrize("cut", (1, 7, 39))
 def test_a_series_may_be_cut_and_carried_on(backend, cut):
     u, steps, A, rho, B, C, states = problem(length=40)
-    y, last = selective_2d(u, steps, A, rho, B, C, states, backend=backend)
+    y, last = selective_scan_2d(u, steps, A, rho, B, C, states, backend=backend)
     parts = []
     for part in (slice(0, cut), slice(cut, 40)):
         now = [tuple(each[:, :, part] for each in pair) for pair in (steps, B, C)]
-        found, states = selective_2d(
+        found, states = selective_scan_2d(
             u[:, :, part], now[0], A, rho, *now[1:], states, backend=backend
         )
         parts.append(found)
@@ -332,7 +332,7 @@ def test_only_the_last_states_may_go_on(backend):
 def test_what_is_not_a_number_is_not_hidden(backend):
     u, *pairs = problem()
     u[1, 1, 2, 0] = math.nan
-    broken = ~selective_2d(u, *pairs, backend=backend)[0].isfinite()
+    broken = ~selective_scan_2d(u, *pairs, backend=backend)[0].isfinite()
     assert broken[1, 1:, 2:, 0].all()
     assert broken.sum() == 2 * 3
 
@@ -341,7 +341,7 @@ def test_what_is_not_a_number_is_not_hidden(backend):
 def test_nothing_in_nothing_out(backend):
     for sizes in ((0, 3, 5, 2, 3), (2, 3, 5, 0, 3), (2, 3, 5, 2, 0)):
         given_ = problem(*sizes)
-        y, last = selective_2d(*given_, backend=backend)
+        y, last = selective_scan_2d(*given_, backend=backend)
         assert y.shape == given_[0].shape
         assert last[0].shape == given_[-1][0].shape
 
@@ -350,12 +350,12 @@ def test_what_does_not_fit_is_refused():
     u, *pairs = problem()
     named = dict(zip(PAIRS, pairs, strict=True))
     with pytest.raises(ConfigError, match="u has shape"):
-        selective_2d(u[0], **named)
+        selective_scan_2d(u[0], **named)
     for name in PAIRS:
         wrong = (named[name][0], named[name][1][:1, ..., :1])
         with pytest.raises(ConfigError, match=f"one of {name} has shape"):
-            selective_2d(u, **{**named, name: wrong})
+            selective_scan_2d(u, **{**named, name: wrong})
     with pytest.raises(ConfigError, match="C has dtype"):
-        selective_2d(u, **{**named, "C": (named["C"][0], named["C"][1].long())})
+        selective_scan_2d(u, **{**named, "C": (named["C"][0], named["C"][1].long())})
     with pytest.raises(ConfigError, match="backend"):
-        selective_2d(u, **named, backend="cuda")
+        selective_scan_2d(u, **named, backend="cuda")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacita.kernels import lif, linear_scan, selective_2d, selective_scan
+from tacita.kernels import lif, linear_scan, selective_scan, selective_scan_2d
 from tests.helpers import assert_close
 
 interpreted = pytest.mark.skipif(
@@ -104,7 +104,7 @@ def test_selective_scan(softplus, absent):
 
 
 def grid_inputs(variates: int, length: int, width: int, d_state: int) -> dict[str, Tensor | None]:
-    """Of `selective_2d`, by the names of its arguments and the axis."""
+    """Of `selective_scan_2d`, by the names of its arguments and the axis."""
     cells, states = (2, variates, length), (2, variates, width, d_state)
     shapes = {
         "steps": (*cells, width), "A": (width, d_state), "rho": (width, d_state),
@@ -124,17 +124,17 @@ def grid_inputs(variates: int, length: int, width: int, d_state: int) -> dict[st
 def over_grid(
     u: Tensor, *, reverse: bool, backend: str, **pairs: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """`selective_2d` of what `grid_inputs` gives."""
+    """`selective_scan_2d` of what `grid_inputs` gives."""
     names = "steps", "A", "rho", "B", "C"
     given = [(pairs[f"{name}_0"], pairs[f"{name}_1"]) for name in names]
     states = None if pairs["states_0"] is None else (pairs["states_0"], pairs["states_1"])
-    y, last = selective_2d(u, *given, states, reverse=reverse, backend=backend)
+    y, last = selective_scan_2d(u, *given, states, reverse=reverse, backend=backend)
     return y, *last
 
 
 @interpreted
 @pytest.mark.parametrize("reverse", (False, True))
-def test_selective_2d(reverse):
+def test_selective_scan_2d(reverse):
     inputs = grid_inputs(3, 19, 33, 3)  # a chunk and a rest, a block and a rest
     both_agree(over_grid, inputs, reverse=reverse)
     begun = {**grid_inputs(1, 3, 5, 2), "states_0": None, "states_1": None}

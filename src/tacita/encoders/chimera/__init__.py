@@ -39,7 +39,7 @@ TAPS = 4
     family="encoder",
     modalities=("series",),
     summary="Features of series whose channels drive one another, by states along time and across channels.",
-    reuses=("selective_2d", "selective_scan", "causal_conv"),
+    reuses=("selective_scan_2d", "selective_scan", "causal_conv"),
 )
 class Chimera(Encoder):
     """Every value a cell of the grid; blocks of a trend and a season head and a gate; tokens by time step.
@@ -70,7 +70,7 @@ class Chimera(Encoder):
     >>> token, state = encoder.step(torch.zeros(2, 3), encoder.initial_state(2))
     """
 
-    tiny = {"width": 8, "depth": 1, "d_state": 4, "features": 24}
+    tiny = {"width": 8, "depth": 1, "d_state": 4, "features": 24, "bidirectional": False}
     modalities = ("series",)
 
     def __init__(
@@ -189,7 +189,7 @@ class ChimeraBlock(nn.Module):
         window = None if state is None else state["conv"].flatten(0, 1)
         y = causal_conv(along, self.conv.weight[:, 0], self.conv.bias, state=window)
         if window is None:
-            window = along.new_zeros(len(along), TAPS - 1, along.shape[2])
+            window = along.new_zeros(along.shape[0], TAPS - 1, along.shape[2])
         window = remember(window, along, None, None)
         window = window.view(*x.shape[:2], *window.shape[1:])
         return functional.silu(y).view(x.shape), {"conv": window}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tacita.kernels import selective_2d, selective_scan
+from tacita.kernels import selective_scan, selective_scan_2d
 from tacita.layers.base import State
 from tacita.layers.discretise import log_steps
 
@@ -141,7 +141,7 @@ class Fields(nn.Module):
         for name, axis in zip(("onwards", "back"), self.across, strict=False):
             across = axis(u)
             names = f"{name}.time", f"{name}.variates"
-            found, fields = selective_2d(
+            found, fields = selective_scan_2d(
                 u,
                 (time.step, across.step),
                 (time.A, across.A),

@@ -29,7 +29,7 @@ variates.
     backward(grad_y, grad_last, u, steps, A, rho, B, C, kept, *, reverse)
         -> the gradients of u and, each along time and along variates, of steps, A, rho, B, C, states
 
-They may rely on tensors in one dtype, float32 or float64, on one device, of the shapes of `selective_2d`
+They may rely on tensors in one dtype, float32 or float64, on one device, of the shapes of `selective_scan_2d`
 and no dimension of size 0, but of any strides. `states` and either of `grad_last` may be None. `kept` is
 None unless `keep`: states at the borders of chunks of time.
 """
@@ -47,13 +47,13 @@ from torch.autograd.function import once_differentiable
 
 from tacita.errors import ConfigError
 from tacita.kernels.backends import choose
-from tacita.kernels.selective_2d.reference import selective_2d_reference
+from tacita.kernels.selective_2d.reference import selective_scan_2d_reference
 
 Pair = tuple[Tensor, Tensor]
 """Along time, along variates."""
 
 
-def selective_2d(
+def selective_scan_2d(
     u: Tensor,
     steps: Pair,
     A: Pair,
@@ -79,10 +79,10 @@ def selective_2d(
 
     >>> one = torch.ones(1, 2, 2, 1)
     >>> A, rho = -one[0, 0, :1], one[0, 0, :1] / 2
-    >>> y, last = selective_2d(one, (one, one), (A, A), (rho, rho), (one, one), (one, one))
+    >>> y, last = selective_scan_2d(one, (one, one), (A, A), (rho, rho), (one, one), (one, one))
     >>> y[0, :, :, 0]
     tensor([[2.0000, 2.6839],
-            [2.6839, 3.7195]])
+            [2.6839, 3.8002]])
     """
     tensors = [u, *steps, *A, *rho, *B, *C, *(states or (None, None))]
     _check(*tensors)
@@ -92,7 +92,7 @@ def selective_2d(
         dtype = torch.float64
     if name == "torch" or u.numel() == 0 or A[0].numel() == 0:
         with torch.autocast(u.device.type, enabled=False):
-            y, *last = selective_2d_reference(*_filled(_cast(tensors, dtype)), reverse=reverse)
+            y, *last = selective_scan_2d_reference(*_filled(_cast(tensors, dtype)), reverse=reverse)
         y = y.to(u.dtype)
     elif torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         y, *last = _Selective2D.apply(_module(name), dtype, reverse, *tensors)

@@ -16,7 +16,7 @@ from torch import Tensor
 from tacita.kernels.selective.reference import scan
 
 
-def selective_2d_reference(
+def selective_scan_2d_reference(
     u: Tensor,
     steps: Sequence[Tensor],
     A: Sequence[Tensor],
@@ -34,28 +34,24 @@ def selective_2d_reference(
     >>> one = torch.ones(1, 2, 1, 1)
     >>> pair, half = (one, one), torch.full((1, 1), 0.5)
     >>> arguments = one, pair, (-half, -half), (half, half), pair, pair, (0 * one, 0 * one)
-    >>> selective_2d_reference(*arguments, reverse=False)[0].flatten()
+    >>> selective_scan_2d_reference(*arguments, reverse=False)[0].flatten()
     tensor([2.0000, 2.8033])
     """
+    decay = [torch.exp(step[..., None] * a) for step, a in zip(steps, A, strict=True)]
+    taken = [r * (1 - d) for r, d in zip(rho, decay, strict=True)]
+    drive = [(step * u)[..., None] * b[..., None, :] for step, b in zip(steps, B, strict=True)]
+    rows = [[each.unbind(1) for each in pair] for pair in (decay, taken, drive, states)]
     count = u.shape[1]
-    below = [torch.zeros_like(states[0][:, :1]).expand(-1, u.shape[2], -1, -1)] * 2
-    outputs: list[Tensor] = [u] * count
-    lasts: list[list[Tensor]] = [[u] * count, [u] * count]
+    found: list[list[Tensor]] = [[u] * count, [u] * count]
+    none = torch.zeros_like(drive[0][:, 0])
+    below = none, none
     for place in range(count):
         v = count - 1 - place if reverse else place
-        decay, kept, drive = [], [], []
-        for axis in range(2):
-            step = steps[axis][:, v]
-            decay.append(torch.exp(step[..., None] * A[axis]))
-            kept.append(rho[axis] * (1 - decay[axis]))
-            drive.append((step * u[:, v])[..., None] * B[axis][:, v, :, None])
-        across = decay[1] * below[1] + kept[1] * below[0] + drive[1]
-        earlier = torch.cat([states[1][:, v, None], across[:, :-1]], 1)
-        along = scan(decay[0], kept[0] * earlier + drive[0], states[0][:, v], None)
-        below = [along, across]
-        outputs[v] = sum(
-            ((x * c[:, v, :, None]).sum(-1) for x, c in zip(below, C, strict=True)), 0 * u[:, v]
-        )
-        for last, x in zip(lasts, below, strict=True):
-            last[v] = x[:, -1]
-    return torch.stack(outputs, 1), torch.stack(lasts[0], 1), torch.stack(lasts[1], 1)
+        (a_1, a_2), (k_1, k_2), (b_1, b_2), begun = ([each[v] for each in pair] for pair in rows)
+        across = a_2 * below[1] + k_2 * below[0] + b_2
+        earlier = torch.cat([begun[1][:, None], across[:, :-1]], 1)
+        along = scan(a_1, k_1 * earlier + b_1, begun[0], None)
+        below = found[0][v], found[1][v] = along, across
+    h_1, h_2 = (torch.stack(each, 1) for each in found)
+    y = (h_1 * C[0][..., None, :] + h_2 * C[1][..., None, :]).sum(-1)
+    return y, h_1[:, :, -1], h_2[:, :, -1]
