@@ -70,7 +70,14 @@ class Chimera(Encoder):
     >>> token, state = encoder.step(torch.zeros(2, 3), encoder.initial_state(2))
     """
 
-    tiny = {"width": 8, "depth": 1, "d_state": 4, "features": 24, "bidirectional": False}
+    tiny = {
+        "width": 8,
+        "depth": 1,
+        "d_state": 4,
+        "features": 24,
+        "bidirectional": False,
+        "heads": "season",
+    }
     modalities = ("series",)
 
     def __init__(
