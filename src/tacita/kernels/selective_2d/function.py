@@ -155,7 +155,7 @@ def _filled(tensors: Sequence[Any]) -> list[Any]:
     *given, states = _pairs(tensors)
     u, A = given[0], given[2][0]
     if states is None:
-        zeros = u[:, :, 0, :, None] * torch.zeros_like(A)
+        zeros = u.new_zeros(*u.shape[:2], *A.shape)
         states = zeros, zeros
     return [*given, states]
 
@@ -172,29 +172,26 @@ def _check(u: Tensor, *others: Tensor | None) -> None:
     if A.dim() != 2:
         raise ConfigError(f"A has shape {tuple(A.shape)}.", remedy="It is (D, N).")
     d_state = A.shape[1]
+    cells, columns = (batch, variates, length), (batch, variates, width, d_state)
     expected = {
-        "steps": ((batch, variates, length, width), "(B, V, T, D)"),
+        "steps": ((*cells, width), "(B, V, T, D)"),
         "A": ((width, d_state), "(D, N)"),
         "rho": ((width, d_state), "(D, N)"),
-        "B": ((batch, variates, length, d_state), "(B, V, T, N)"),
-        "C": ((batch, variates, length, d_state), "(B, V, T, N)"),
-        "states": ((batch, variates, width, d_state), "(B, V, D, N)"),
+        "B": ((*cells, d_state), "(B, V, T, N)"),
+        "C": ((*cells, d_state), "(B, V, T, N)"),
+        "states": (columns, "(B, V, D, N)"),
     }
-    named = [(name, *expected[name]) for name in expected for _ in range(2)]
-    for (name, shape, axes), tensor in zip(named, others, strict=True):
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != shape:
+    named = [("u", u.shape, "", u)]
+    twice = [(name, *kind) for name, kind in expected.items() for _ in range(2)]
+    named += [(*each, x) for each, x in zip(twice, others, strict=True) if x is not None]
+    for name, shape, axes, tensor in named:
+        if tensor.shape != shape:
             raise ConfigError(
                 f"one of {name} has shape {tuple(tensor.shape)}, which does not fit "
                 f"u {tuple(u.shape)} and A {tuple(A.shape)}.",
                 remedy=f"Each is {axes} = {shape}.",
             )
-    for name, tensor in [
-        ("u", u),
-        *((name, each) for (name, *_), each in zip(named, others, strict=True)),
-    ]:
-        if tensor is not None and not tensor.is_floating_point():
+        if not tensor.is_floating_point():
             raise ConfigError(
                 f"{name} has dtype {tensor.dtype}.", remedy="The scan is for real floating point."
             )
