@@ -181,11 +181,11 @@ def _check(u: Tensor, *others: Tensor | None) -> None:
         "C": ((*cells, d_state), "(B, V, T, N)"),
         "states": (columns, "(B, V, D, N)"),
     }
-    named = [("u", u.shape, "", u)]
+    named = [("u", tuple(u.shape), "", u)]
     twice = [(name, *kind) for name, kind in expected.items() for _ in range(2)]
     named += [(*each, x) for each, x in zip(twice, others, strict=True) if x is not None]
     for name, shape, axes, tensor in named:
-        if tensor.shape != shape:
+        if tuple(tensor.shape) != shape:
             raise ConfigError(
                 f"one of {name} has shape {tuple(tensor.shape)}, which does not fit "
                 f"u {tuple(u.shape)} and A {tuple(A.shape)}.",
