@@ -35,7 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "trend alone": {"heads": "trend"},
     "season alone": {"heads": "season"},
 }
-RATES = dict.fromkeys(ARMS, 1e-2)
+RATES = dict.fromkeys(ARMS, 2e-2)
 
 CLAIM = Claim(
     slug="chimera",
@@ -52,15 +52,17 @@ CLAIM = Claim(
     "of time-invariant states, both by paired t-tests p < 0.05 over 3 seeds or more",
     paper="best or second best on 8 sets of long-term forecasts; every part of it helps in the ablation",
     differs="2 blocks 16 wide with 4 states, 500 steps of 16 windows, a made-up task and its next step. "
-    "Rates were chosen on seed 100, of 0.005 and 0.02: for channels apart and time-invariant ones by "
-    "themselves, for the other parts left out with the whole",
+    "Rates were chosen on seed 100, of 0.005 and 0.02: for the whole, channels apart and time-invariant "
+    "states by themselves, for the other parts left out with the whole. Tried there as well: 1,000 steps, "
+    "which were worse (1.33 against 1.28), and 12 states with 400 steps, of which time-invariant ones were "
+    "better (1.27 against 1.29). An autoregression of all channels was better than any of these (1.23)",
 )
 
 
 def measure(seed: int) -> Figures:
     """The mean squared error of every arm, in units of the noise, whose own is 1."""
     series = chain(seed)
-    figures = {f"{arm}": forecast(arm, RATES[arm], series, seed) for arm in ARMS}
+    figures = {arm: forecast(arm, RATES[arm], series, seed) for arm in ARMS}
     figures["autoregression of all channels"] = regressed(series, LAGS, own=False)
     figures["autoregression of each"] = regressed(series, WINDOW, own=True)
     return figures
