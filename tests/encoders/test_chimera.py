@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tacita.data.batch import InputSpec
+from tacita.data.batch import Batch, InputSpec
 from tacita.encoders.chimera import Chimera
 from tacita.encoders.chimera.fields import Axis, Fields
 from tacita.errors import ConfigError
@@ -71,8 +71,6 @@ def test_no_token_depends_on_a_later_step(options):
 def reaches(options, depth: int = 1) -> list[list[bool]]:
     """Whether a channel's last cell depends on another channel's first value."""
     model, found = encoder(depth=depth, **options), []
-    from tacita.data.batch import Batch
-
     for channel in range(CHANNELS):
         x = series().requires_grad_()
         cell = model.cells(Batch.of(x))[:, channel, -1].square().sum()
