@@ -61,8 +61,8 @@ class Chimera(Encoder):
     `(B, C, L, width)`. Raises `ConfigError` for sizes that are not positive and for unknown names.
 
     Differs from the paper: a linear map of all variates of a time step rather than their mean; channels have
-    embeddings, which tell them apart; diagonal matrices only, no companion ones, and no closed loop; a field is
-    held over the step where it is an input of the other, which bounds both; a cell is 32 wide, not 64 to 256.
+    embeddings, which tell them apart; diagonal matrices only, no companion ones, and no closed loop; a field
+    is held over the step where it is an input of the other, which bounds both; 32 channels, not 64 to 256.
 
     >>> encoder = Chimera(InputSpec("series", (50, 3)), width=8, depth=1, d_state=4)
     >>> encoder(torch.zeros(2, 50, 3)).tokens.shape
