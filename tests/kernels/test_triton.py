@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacita.kernels import lif, linear_scan, selective_scan
+from tacita.kernels import lif, linear_scan, selective_scan, selective_scan_2d
 from tests.helpers import assert_close
 
 interpreted = pytest.mark.skipif(
@@ -101,6 +101,45 @@ def test_selective_scan(softplus, absent):
     inputs |= dict.fromkeys(absent)
     resets = draw(batch, length, seed=10) > 1 if softplus else None
     both_agree(selective_scan, inputs, delta_softplus=softplus, resets=resets, return_state=True)
+
+
+def grid_inputs(variates: int, length: int, width: int, d_state: int) -> dict[str, Tensor | None]:
+    """Of `selective_scan_2d`, by the names of its arguments and the axis."""
+    cells, states = (2, variates, length), (2, variates, width, d_state)
+    shapes = {
+        "steps": (*cells, width), "A": (width, d_state), "rho": (width, d_state),
+        "B": (*cells, d_state), "C": (*cells, d_state), "states": states,
+    }  # fmt: skip
+    found: dict[str, Tensor | None] = {"u": draw(*cells, width)}
+    for seed, (name, shape) in enumerate(shapes.items()):
+        for axis in range(2):
+            found[f"{name}_{axis}"] = draw(*shape, seed=2 * seed + axis + 1)
+    for axis in range(2):
+        found[f"steps_{axis}"] = 0.3 * found[f"steps_{axis}"].abs()
+        found[f"A_{axis}"] = -found[f"A_{axis}"].abs()
+        found[f"rho_{axis}"] = found[f"rho_{axis}"].sigmoid()
+    return found
+
+
+def over_grid(
+    u: Tensor, *, reverse: bool, backend: str, **pairs: Tensor | None
+) -> tuple[Tensor, ...]:
+    """`selective_scan_2d` of what `grid_inputs` gives."""
+    names = "steps", "A", "rho", "B", "C"
+    given = [(pairs[f"{name}_0"], pairs[f"{name}_1"]) for name in names]
+    states = None if pairs["states_0"] is None else (pairs["states_0"], pairs["states_1"])
+    y, last = selective_scan_2d(u, *given, states, reverse=reverse, backend=backend)
+    return y, *last
+
+
+@interpreted
+def test_selective_scan_2d():
+    both_agree(
+        over_grid, grid_inputs(2, 17, 33, 3), reverse=True
+    )  # a chunk, a block, and a rest of each
+    both_agree(over_grid, grid_inputs(3, 2, 5, 2), reverse=False)
+    begun = {**grid_inputs(1, 3, 5, 2), "states_0": None, "states_1": None}
+    both_agree(over_grid, begun, reverse=False)
 
 
 @interpreted
@@ -247,6 +286,41 @@ def test_rows_of_the_selective_scan_lie_beyond_32_bits():
     )
     assert found["du"].all()
     assert found["dB"].all()
+
+
+@interpreted
+def test_rows_of_the_scan_over_a_grid_lie_beyond_32_bits():
+    from tacita.kernels.selective_2d import gpu
+
+    variates, length, width, wide = 2, 3, 4, 2
+    cells, states = (1, variates, length), (1, variates, width, wide)
+    u, *steps = (draw(*cells, width, seed=seed).abs() for seed in range(3))
+    constants = [draw(width, wide, seed=seed) for seed in (3, 4, 5, 6)]
+    maps = [draw(*cells, wide, seed=seed) for seed in (7, 8, 9, 10)]
+    names = "u step_1 step_2 A_1 A_2 rho_1 rho_2 B_1 B_2 C_1 C_2"
+    shared = {"A_1", "A_2", "rho_1", "rho_2"}
+    given, sizes = (u, *steps, *constants, *maps), (variates, length, width, wide)
+    options = {"REVERSE": False, "BLOCK": 4, "WIDE": 2, "CHUNK": 16}
+    last = [torch.zeros(states, dtype=u.dtype) for _ in range(2)]
+    kept = torch.zeros(1, 1, 2, variates, width, wide, dtype=u.dtype)
+    arrays = named(f"{names} y last_1 last_2 kept", (*given, torch.zeros_like(u), *last, kept))
+    found = far_and_near_agree(
+        gpu._forward, arrays, set(arrays) - shared, *sizes, **options, KEEP=True
+    )
+    assert found["y"].all()
+    scratch = torch.zeros(1, 17, 2, variates, width, wide, dtype=u.dtype)
+    results = [torch.zeros_like(each) for each in (u, *steps)]
+    results += [torch.zeros(1, width, wide, dtype=u.dtype) for _ in constants]
+    results += [torch.zeros(1, *each.shape, dtype=u.dtype) for each in maps] + last
+    rest = (
+        "grad_y kept scratch du ds_1 ds_2 dA_1 dA_2 dr_1 dr_2 dB_1 dB_2 dC_1 dC_2 later_1 later_2"
+    )
+    arrays = named(f"{names} {rest}", (*given, u, found["kept"], scratch, *results))
+    found = far_and_near_agree(
+        gpu._backward, arrays, set(arrays) - shared, FAR + 1, *sizes, **options
+    )
+    assert found["du"].all()
+    assert found["dB_2"].all()
 
 
 @interpreted

@@ -26,6 +26,7 @@ from triton.compiler import ASTSource, CompiledKernel, compile
 from tacita.kernels.cauchy import gpu as cauchy
 from tacita.kernels.linear import gpu as linear
 from tacita.kernels.selective import gpu as selective
+from tacita.kernels.selective_2d import gpu as selective_2d
 from tacita.kernels.spiking import gpu as spiking
 
 pytestmark = pytest.mark.skipif(
@@ -197,4 +198,28 @@ def test_selective(monkeypatch, generation, dtype, width, d_state):
     y, last, kept = selective.forward(*given, delta_softplus=True, keep=True)
     assert kept is not None
     selective.backward(y, last, *given, kept, delta_softplus=True)
+    fits(stands)
+
+
+GRID = few_and_all(
+    [(90, torch.float32, 33, 16)],
+    [
+        (generation, dtype, width, d_state)
+        for generation in (80, 90)
+        for dtype in (torch.float32, torch.float64)
+        for width, d_state in ((1, 1), (33, 3), (33, 16), (33, 64), (33, 256))
+    ],
+)
+
+
+@pytest.mark.parametrize(("generation", "dtype", "width", "d_state"), GRID)
+def test_selective_2d(monkeypatch, generation, dtype, width, d_state):
+    stands = compiled(monkeypatch, selective_2d, ("_forward", "_backward"), generation)
+    u, *steps = (torch.empty(2, 3, 35, width, dtype=dtype) for _ in range(3))
+    A, *rho, spare = (u.new_empty(width, d_state) for _ in range(4))
+    B, C = ([u.new_empty(2, 3, 35, d_state) for _ in range(2)] for _ in range(2))
+    given = u, steps, (A, spare), rho, B, C
+    y, *last, kept = selective_2d.forward(*given, None, reverse=False, keep=True)
+    assert kept is not None
+    selective_2d.backward(y, last, *given, kept, reverse=False)
     fits(stands)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tacita.kernels.convolution import fft_convolution
     from tacita.kernels.linear.function import linear_scan
     from tacita.kernels.selective.function import selective_scan
+    from tacita.kernels.selective_2d.function import selective_scan_2d
     from tacita.kernels.spiking.function import lif
     from tacita.kernels.vandermonde import vandermonde_product, vandermonde_transpose
 
@@ -23,6 +24,7 @@ _WHERE = {
     "fft_convolution": "tacita.kernels.convolution",
     "lif": "tacita.kernels.spiking.function",
     "linear_scan": "tacita.kernels.linear.function",
+    "selective_scan_2d": "tacita.kernels.selective_2d.function",
     "selective_scan": "tacita.kernels.selective.function",
     "vandermonde_product": "tacita.kernels.vandermonde",
     "vandermonde_transpose": "tacita.kernels.vandermonde",
@@ -35,6 +37,7 @@ __all__ = [
     "lif",
     "linear_scan",
     "selective_scan",
+    "selective_scan_2d",
     "vandermonde_product",
     "vandermonde_transpose",
 ]

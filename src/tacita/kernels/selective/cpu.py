@@ -13,17 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tacita.kernels.compiled import Array
+from tacita.kernels.lanes import lanes_for, sequences
 from tacita.kernels.selective.loops import CHUNK, backward_rows, forward_rows
 from tacita.kernels.threads import share
-
-LANES = 128
-"""Channels of a block at most."""
-VECTOR = 16
-"""Lanes are a multiple of this, so that no loop over them has a rest to do one by one."""
 
 
 def forward(
@@ -45,9 +40,9 @@ def forward(
     batch, length, width = u.shape
     y, last = u.new_empty(u.shape), u.new_empty(batch, width, A.shape[1])
     kept = u.new_empty(batch, -(-length // CHUNK), A.shape[1], width) if keep else None
-    arguments = (*_sequences(u, delta, B, C, z), *_dense(u, A, D, delta_bias, state, resets))
+    arguments = (*sequences(u, delta, B, C, z), *_dense(u, A, D, delta_bias, state, resets))
     results = (y.view(-1).numpy(), last.numpy(), _array(kept, u, 4))
-    lanes = _lanes(batch, width)
+    lanes = lanes_for(batch, width)
     everything: tuple[Any, ...] = (lanes, *arguments, delta_softplus, *results)
     share(lambda start, stop: forward_rows(start, stop, *everything), batch * -(-width // lanes))
     return y, last, kept
@@ -72,9 +67,9 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the nine arguments, as `function.py` describes it."""
     batch, length, width = u.shape
-    sequences = _sequences(u, delta, B, C, z, grad_y)
-    arguments = (*sequences, *_dense(u, A, D, delta_bias, state, resets))
-    lanes = _lanes(batch, width)
+    given = sequences(u, delta, B, C, z, grad_y)
+    arguments = (*given, *_dense(u, A, D, delta_bias, state, resets))
+    lanes = lanes_for(batch, width)
     blocks = -(-width // lanes)
     du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
     dz = None if z is None else u.new_empty(u.shape)
@@ -110,31 +105,6 @@ def backward(
         None if delta_bias is None else dbias.sum(0),
         None if state is None else dstate,
     )
-
-
-def _lanes(batch: int, width: int) -> int:
-    """Channels of a block: few enough that every thread has a row."""
-    blocks = max(-(-width // LANES), -(-torch.get_num_threads() // batch))
-    return VECTOR * -(-width // (VECTOR * blocks))
-
-
-def _sequences(*tensors: Tensor | None) -> tuple[Any, ...]:
-    """`(B, L, K)` tensors as flat arrays, and their strides over B and L.
-
-    Parts of a wider tensor, as projections are split into, are read where they lie.
-    """
-    arrays: list[Array] = []
-    strides = np.zeros((len(tensors), 2), np.int64)
-    for i, tensor in enumerate(tensors):
-        if tensor is None:
-            arrays.append(arrays[0][:0])
-            continue
-        if tensor.shape[2] > 1 and tensor.stride(2) != 1:
-            tensor = tensor.contiguous()
-        strides[i] = tensor.stride()[:2]
-        reach = sum((n - 1) * s for n, s in zip(tensor.shape[:2], strides[i], strict=True))
-        arrays.append(tensor.detach().as_strided((int(reach) + tensor.shape[2],), (1,)).numpy())
-    return (*arrays, strides)
 
 
 def _dense(

@@ -1,0 +1,1 @@
+"""The selective scan over a grid of variates and time steps."""
