@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tacita.processes import rand
+from tacita.tasks import full_precision
 
 State: TypeAlias = tuple[Tensor, Tensor]
 """Output and cell of an LSTM, `(1, B, D)` each."""
@@ -49,7 +50,7 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         mixed = torch.tanh(keys[:, None] + self.query(queries)[:, :, None])
-        return valid_scores(self.score(mixed)[..., 0].float(), mask[:, None])
+        return valid_scores(full_precision(self.score(mixed)[..., 0]), mask[:, None])
 
 
 class PointerDecoder(nn.Module):

@@ -216,7 +216,7 @@ class ReadProcessWrite(App):
         return torch.cat(found)
 
     def figures(self) -> dict[str, float]:
-        """The last loss, in nats a set, and the share of sets all of whose steps were right, as one was told."""
+        """The last loss, in nats a set, and the share of sets of which every step was right."""
         if not hasattr(self, "history_"):
             raise ConfigError("Nothing was learnt yet.", remedy="Call fit first.")
         last = self.history_.rows[-1]
