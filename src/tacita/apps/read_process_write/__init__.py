@@ -117,13 +117,13 @@ class ReadProcessWrite(App):
         """
         data = as_sets(sets)
         told = as_outputs(outputs, data, ends=self.ends)
-        data = data.normalised(Standardiser(data.spec, axis=2).fit(data.samples))
+        normaliser = Standardiser(data.spec, axis=2).fit(data.samples)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             objective = self._objective(data.spec.channels, told)
         self.history_ = train(
             objective,
-            data,
+            data.normalised(normaliser),
             steps=self.steps,
             batch_size=min(self.batch_size, len(data)),
             learning_rate=self.learning_rate,
@@ -132,9 +132,7 @@ class ReadProcessWrite(App):
             resume=resume,
             callbacks=callbacks,
         )
-        self.objective_ = objective
-        assert isinstance(data.normaliser, Standardiser)
-        self.normaliser_ = data.normaliser
+        self.objective_, self.normaliser_ = objective, normaliser
         return self
 
     @torch.no_grad()
@@ -168,7 +166,8 @@ class ReadProcessWrite(App):
         """
         data = self._read(sets)
         told = as_outputs(outputs, data, ends=self.ends)
-        names = canonical(data.x, sizes_of(data))
+        sizes = sizes_of(data)
+        names = torch.cat([canonical(data.x[some], sizes[some]) for some in _pieces(data)])
         right = 0
         for row, expected, name in zip(
             self.predict(data, repeats=repeats), told, names, strict=True
@@ -190,6 +189,8 @@ class ReadProcessWrite(App):
 
         Raises as `fit` and `predict` do.
         """
+        if samples < 1:
+            raise ConfigError(f"samples={samples}: it must be 1 or more.")
         data = self._read(sets)
         told = as_outputs(outputs, data, ends=self.ends)
         found = list[Tensor]()
