@@ -26,6 +26,10 @@ from tacita.parts.pointer import start_lstm, valid_scores
     modalities=("series",),
     summary="Features of sets given as series: each step is an element, and their order means nothing.",
     reuses=("pointer",),
+    claim="After 200 steps a decoder with a glimpse sorts 8 numbers exactly in 85% of the cases on it, and "
+    "in 63% on an LSTM that reads them as they come; without a glimpse in 29%. One look before writing then "
+    "doubles what none does (45% against 21%), but with a glimpse looks make no sure difference (85% "
+    "against 83%), so that the claim fails on that.",
 )
 class SetEncoder(Encoder):
     """A small network reads each element; an LSTM that is fed nothing but its own attention sums them up.
