@@ -207,3 +207,32 @@ def test_options_and_encoders_that_cannot_be_are_refused() -> None:
     objective = PointerObjective(build("series-transformer", data.spec, patch=4), torch.zeros(2, 8))
     with pytest.raises(ConfigError, match="2 tokens for 8 elements"):
         objective(data.take(torch.arange(2)))
+
+
+def test_half_precision_gives_a_similar_loss() -> None:
+    sets = random_sets(6)
+    objective, data = objective_of(sets, largest_two(sets), search=True)
+    expected = objective(data.take(torch.arange(6))).total
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(0)
+        loss = objective(data.take(torch.arange(6))).total
+    loss.backward()
+    torch.testing.assert_close(loss, expected, rtol=0.05, atol=0.05)
+    assert all(p.grad.isfinite().all() for p in objective.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_sets_of_unequal_sizes_without_an_end_have_the_loss_of_each(search: bool) -> None:
+    sets = unequal()[:3]
+    data = as_sets(sets)
+    outputs = as_outputs([range(len(one)) for one in sets], data, ends=False)
+    torch.manual_seed(0)
+    encoder = build("set-encoder", data.spec, dim=8, steps=1)
+    objective = PointerObjective(encoder, outputs, search=search, uniform_share=0.0)
+    total = objective(data.take(torch.arange(3))).total
+    total.backward()
+    assert total.isfinite()
+    assert all(p.grad.isfinite().all() for p in objective.parameters() if p.grad is not None)
+    if not search:
+        each = [objective(data.take(torch.tensor([row]))).total for row in range(3)]
+        assert_close(total, torch.stack(each).mean())
