@@ -151,6 +151,11 @@ def test_an_encoder_of_a_token_for_several_rows_is_refused():
         MaskedSensors(build("residual-conv", SPEC, stride=2))
 
 
+def test_an_encoder_whose_tokens_know_nothing_of_each_other_is_refused():
+    with pytest.raises(ConfigError, match="of its own alone"):
+        MaskedSensors(build("set-encoder", SPEC))
+
+
 def test_making_it_leaves_the_encoder_as_it_was():
     encoder = build("e4mer", SPEC)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}

@@ -167,15 +167,24 @@ def masked_rmse(
 
 @torch.no_grad()
 def require_token_a_row(encoder: Encoder) -> None:
-    """Refuse an encoder that does not give a token for each row of a series."""
+    """Refuse an encoder that does not give a token for each row of a series, or none that knows of others."""
     training = encoder.training
     encoder.eval()
     rows = encoder.spec.shape[0]
     device = next((p.device for p in encoder.parameters()), None)
-    tokens = encoder(torch.zeros(1, *encoder.spec.shape, device=device)).tokens.shape[1]
+    x = torch.zeros(2, *encoder.spec.shape, device=device)
+    x[1, 0] = 1.0
+    tokens = encoder(x).tokens
     encoder.train(training)
-    if tokens != rows:
+    name = type(encoder).__name__
+    remedy = "Choose e4mer, residual-conv with stride=1, or series-transformer with patch=1."
+    if tokens.shape[1] != rows:
         raise ConfigError(
-            f"masked-sensors needs a token a row, and {type(encoder).__name__} gives {tokens} for {rows}.",
-            remedy="Choose e4mer, residual-conv with stride=1, or series-transformer with patch=1.",
+            f"masked-sensors needs a token a row, and {name} gives {tokens.shape[1]} for {rows}.",
+            remedy=remedy,
+        )
+    if rows > 1 and torch.allclose(tokens[0, 1:], tokens[1, 1:]):
+        raise ConfigError(
+            f"masked-sensors tells a row from others, and a token of {name} knows of its own alone.",
+            remedy=remedy,
         )
