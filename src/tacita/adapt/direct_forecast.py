@@ -94,7 +94,7 @@ class DirectForecast(Trained):
     place of the mean, and the change over a season in the place of the values.
     """
 
-    engine_defaults = {"steps": 300, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-4}
+    engine_defaults = {"steps": 150, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-4}
 
     def __init__(self, encoder: Encoder, *, engine: Mapping[str, Any] | None = None) -> None:
         super().__init__(
