@@ -36,7 +36,7 @@ def run() -> list[Result]:
         )
         named = f"B={BATCH} V={VARIATES} T={LENGTH} D={width} N={D_STATE}"
         peer = "a selective scan of each variate"
-        results.append(Result(f"{what} {named}", peer, *times, "1/3"))
+        results.append(Result(f"{what} {named}", peer, *times, "0.33"))
     for axis, short, long in (
         ("steps", (VARIATES, 64), (VARIATES, 1024)),
         ("variates", (4, LENGTH), (64, LENGTH)),

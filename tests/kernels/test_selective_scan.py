@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from tacita.errors import ConfigError
 from tacita.kernels.exponentials import exp2_32, sigmoid_32, softplus_32
-from tacita.kernels.selective.cpu import LANES
+from tacita.kernels.lanes import LANES
 from tacita.kernels.selective.function import selective_scan
 from tacita.kernels.selective.loops import CHUNK
 from tests.helpers import assert_close

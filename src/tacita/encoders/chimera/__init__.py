@@ -40,6 +40,9 @@ TAPS = 4
     modalities=("series",),
     summary="Features of series whose channels drive one another, by states along time and across channels.",
     reuses=("selective_scan_2d", "selective_scan", "causal_conv"),
+    claim="Where channels drive one another the next step's error is 24% below that of channels apart (1.27 "
+    "against 1.67, noise 1). States that do not follow the input do as well (1.27), one head nearly (1.27, "
+    "1.28), and an autoregression of all channels is better (1.20): the claim as a whole fails here.",
 )
 class Chimera(Encoder):
     """Every value a cell of the grid; blocks of a trend and a season head and a gate; tokens by time step.

@@ -29,7 +29,7 @@ CHUNK = 16
 BLOCK = 32
 """The most channels of a program."""
 
-HELD = 16
+HELD = 8
 """Bytes of one kind of state that a thread holds, and backward some twenty times as many."""
 
 WARPS = 8
