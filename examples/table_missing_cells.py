@@ -30,4 +30,5 @@ model = tacita.compare(
 )
 print(model, "predicts", model.predict(table[:5]))
 for row in model.metrics.leaderboard:
-    print(f"{row.name:20} {row.mean:.1%} +- {row.std:.1%}")
+    scored = row.mean is not None  # A busy machine may leave no time for all of them.
+    print(f"{row.name:20}", f"{row.mean:.1%} +- {row.std:.1%}" if scored else row.error)
