@@ -270,7 +270,7 @@ def test_a_table_without_an_id_is_one_series_and_says_so(tmp_path: Path) -> None
 def test_very_many_windows_are_drawn_with_all_that_are_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tacita.modalities.series.forecast.MOST", 50)
+    monkeypatch.setattr("tacita.modalities.series.cut.MOST", 50)
     few = windows_in(as_dataset(sales(), **OPTIONS))
     monkeypatch.undo()
     many = windows_in(as_dataset(sales(), **OPTIONS))
