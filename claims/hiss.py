@@ -26,7 +26,7 @@ WALK, WINDOW, STRIDE = 7000, 400, 100
 CLAIM = Claim(
     slug="hiss",
     claim="A model of chunks below a model of their summaries tells a slow quantity from fast sensors with"
-    " less error than a flat stack of the same layers, at the same number of weights.",
+    " less error than a flat stack of the same layers, at about as many weights.",
     baseline="four blocks of S4D, as wide, on the same inputs, read at every tenth step: at the first of each"
     " chunk, as in the paper's code, which the criterion compares with; and at the last, which has seen what"
     " HiSS has. Same batches, steps, and tuning of the rate",
@@ -42,8 +42,8 @@ CLAIM = Claim(
     paper="CSP-Bench, six data sets: at least 23% less error in the median than the best flat model",
     differs="S4D for S4 and Mamba, widths of 32 and 2 + 2 blocks for up to 256 and 6 + 6, 150 steps for 300"
     " epochs, data made up for CSP-Bench, which no package ships. Rates were chosen of 0.003 and 0.01"
-    " on seed 100, for each arm and data set apart. What is standardised is so by the training part"
-    " alone; the paper's code takes the whole file",
+    " on the sensors of seed 100, for each arm; the walk has them too. What is standardised is so by the"
+    " training part alone; the paper's code takes the whole file",
 )
 
 Read = Callable[[Encoder, Tensor], Tensor]
@@ -78,10 +78,7 @@ ARMS: dict[str, tuple[str, dict[str, object], Read]] = {
     "flat, first step": ("sequence-model", {"d_model": 32, "depth": 4, "layer_options": SMALL}, first),
     "flat, last step": ("sequence-model", {"d_model": 32, "depth": 4, "layer_options": SMALL}, last),
 }  # fmt: skip
-RATES = {
-    "sensors": {"hiss": 0.01, "flat, first step": 0.01, "flat, last step": 0.01},
-    "walk": {"hiss": 0.01, "flat, first step": 0.01, "flat, last step": 0.01},
-}
+RATES = {"hiss": 0.01, "flat, first step": 0.003, "flat, last step": 0.01}
 
 
 def measure(seed: int) -> Figures:
@@ -90,7 +87,7 @@ def measure(seed: int) -> Figures:
     for name, make in (("sensors", sensors), ("walk", walk)):
         learnt, test = make(seed)
         for arm in ARMS:
-            figures[f"{name}: {arm}"] = error(arm, learnt, test, seed, RATES[name][arm])
+            figures[f"{name}: {arm}"] = error(arm, learnt, test, seed, RATES[arm])
         figures[f"{name}: mean of the answers"] = test[1].square().mean().item()
     figures["walk: as it is now"] = persistence(walk(seed)[1])
     return figures

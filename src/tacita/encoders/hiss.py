@@ -33,6 +33,9 @@ LayerOptions = Mapping[str, int | float | bool | str]
     family="encoder",
     modalities=("series",),
     summary="Features of raw sensors at a high rate by two levels of sequence layers, over chunks of them.",
+    claim="On made-up sensors a squared error of 0.162, against 0.444 of a flat model read as in the paper's "
+    "code, but 0.187 of one read at the chunk's last step: most of the gain is where it is read. On a "
+    "recorded walk 0.202 against 0.248 and 0.220.",
 )
 class HiSS(Encoder):
     """A stack of layers over the steps of each chunk, whose last outputs a second stack runs over.
