@@ -21,10 +21,17 @@ from tacita.windows import Windows
 
 LEVELS = (50, 80, 95)
 """Intervals whose ends are the quantiles of a forecast."""
+LONGEST = 1000
+SEASONS = 10
+"""Steps or seasons of a history that a model is fitted to, whichever are more: of longer ones the last, as
+a fit takes minutes where there are tens of thousands."""
 
 
 class Statistical(Learner):
-    """A model of one series, fitted to all that is known of it whenever it is asked; it learns nothing."""
+    """A model of one series, fitted to what is known of it whenever it is asked; it learns nothing.
+
+    That is the whole history, or of a long one the last thousand steps, or ten seasons if these are more.
+    """
 
     most: ClassVar[int]
     """Histories that it is fitted to in a comparison without being asked for by name."""
@@ -58,7 +65,7 @@ class Statistical(Learner):
         statsforecast()
         found = torch.empty(len(windows), task.horizon, len(task.names), len(QUANTILES)).double()
         for place in range(len(windows)):
-            history = windows.history(place).numpy()
+            history = windows.history(place)[-max(LONGEST, SEASONS * task.season) :].numpy()
             for target in range(history.shape[1]):
                 found[place, :, target] = torch.from_numpy(self._forecast(history[:, target], task))
         return found.flatten(1)
