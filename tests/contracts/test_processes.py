@@ -29,7 +29,7 @@ from tests.contracts.test_objectives import (
     make,
     own_encoder,
 )
-from tests.helpers import labelled_steps, voxel_volumes
+from tests.helpers import example_windows, labelled_steps, voxel_volumes
 
 Result = dict[str, Any]
 
@@ -57,8 +57,12 @@ def objective_result(method: str, encoder: str, modality: str) -> Result:
 
 def learner_result(method: str, encoder: str, modality: str) -> Result:
     cls = load_class(method)
-    # Of a class a voxel, or a step, there is an example of its own.
-    dense = {"segmentation": voxel_volumes, "sequence-labels": labelled_steps}
+    # Of a class a voxel, or a step, and of forecasts there is an example of its own.
+    dense = {
+        "segmentation": voxel_volumes,
+        "sequence-labels": labelled_steps,
+        "forecast": example_windows,
+    }
     made = dense.get(next(iter(cards()[method].tasks), ""))
     data = data_for(modality) if made is None else made().normalised()
     torch.manual_seed(0)

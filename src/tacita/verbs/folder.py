@@ -28,8 +28,8 @@ ENCODERS = "encoders"
 """Every candidate's encoder as a model of its own, where ways to pretrain were compared."""
 OURS = (
     PLAN, STATE, LOCK, HOLDER, "recipe.yaml", "labels.json", "metrics.json", "history.jsonl",
-    "report.html", "report.md", "model.safetensors", "baseline.safetensors", "stream.json",
-    "ledger.json",
+    "report.html", "report.md", "model.safetensors", "baseline.safetensors", "margins.safetensors",
+    "stream.json", "ledger.json",
 )  # fmt: skip
 """Files that a run writes; what learners keep beside tensors is among them."""
 UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tacita.catalog import discover
 from tacita.catalog.recipe import Recipe, Section, find_recipe
+from tacita.catalog.tasks import task_cards
 from tacita.data.dataset import Dataset
 from tacita.data.normalise import Normaliser
 from tacita.data.splits import (
@@ -218,8 +219,7 @@ def candidates(
         if begin is not None:
             learners = dict.fromkeys(each.learn.method for each in usual if each.learn is not None)
             usual = [named_recipe(name) for name in learners]
-        # What learns other tasks only is none of the usual ones here.
-        usual = [each for each in usual if _learns(each, data.task.name)]
+        usual = [each for each in usual if _concerns(each, data.task.name)]
         chosen = [*usual, *(named_recipe(name) for name in sorted(baselines))]
     else:
         chosen = [named_recipe(name) for name in ([names] if isinstance(names, str) else names)]
@@ -236,8 +236,14 @@ def candidates(
     return recipes, skipped
 
 
-def _learns(recipe: Recipe, task: str) -> bool:
-    return recipe.learn is None or discover.get(recipe.learn.method).learns(task)
+def _concerns(recipe: Recipe, task: str) -> bool:
+    """Whether it is a candidate for a task: one apart has its own, which are of no concern to others."""
+    if recipe.learn is None:
+        return True
+    card, known = discover.get(recipe.learn.method), task_cards()
+    if card.learns(task):
+        return True
+    return not known[task].apart and not all(known[each].apart for each in card.tasks)
 
 
 def named_recipe(name: str | Recipe) -> Recipe:
