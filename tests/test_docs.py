@@ -45,7 +45,8 @@ NO_RUN = {
     ): "names the reader's own data",
     ("docs/how-claims-work.md", "tacita claim fixmatch --seeds 5"): "takes minutes",
     (
-        "docs/text.md",
+        "docs/series-tasks.md",
+    "docs/text.md",
         'data = tacita.load("docs.csv", text="said", labels="kind", tokeniser="all-MiniLM-L6-v2")',
     ): "names the reader's own model",
 }
@@ -55,6 +56,7 @@ LONG = {
     "docs/command-line.md",
     "docs/continual-pretraining.md",
     "docs/did-pretraining-work.md",
+    "docs/series-tasks.md",
     "docs/text.md",
     "docs/tour.md",
     "docs/will-unlabelled-data-help.md",

@@ -209,6 +209,7 @@ def test_volumes_in_files_are_segmented_on_their_own_grids(tmp_path, packed):
             model.predict_file(source, out)
 
 
+@pytest.mark.long
 def test_an_exported_model_gives_the_probabilities_of_every_voxel(tmp_path):
     data = blobs()
     options = {"steps": 2, "quiet": True, "encoder": "unet", "encoder.widths": [4, 8, 8]}

@@ -85,6 +85,7 @@ def test_only_what_learns_from_labels_takes_it() -> None:
         tacita.adapt("knn", "wine", patience=3, quiet=True)
 
 
+@pytest.mark.long
 def test_it_is_said_saved_and_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = {**SMALL, "steps": 40, "learning_rate": 0.05, "patience": 2}
     model = tacita.adapt("supervised", wine(), out=tmp_path / "a", **options)

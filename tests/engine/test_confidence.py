@@ -126,6 +126,7 @@ def test_the_default_alarm_is_a_warning() -> None:
         learner.fit(data.x.numpy(), labels)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::tacita.data.notes.LearntWarning")
 def test_samples_that_all_have_a_label_are_told_and_still_learnt_from(
     capsys: pytest.CaptureFixture[str],

@@ -193,6 +193,7 @@ def test_gains_that_are_noise_are_rarely_taken_for_gains(seeds: int) -> None:
     assert 0.03 < told["no"] / 2000 < 0.07
 
 
+@pytest.mark.long
 def test_a_method_that_learns_nothing_from_the_pool_is_never_said_to_gain() -> None:
     data = load("digits")
     part = data.subset(torch.arange(0, len(data), 3))
@@ -213,6 +214,7 @@ def test_a_method_that_learns_nothing_from_the_pool_is_never_said_to_gain() -> N
         assert np.mean(most.semi.accuracy) > np.mean(most.supervised.accuracy) + 0.05
 
 
+@pytest.mark.long
 def test_a_gain_on_real_digits_is_found() -> None:
     data = load("digits")
     part = data.subset(torch.arange(0, len(data), 2))
