@@ -45,7 +45,6 @@ NO_RUN = {
     ): "names the reader's own data",
     ("docs/how-claims-work.md", "tacita claim fixmatch --seeds 5"): "takes minutes",
     (
-        "docs/series-tasks.md",
         "docs/text.md",
         'data = tacita.load("docs.csv", text="said", labels="kind", tokeniser="all-MiniLM-L6-v2")',
     ): "names the reader's own model",
