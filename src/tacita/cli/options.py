@@ -49,8 +49,10 @@ Settings = Annotated[
 Labels = Annotated[
     str | None,
     typer.Option(
+        "--labels",
+        "--target",
         help="The column, array or file with the labels, or the folder of label volumes; some may be "
-        "missing."
+        "missing.",
     ),
 ]
 Start = Annotated[

@@ -8,7 +8,7 @@ from tacita.data.reading import Reading, Source
 from tacita.errors import ConfigError, DataError
 from tacita.modalities.readers.files import READ, unknown_extension, unpacked_first
 from tacita.modalities.readers.sources import ArraySource, FileSource, FolderSource, TableSource
-from tacita.tasks import is_stepwise
+from tacita.tasks import is_stepwise, kind_of
 
 
 def chosen(source: Source, reading: Reading) -> Modality:
@@ -73,6 +73,12 @@ def check_options(source: Source, modality: Modality, reading: Reading) -> None:
             raise ConfigError(
                 f"{argument}={value!r}, but {source.name} holds {modality.card.name}.",
                 remedy=f"Leave {argument} out.",
+            )
+    for argument in () if reading.task is None else kind_of(reading.task).asks:
+        if getattr(reading, argument) is None:
+            raise ConfigError(
+                f"task={reading.task!r} needs a {argument}.",
+                remedy=f"Give {argument} (--{argument}) too.",
             )
 
 

@@ -66,6 +66,8 @@ class Task(ABC):
     """Whether a label is one a time step, so that a series has as many as it has steps."""
     fewest_scored: ClassVar[int] = 2
     """How many samples make a figure, where there is no class to tell."""
+    asks: ClassVar[tuple[str, ...]] = ()
+    """Options of reading without which there are no such samples."""
     output: ClassVar[str] = "probabilities"
     """What an exported model gives, by name; see `exported`."""
 

@@ -56,6 +56,7 @@ class Forecast(Task):
     blends = True
     output = "quantiles"
     continues: ClassVar[bool] = True
+    asks: ClassVar[tuple[str, ...]] = ("horizon",)
 
     horizon: int = 1
     names: tuple[str, ...] = ("value",)

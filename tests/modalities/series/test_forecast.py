@@ -230,8 +230,11 @@ def test_what_cannot_be_forecast_is_refused(
 def test_options_of_forecasts_need_a_horizon_and_the_task_needs_one_too() -> None:
     with pytest.raises(ConfigError, match="without a horizon"):
         as_dataset(sales(), labels="sales", series_id="shop", time="day", season=7)
+    for samples in (np.zeros((3, 9, 1)), sales()):
+        with pytest.raises(ConfigError, match="task='forecast' needs a horizon"):
+            as_dataset(samples, task="forecast")
     with pytest.raises(ConfigError, match="how far it is to look"):
-        as_dataset(np.zeros((3, 9, 1)), task="forecast")
+        as_dataset(as_dataset(np.zeros((3, 9, 1))), task="forecast")
     with pytest.raises(ConfigError, match="horizon=3, but"):
         as_dataset(np.zeros((3, 1, 8, 8), np.uint8), [0, 1, 0], horizon=3)
 
