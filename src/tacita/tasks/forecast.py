@@ -215,10 +215,6 @@ class Forecast(Task):
             "coverage_95": coverage(asked.future, found[..., 0], found[..., -1]),
         }
 
-    def chance(self) -> dict[str, float]:
-        """Of the seasonal naive forecast."""
-        return {"skill": 0.0, "owa": 1.0}
-
     # Words and files
 
     def summary(self, y: Values) -> str:
