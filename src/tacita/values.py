@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from tacita.errors import DataError
 
+CONSTANT = 1e-14
+"""Deviation, as a share of the mean, that is no more than what sums of 64 bits leave of a constant."""
 LARGEST_NUMBER = 1e140
 """That a value or a target may be: its square, summed over any data set, still fits into 64 bits."""
 

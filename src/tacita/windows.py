@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.errors import DataError
-from tacita.values import Ragged, Values, as_tensor, length_mask, lengths_of
+from tacita.values import CONSTANT, Ragged, Values, as_tensor, length_mask, lengths_of
 
 DAY = 86_400.0
 _BLOCK = 4096
@@ -262,9 +262,8 @@ def level_and_spread(x: Tensor, lengths: Tensor, shown: int, targets: int) -> tu
     count = (lengths - shown).clamp_min(1)[:, None]
     level = (values * known).sum(1) / count
     spread = ((values - level[:, None]).square() * known).sum(1).div(count).sqrt()
-    # What sums leave of a constant is told by its own size, whatever unit it is in.
-    rounding = 1e-7 if x.dtype == torch.float32 else 1e-14
-    return level, spread.where(spread > rounding * level.abs(), 0)
+    # What sums of 64 bits leave of a constant is told by its own size, whatever unit it is in.
+    return level, spread.where(spread > CONSTANT * level.abs(), 0)
 
 
 def levels_and_spreads(windows: Windows) -> tuple[Tensor, Tensor]:

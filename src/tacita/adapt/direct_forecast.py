@@ -17,6 +17,7 @@ from torch.nn import functional
 from tacita.adapt.trained import Trained
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
+from tacita.data.dataset import Dataset
 from tacita.encoder import Encoder
 from tacita.errors import ConfigError
 from tacita.objective import Losses, Objective
@@ -63,7 +64,7 @@ class ForecastWindows(Objective[Batch]):
 
     def __init__(self, encoder: Encoder, task: Task) -> None:
         super().__init__()
-        self.task = require_forecast("direct-forecast forecasts", task)
+        self.task = required(task)
         self.encoder = encoder
         self.head = ForecastHead(encoder.dim, encoder.spec.context, self.task)
 
@@ -102,16 +103,14 @@ class DirectForecast(Trained):
         )
 
     def rebuild(self, task: Task, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        found = require_forecast("direct-forecast forecasts", task)
-        self.head = ForecastHead(self.encoder.dim, self.encoder.spec.context, found)
+        self.head = ForecastHead(self.encoder.dim, self.encoder.spec.context, required(task))
 
-    def try_out(self, data: Any, seed: int) -> None:
-        require_forecast("direct-forecast forecasts", data.task)
+    def try_out(self, data: Dataset, seed: int) -> None:
+        required(data.task)
         super().try_out(data, seed)
 
     def outputs(self, batch: Batch) -> Tensor:
-        task = require_forecast("direct-forecast forecasts", self.task_)
-        return forecast(self.encoder, self.head, task, batch)
+        return forecast(self.encoder, self.head, required(self.task_), batch)
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
@@ -122,6 +121,11 @@ class DirectForecast(Trained):
             "A model of forecasts has no gradients for raw samples: windows come with a past of their own.",
             remedy="Use predict.",
         )
+
+
+def required(task: Task) -> Forecast:
+    """The task. Raises `ConfigError` for any other than a forecast."""
+    return require_forecast("direct-forecast forecasts", task)
 
 
 def forecast(encoder: Encoder, head: nn.Module, task: Forecast, batch: Batch) -> Tensor:

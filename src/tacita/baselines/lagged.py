@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.baselines.forecaster import Forecaster
 from tacita.baselines.margins import FILE, Margins, earlier_and_later
 from tacita.baselines.saved import load_estimator, save_estimator
 from tacita.data.batch import Batch, InputSpec
 from tacita.data.dataset import Dataset
 from tacita.errors import DataError
-from tacita.learner import Learner, chunks
-from tacita.tasks import require_forecast
+from tacita.learner import chunks
 from tacita.tasks.forecast import Forecast
 
 
-class Lags(Learner):
+class Lags(Forecaster):
     """One estimator of the change over a season for all series and targets; margins from later windows.
 
     It is fitted on the earlier windows, its margins are taken on the later ones, then it is fitted on all.
@@ -45,15 +45,8 @@ class Lags(Learner):
     def relative(self, estimator: Any, batch: Batch) -> Tensor:
         """The changes of a batch, `(B, H, K)`."""
 
-    def try_out(self, data: Dataset, seed: int) -> None:
-        require_forecast(f"{self.called} forecasts", data.task)
-
-    @property
-    def forecasting(self) -> Forecast:
-        """The task."""
-        return require_forecast(f"{self.called} forecasts", self.task_)
-
     def _fit(self, data: Dataset, seed: int) -> None:
+        self.require(data.task)
         self.spec_ = data.spec
         earlier, later = earlier_and_later(data)
         estimator = self._fitted(data.subset(earlier), seed)

@@ -137,17 +137,16 @@ def _make_steps(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) ->
 
 
 def _take_several(fitted: Any) -> Taken:
+    each = enumerate(fitted.estimators_)
     return {
-        f"{number}/{name}": value
-        for number, each in enumerate(fitted.estimators)
-        for name, value in _form_of(each).take(each).items()
+        f"{at}/{name}": value for at, one in each for name, value in _form_of(one).take(one).items()
     }
 
 
 def _make_several(unfitted: Any, arrays: Arrays, columns: int, spec: InputSpec) -> int:
-    for number, each in enumerate(unfitted.estimators):
+    for number, each in enumerate(unfitted.estimators_):
         _form_of(each).make(each, arrays.under(str(number)), columns, spec)
-    return len(unfitted.estimators)
+    return len(unfitted.estimators_)
 
 
 # Label spreading
@@ -262,7 +261,7 @@ FORMS: dict[str, Form] = {
         ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
         Form(trees.take_boosting, trees.make_boosting),
     ),
-    "Several": Form(_take_several, _make_several),
+    "MultiOutputRegressor": Form(_take_several, _make_several),
     "LabelSpreading": Form(_take_spreading, _make_spreading),
     "TfidfTransformer": Form(lambda fitted: {"idf": fitted.idf_}, _make_weights),
     "TruncatedSVD": Form(lambda fitted: {"components": fitted.components_}, _make_directions),

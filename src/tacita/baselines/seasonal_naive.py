@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tacita.baselines.forecaster import Forecaster
 from tacita.baselines.margins import FILE, Margins
 from tacita.catalog.cards import method
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
-from tacita.learner import Learner
-from tacita.tasks import require_forecast
 
 
 @method(
@@ -27,27 +26,22 @@ from tacita.tasks import require_forecast
     summary="The values of a season ago, or the last value where there is no season; its skill is 0 by "
     "definition.",
 )
-class SeasonalNaive(Learner):
+class SeasonalNaive(Forecaster):
     """What was a season ago, with margins from how far it was off on the windows that it is given."""
 
     files = (FILE,)
 
-    def try_out(self, data: Dataset, seed: int) -> None:
-        require_forecast("seasonal-naive forecasts", data.task)
-
     def _fit(self, data: Dataset, seed: int) -> None:
-        task = require_forecast("seasonal-naive forecasts", data.task)
-        asked = task.asked(data.y[data.labelled])
+        asked = self.require(data.task).asked(data.y[data.labelled])
         unit = asked.scale.where(asked.scale > 0, torch.nan)[:, None]
         self.margins_ = Margins.of((asked.future - asked.naive) / unit)
 
     def _logits(self, batch: Batch) -> Tensor:
-        asked = require_forecast("seasonal-naive forecasts", self.task_).asked(batch.y)
+        asked = self.forecasting.asked(batch.y)
         return self.margins_.about(asked.naive, asked.scale)
 
     def save_files(self, folder: Path) -> None:
         self.margins_.save(folder)
 
     def load_files(self, folder: Path, seed: int) -> None:
-        task = require_forecast("seasonal-naive forecasts", self.task_)
-        self.margins_ = Margins.load(folder, task.horizon)
+        self.margins_ = Margins.load(folder, self.forecasting.horizon)

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacita.baselines.forecaster import Forecaster
 from tacita.data.batch import Batch
 from tacita.data.dataset import Dataset
 from tacita.errors import ConfigError, MissingExtraError
-from tacita.learner import Learner
-from tacita.tasks import require_forecast
-from tacita.tasks.forecast import MEDIAN, QUANTILES
+from tacita.tasks.forecast import MEDIAN, QUANTILES, Forecast
+from tacita.values import CONSTANT
 from tacita.windows import Windows
 
 LEVELS = (50, 80, 95)
@@ -27,7 +27,7 @@ SEASONS = 10
 a fit takes minutes where there are tens of thousands."""
 
 
-class Statistical(Learner):
+class Statistical(Forecaster):
     """A model of one series, fitted to what is known of it whenever it is asked; it learns nothing.
 
     That is the whole history, or of a long one the last thousand steps, or ten seasons if these are more.
@@ -41,7 +41,7 @@ class Statistical(Learner):
         """An unfitted model of statsforecast."""
 
     def try_out(self, data: Dataset, seed: int) -> None:
-        require_forecast(f"{self.called} forecasts", data.task)
+        super().try_out(data, seed)
         statsforecast()
         series = len(torch.unique(data.samples.begins)) if isinstance(data.samples, Windows) else 0
         if series > self.most:
@@ -51,12 +51,11 @@ class Statistical(Learner):
             )
 
     def _fit(self, data: Dataset, seed: int) -> None:
-        require_forecast(f"{self.called} forecasts", data.task)
+        self.require(data.task)
 
     def logits(self, data: Any) -> Tensor:
         data = self.like_training(data)
-        task = require_forecast(f"{self.called} forecasts", self.task_)
-        windows = data.samples
+        task, windows = self.forecasting, data.samples
         if not isinstance(windows, Windows):
             raise ConfigError(
                 f"{self.called} needs the whole past of a series, which a batch does not have.",
@@ -70,10 +69,10 @@ class Statistical(Learner):
                 found[place, :, target] = torch.from_numpy(self._forecast(history[:, target], task))
         return found.flatten(1)
 
-    def _forecast(self, history: NDArray[np.float64], task: Any) -> NDArray[np.float64]:
+    def _forecast(self, history: NDArray[np.float64], task: Forecast) -> NDArray[np.float64]:
         """`(H, Q)` of one history; on its own scale, as a unit is nothing that a model should see."""
         level, spread = history.mean(), history.std()
-        if not spread > 1e-12 * abs(level) or len(history) < 3:
+        if spread <= CONSTANT * abs(level) or len(history) < 3:
             return np.full((task.horizon, len(QUANTILES)), history[-1])
         season = task.season if len(history) > 2 * task.season else 1
         scaled = (history - level) / spread

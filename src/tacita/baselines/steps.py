@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -15,6 +13,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multioutput import MultiOutputRegressor
 from torch import Tensor
 
 from tacita.baselines.base import Baseline, weighing
@@ -29,28 +28,6 @@ MOST = 10_000
 """Labelled steps that are learnt from, drawn evenly where there are more: neighbours are much alike."""
 
 
-class Several:
-    """One regressor for each of several targets.
-
-    targets: how many. make: an unfitted one.
-    """
-
-    def __init__(self, targets: int, make: Callable[[], Any]) -> None:
-        self.estimators = [make() for _ in range(targets)]
-
-    def fit(
-        self, rows: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None = None
-    ) -> Several:
-        """Each on its column of `y (n, T)`."""
-        for estimator, column in zip(self.estimators, y.T, strict=True):
-            estimator.fit(rows, column, sample_weight=sample_weight)
-        return self
-
-    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """`(n, T)`."""
-        return np.stack([estimator.predict(rows) for estimator in self.estimators], 1)
-
-
 class StepBaseline(Baseline):
     """A baseline whose rows are time steps: their values, lags, and means and deviations about them."""
 
@@ -61,11 +38,14 @@ class StepBaseline(Baseline):
         steps = require_steps(task)
         if steps.classes or steps.out_dim == 1:
             return self.one(steps, rows, seed)
-        return Several(steps.out_dim, lambda: self.one(steps, rows, seed))
+        several = MultiOutputRegressor(self.one(steps, rows, seed))
+        # As many as a file of a fitted one must fill; a fit replaces them.
+        several.estimators_ = [self.one(steps, rows, seed) for _ in range(steps.out_dim)]
+        return several
 
+    @abstractmethod
     def one(self, task: Steps, rows: int, seed: int) -> Any:
         """An unfitted estimator of one target."""
-        raise NotImplementedError
 
     def _fit(self, data: Dataset, seed: int) -> None:
         self.spec_ = data.spec

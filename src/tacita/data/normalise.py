@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tacita.data.batch import InputSpec
-from tacita.values import Values, as_tensor, length_mask, lengths_of, with_tensor
+from tacita.values import CONSTANT, Values, as_tensor, length_mask, lengths_of, with_tensor
 
-CONSTANT = 1e-14
-"""Deviation, as a share of the mean, that is no more than what sums of 64 bits leave of a constant."""
 _BLOCK = 2**20
 
 

@@ -56,11 +56,11 @@ def hold_out(windows: Windows, known: Tensor, share: float, source: str) -> tupl
     """
     time = InTime.of(windows, known)
     starts = time.starts
-    for count in range(max(1, round(share * len(starts))), 0, -1):
-        if count < len(starts) + 1:
-            kept, held = time.parted(float(starts[-count]))
-            if len(kept) and len(held):
-                return kept, held
+    wanted = max(1, round(share * len(starts)))
+    for count in range(min(wanted, len(starts)), 0, -1):
+        kept, held = time.parted(float(starts[-count]))
+        if len(kept) and len(held):
+            return kept, held
     raise _too_few(source)
 
 

@@ -61,7 +61,8 @@ def load(source: PathLike, **options: Unpack[ReadingOptions]) -> Dataset:
     group: the column or array that names the subject of each sample.
     weight: the column or array of how much each sample's label counts in learning, by the ratios: 0 leaves
         the sample out, and scores count every sample the same.
-    missing: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation).
+    missing: "refuse", or "impute" (tables: mean, or a category "missing"; series: interpolation, of forecasts
+        the value before).
     modality: what the samples are; by default told from the data.
     image_size: side in pixels that image files are read in; default from the files, at most 96.
     series_id: the column of a table with one row a time step that says which series a row belongs to.

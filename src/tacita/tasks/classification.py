@@ -43,21 +43,8 @@ class Classification(OneClass):
         """All labels are classes, unless another task is surer of them."""
         return int(cls is Classification)
 
-    @property
-    def out_dim(self) -> int:
-        return len(self.classes)
-
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
         return functional.cross_entropy(full_precision(logits), y, reduction="none")
-
-    def predict(self, logits: Tensor) -> Tensor:
-        return logits.argmax(1)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(1)
-
-    def logits_from(self, prediction: Tensor) -> Tensor:
-        return prediction.float().clamp_min(1e-7).log()
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         predicted = self.predict(logits)

@@ -107,6 +107,21 @@ class Coded(Task):
         # What is no class to learn is counted where it is among the labels.
         return dict(zip(self.answers, found, strict=False))
 
+    # Of logits with the classes along their second axis, unless a task says otherwise
+
+    @property
+    def out_dim(self) -> int:
+        return len(self.classes)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(1)
+
+    def logits_from(self, prediction: Tensor) -> Tensor:
+        return prediction.float().clamp_min(1e-7).log()
+
     def summary(self, y: Values) -> str:
         one, many = self.nouns
         count = len(self.counts(y))

@@ -54,7 +54,6 @@ class Forecast(Task):
     ranking = ("mase", "owa", "smape", "mean_absolute_error", "mean_squared_error", "pinball")
     lower = ranking
     blends = True
-    output = "quantiles"
     continues: ClassVar[bool] = True
     asks: ClassVar[tuple[str, ...]] = ("horizon",)
 
@@ -170,13 +169,6 @@ class Forecast(Task):
     def predict(self, logits: Tensor) -> Tensor:
         """`(N, H, K)`: the median."""
         return self.quantiles(logits)[..., MEDIAN]
-
-    def exported(self, logits: Tensor) -> Tensor:
-        return self.quantiles(logits)
-
-    def logits_from(self, prediction: Tensor) -> Tensor:
-        """Of `(N, H, K, Q)` quantiles."""
-        return prediction.double().flatten(1)
 
     def blended(self, logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         """The weighted mean of each quantile."""

@@ -140,10 +140,6 @@ class Segmentation(Coded):
 
     # Learning and predictions
 
-    @property
-    def out_dim(self) -> int:
-        return len(self.classes)
-
     def head(self, dim: int) -> nn.Module:
         """Of the features of each voxel, which are of one scale."""
         return nn.Linear(dim, self.out_dim)
@@ -162,15 +158,6 @@ class Segmentation(Coded):
                 remedy=_LEARNER,
             )
         return dice_loss(logits, y)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        return logits.argmax(1)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(1)
-
-    def logits_from(self, prediction: Tensor) -> Tensor:
-        return prediction.float().clamp_min(1e-7).log()
 
     def scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         """Mean Dice over the foreground, each class's own, and the share of voxels that are right.

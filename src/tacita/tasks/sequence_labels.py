@@ -125,21 +125,8 @@ class SequenceLabels(Steps, Coded):
 
     # Learning and predictions
 
-    @property
-    def out_dim(self) -> int:
-        return len(self.classes)
-
     def step_losses(self, logits: Tensor, y: Tensor) -> Tensor:
         return functional.cross_entropy(full_precision(logits), y, reduction="none")
-
-    def predict(self, logits: Tensor) -> Tensor:
-        return logits.argmax(1)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(1)
-
-    def logits_from(self, prediction: Tensor) -> Tensor:
-        return prediction.float().clamp_min(1e-7).log()
 
     def step_targets(self, y: Tensor) -> Tensor:
         return y

@@ -122,32 +122,39 @@ class SequenceRegression(Steps):
     def out_dim(self) -> int:
         return len(self.mean)
 
+    def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the deviation of each target, in 64 bits."""
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64, device=like.device)
+        return mean, std
+
+    def _standard(self, values: Tensor) -> Tensor:
+        """`(..., T)` values less their mean, in their deviations, in 64 bits."""
+        mean, std = self._scale(values)
+        return (values.double() - mean) / std
+
     def step_losses(self, logits: Tensor, y: Tensor) -> Tensor:
         """Mean squared error of standardised targets."""
         found = full_precision(logits)
-        mean, std = (torch.tensor(v, dtype=y.dtype, device=y.device) for v in (self.mean, self.std))
-        error = found - ((y - mean) / std).to(found.dtype)
+        error = found - self._standard(y).to(found.dtype)
         return error.square().mean(1)
 
     def predict(self, logits: Tensor) -> Tensor:
-        mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
-        return logits.double().transpose(1, 2) * std.to(logits.device) + mean.to(logits.device)
+        mean, std = self._scale(logits)
+        return logits.double().transpose(1, 2) * std + mean
 
     def exported(self, logits: Tensor) -> Tensor:
         return self.predict(logits)
 
     def logits_from(self, prediction: Tensor) -> Tensor:
         """`(B, L, T)` values."""
-        mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
-        return ((prediction.double() - mean) / std).float().transpose(1, 2)
+        return self._standard(prediction).float().transpose(1, 2)
 
     def translated(self, logits: Tensor, old: Self) -> Tensor:
         return logits if old == self else self.logits_from(old.predict(logits))
 
     def step_targets(self, y: Tensor) -> Tensor:
         """Standardised, `(n,)` where there is one number a step."""
-        mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
-        standard = ((y.double() - mean) / std).float()
+        standard = self._standard(y).float()
         return standard[:, 0] if self.out_dim == 1 else standard
 
     def step_estimator(self, classifier: Any, regressor: Any) -> Any:
@@ -164,7 +171,7 @@ class SequenceRegression(Steps):
         missed = error.square().mean(0)
         spread = (true - true.mean(0)).square().mean(0)
         # No prediction of a constant explains anything of it, but the right one.
-        left = torch.where(spread > 0, missed / spread.clamp_min(1e-300), (missed > 0).double())
+        left = torch.where(spread > 0, missed / spread.where(spread > 0, 1), (missed > 0).double())
         absolute = error.abs().mean(0)
         found = {
             "r2": (1 - left).mean().item(),
@@ -223,8 +230,7 @@ class SequenceRegression(Steps):
         worst = (guesses - y).abs().nanmean((1, 2)).argsort(descending=True)[:top]
         true, found = y[known].double(), guesses[known]
         if self.out_dim > 1:
-            mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
-            true, found = (true - mean) / std, (found - mean) / std
+            true, found = self._standard(true), self._standard(found)
         every = max(1, len(true) // _POINTS)
         drawn = slice(None, None, every)
         return Shown(

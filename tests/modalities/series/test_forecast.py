@@ -141,11 +141,24 @@ def test_a_missing_day_is_refused_filled_in_or_no_step() -> None:
     assert int(windows.stops[0]) == 60
     # What was filled in is never an answer.
     assert windows.course.seen[:60, 0].sum() == 58
+    # A line to the next value would tell a window that ends in the gap what comes.
     steps = windows.course.steps[9:13, 0]
-    torch.testing.assert_close(steps[1], steps[0] + (steps[3] - steps[0]) / 3)
+    assert steps[0] == steps[1] == steps[2] != steps[3]
     rows = as_dataset(table, **OPTIONS, calendar="rows")
     assert int(windows_in(rows).stops[0]) == 58
     assert "row after row" in str(describe(rows))
+
+
+def test_what_is_filled_in_knows_nothing_of_what_comes_after() -> None:
+    table = sales(shops=1)
+    table.loc[[0, 1, 20, 21, 22], ["sales", "visitors"]] = np.nan
+    changed = table.copy()
+    changed.loc[23:, ["sales", "visitors"]] += 1000
+    one, other = (
+        windows_in(as_dataset(each, **OPTIONS, missing="impute")) for each in (table, changed)
+    )
+    before = one.ends <= 23
+    assert torch.equal(one.padded[before], other.padded[before])
 
 
 def test_a_day_that_one_series_lacks_is_a_gap_and_one_that_all_lack_is_none() -> None:
@@ -256,6 +269,8 @@ def test_arrays_and_files_of_series_are_forecast_whole(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=x)
     again = load(tmp_path / "x.npz", horizon=4)
     assert torch.equal(again.x, data.x)
+    with pytest.raises(ConfigError, match="of a table with a row a time step"):
+        as_dataset(x, horizon=4, missing="impute")
     ragged = as_dataset([x[0], x[1, :20]], horizon=4)
     assert windows_in(ragged).stops.unique().tolist() == [30, 54]  # type: ignore[no-untyped-call]
     short = as_dataset([x[0], x[1, :4]], horizon=4)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tacita.data.dataset import Dataset
-from tacita.data.normalise import CONSTANT
 from tacita.measures.frechet import FrechetDistance, frechet
+from tacita.values import CONSTANT
 
 FEWEST = 20
 """Labelled samples below which nothing is said: the noise would hide all but another world."""

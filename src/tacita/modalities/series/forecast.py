@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tacita.data.notes import Note
@@ -59,15 +60,9 @@ def table_to_forecast(
         check_columns(
             table, source, series_id=series_id, time=time, labels=target, known_ahead=name
         )
-    if series_id is None:
-        names: tuple[str, ...] = (target or "series",)
-        codes = np.zeros(len(table), np.int64)
-    else:
-        names, codes = series_codes(table[series_id], series_id, source, row_name)
-    times, dated = None, False
-    if time is not None:
-        times = parse_times(table[time], time, source)
-        dated = parse_numbers(table[time]) is None
+    names, codes, times = _series(table, series_id, time, source, row_name)
+    names = names or (target or "series",)
+    dated = time is not None and parse_numbers(table[time]) is None
     order = np.lexsort((codes,) if times is None else (times, codes))
     lengths = np.bincount(codes)
 
@@ -131,13 +126,9 @@ def rows_to_come(
     """The columns and rows behind each series of a table, its target and what is known ahead left empty."""
     target, series_id, time = known.target, known.series_id, known.time
     check_columns(table, source, series_id=series_id, time=time, labels=target)
-    names: tuple[str, ...] = ("",)
-    codes = np.zeros(len(table), np.int64)
-    if series_id is not None:
-        names, codes = series_codes(table[series_id], series_id, source, row_name)
-    times = np.arange(len(table), dtype=np.float64)
-    if time is not None:
-        times = parse_times(table[time], time, source)
+    names, codes, told_times = _series(table, series_id, time, source, row_name)
+    names = names or ("",)
+    times = np.arange(len(table), dtype=np.float64) if told_times is None else told_times
     targets = known.columns[: known.targets]
     told = [parse_numbers(table[name]) for name in targets if name in table.column_names]
     measured = np.zeros(len(table), bool)
@@ -198,6 +189,16 @@ def in_pieces(samples: Samples, chunk: int | None) -> Iterator[Samples]:
         notes = samples.notes if not start else ()
         values = samples.values[part]
         yield replace(samples, values=values, labels=values, ids=samples.ids[cut], notes=notes)
+
+
+def _series(
+    table: pa.Table, series_id: str | None, time: str | None, source: str, row_name: RowName
+) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.float64] | None]:
+    """The names of the series, none where all rows are one; each row's series and its time, if it has one."""
+    times = None if time is None else parse_times(table[time], time, source)
+    if series_id is None:
+        return (), np.zeros(len(table), np.int64), times
+    return *series_codes(table[series_id], series_id, source, row_name), times
 
 
 def _channels(

@@ -14,7 +14,6 @@ from tacita.errors import DataError
 from tacita.modalities.readers.values import check_size
 from tacita.modalities.series.calendar import Calendar
 from tacita.modalities.series.meta import SeriesMeta
-from tacita.modalities.series.sampling import interpolated
 from tacita.windows import stamps
 from tacita.words import plural
 
@@ -179,9 +178,10 @@ def filled(
     ahead: tuple[str, ...],
     static: tuple[str, ...],
 ) -> NDArray[Any]:
-    """Values without gaps: straight lines between what is known.
+    """Values without gaps: what was known last stays, so that no gap tells of what comes after it.
 
-    Raises `DataError` where something is not known ahead that should be.
+    Before the first that is known stands that one. Raises `DataError` where something is not known ahead that
+    should be, or never was.
     """
     if not np.isnan(values).any():
         return values
@@ -197,8 +197,14 @@ def filled(
                 f" for step {int(place[at] - stops[owner[at]]) + 1} of those to come.",
                 remedy="Fill it in, or leave the row out.",
             )
-        if np.isnan(column).any():
-            values[:, channel] = interpolated(
-                column, place.astype(float), owner, lengths, name, whole.source
+        known = ~np.isnan(column)
+        first = np.full(len(lengths), len(column))
+        np.minimum.at(first, owner[known], np.flatnonzero(known))
+        if (first == len(column)).any():
+            raise DataError(
+                f"{whole.source}: the series {whole.names[int(first.argmax())]!r} has no value of {name!r}.",
+                remedy="Leave the series or the column out.",
             )
+        last = np.maximum.accumulate(np.where(known, np.arange(len(column)), -1))
+        values[:, channel] = column[np.maximum(last, first[owner])]
     return values

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Self
 
 import torch
+from torch.nn import functional
 
 from tacita.data.batch import InputSpec
 from tacita.data.normalise import Standardiser
 from tacita.values import Values, as_tensor, length_mask, lengths_of, with_tensor
 from tacita.windows import Windows, level_and_spread
-
-_BLOCK = 4096
 
 
 class WindowStandardiser(Standardiser):
@@ -31,22 +30,15 @@ class WindowStandardiser(Standardiser):
         if not isinstance(samples, Windows) or not len(samples):
             return self
         course, targets = samples.course, self.spec.targets
-        mean, std = torch.zeros(course.width).double(), torch.ones(course.width).double()
-        others = slice(targets, course.steps.shape[1])
-        if course.steps.shape[1] > targets:
-            # Each row counts once, however many windows show it.
-            edges = torch.zeros(len(course.steps) + 1, dtype=torch.int64)
-            first = (samples.ends - course.context).maximum(samples.begins)
-            edges.index_add_(0, first, torch.ones_like(first))
-            edges.index_add_(0, samples.ends, -torch.ones_like(first))
-            values = course.steps[edges.cumsum(0)[:-1] > 0][:, others].double()
-            middle = values.mean(0)
-            spread = values.std(0, correction=0)
-            usual = middle.abs().where(middle != 0, 1)
-            mean[others] = middle
-            std[others] = spread.where(spread > 1e-14 * middle.abs(), usual)
-        self.mean.copy_(mean)
-        self.std.copy_(std)
+        # Each row counts once, however many windows show it.
+        edges = torch.zeros(len(course.steps) + 1, dtype=torch.int64)
+        first = (samples.ends - course.context).maximum(samples.begins)
+        edges.index_add_(0, first, torch.ones_like(first))
+        edges.index_add_(0, samples.ends, -torch.ones_like(first))
+        rows = course.steps[edges.cumsum(0)[:-1] > 0]
+        super().fit(functional.pad(rows, (0, course.width - rows.shape[1]))[:, None])
+        apart = [*range(targets), *range(course.steps.shape[1], course.width)]
+        self.mean[apart], self.std[apart] = 0.0, 1.0
         return self
 
     def forward(self, samples: Values) -> Values:

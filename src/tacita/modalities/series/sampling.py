@@ -86,8 +86,8 @@ def on_grid(
     new = ends.astype(np.int64) + 1
     out = np.empty((int(new.sum()), values.shape[1]), values.dtype)
     for channel in range(values.shape[1]):
-        out[:, channel] = interpolated(values[:, channel], at, series, new, str(channel), source)
-    rows = interpolated(np.arange(len(times), dtype=np.float64), at, series, new, "0", source)
+        out[:, channel] = _interpolated(values[:, channel], at, series, new, str(channel), source)
+    rows = _interpolated(np.arange(len(times), dtype=np.float64), at, series, new, "0", source)
     return Grid(out, new, step, int(irregular.sum()), gaps, rows.astype(np.float64))
 
 
@@ -114,7 +114,7 @@ def _check_growth(
     check_size(source, (int(count), channels + 16))
 
 
-def interpolated(
+def _interpolated(
     values: NDArray[np.floating[Any]],
     at: NDArray[np.float64],
     series: NDArray[np.int64],

@@ -111,6 +111,11 @@ def _to_forecast(
         return in_pieces(windows, chunk)
     if isinstance(source, FolderSource | FileSource) and is_device(source.path):
         return None
+    if reading.missing == "impute":
+        raise ConfigError(
+            f"{source.name}: what is missing is filled in for a forecast of a table with a row a time step.",
+            remedy="Give such a table, or series without gaps.",
+        )
     plain = None if like is None else replace(like, meta=without_horizon(like.meta))
     found = samples_of(source, replace(reading, **_NO_FORECAST), plain, None)
     if found is None:
